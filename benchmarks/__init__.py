@@ -1,0 +1,1 @@
+"""PROOF: every figure in the README, as a command."""

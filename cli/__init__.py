@@ -1,0 +1,1 @@
+"""HANDS: the `modelless` command; never holds logic that another room needs."""

@@ -1,0 +1,1 @@
+"""SHELL: one folder per Lambda function; parses, calls one function, returns."""

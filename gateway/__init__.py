@@ -1,0 +1,1 @@
+"""SERVICE: carries one request from arrival to answer; never decides by itself."""

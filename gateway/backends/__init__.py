@@ -1,0 +1,1 @@
+"""Backends: each carries a decision out on one kind of tier; never picks another."""

@@ -1,0 +1,95 @@
+"""What every backend is to the service: four methods and two values; never a policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from registry.model import Placement, Tier, Variant
+from scheduler.events import Event
+
+Tensors = Mapping[str, NDArray[Any]]
+"""Tensors by name; BYTES tensors are object arrays of `bytes`."""
+
+Emit = Callable[[Event], None]
+"""Where a backend reports what happens to its environments; the service applies it to the fleet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """One run of a placement on inputs that were already checked against the task's signature."""
+
+    id: str
+    placement: Placement
+    variant: Variant
+    inputs: Tensors
+    deadline: float
+    """On the backend's clock (seconds); no answer is wanted after it."""
+
+    @property
+    def rows(self) -> int:
+        """The batch size: the first extent of the first input."""
+        return int(np.shape(next(iter(self.inputs.values())))[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a run gave, and how it came about; milliseconds throughout."""
+
+    outputs: Tensors
+    environment: str
+    cold: bool
+    """An environment was started for this run."""
+    loaded: bool
+    """The variant was loaded for this run."""
+    run_ms: float
+    """Inside the session."""
+    billed_ms: float
+    """What the tier bills, without INIT."""
+    init_ms: float = 0.0
+    load_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TierStatus:
+    """What a backend knows of its tier now."""
+
+    ready: bool
+    reason: str
+    """Empty when ready."""
+    idle: int
+    busy: int
+    starting: int
+    resident: Mapping[str, int]
+    """Variant id to the number of environments that hold it."""
+
+
+class Backend(Protocol):
+    """Carries decisions out on one tier."""
+
+    tier: Tier
+
+    async def invoke(self, invocation: Invocation) -> Reply:
+        """Run once and return exactly one reply, or raise one BackendError.
+
+        Never retries, and never outlives the deadline.
+        """
+
+    def status(self) -> TierStatus:
+        """What is running now; does no I/O."""
+
+    async def ensure(self, placement: Placement, variant: Variant, copies: int) -> None:
+        """Make `copies` environments warm with the variant resident; idempotent.
+
+        Raises Throttled when the tier's concurrency does not allow it, CorruptArtifact, or NotReady.
+        """
+
+    async def release(self, copies: int = 0) -> None:
+        """Shrink to at most `copies` idle environments; running requests finish."""
+
+    async def close(self) -> None:
+        """Stop everything this backend started; further calls raise NotReady."""

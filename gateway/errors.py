@@ -1,0 +1,132 @@
+"""What can go wrong between arrival and answer; one table maps each class to its HTTP status.
+
+GatewayError
+├── BadRequest            the caller's: the body cannot be parsed                     400
+├── Unauthenticated       the caller's: no or unknown credential                      401
+├── Forbidden             the caller's: somebody else's task                          403
+├── UnknownTask           the caller's: no such task or decision                      404
+├── TooLarge              the caller's: the body is over the limit                    413
+├── Unprocessable         the caller's: a field or tensor has an impossible value     422
+├── Infeasible            nobody's: no placement holds a strict SLO                   422
+├── Overloaded            ours: no capacity in time; try again after `retry_after_s`  429
+└── Unavailable           ours: every candidate failed                                503
+    └── DeadlineExceeded  ours: no answer in time                                     504
+
+BackendError              raised by backends to the service, never to callers
+├── NotReady              the tier cannot serve now (a GPU at zero copies)            next candidate
+├── Throttled             the tier refuses more work now                              next candidate
+├── EnvironmentLost       the environment crashed or was killed mid-request           next candidate
+├── ExecutionFailed       the variant itself failed on these inputs                   next candidate
+├── CorruptArtifact       the variant's bytes do not match their digest               quarantine, next candidate
+└── TimedOut              the invocation's deadline passed                            504
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class GatewayError(Exception):
+    """Root of every error that a caller may see; `details` is JSON-able."""
+
+    status = 500
+
+    def __init__(self, message: str, **details: Any) -> None:
+        super().__init__(message)
+        self.details = details
+
+
+class BadRequest(GatewayError):
+    """The body cannot be parsed."""
+
+    status = 400
+
+
+class Unauthenticated(GatewayError):
+    """There is no credential, or nobody knows it."""
+
+    status = 401
+
+
+class Forbidden(GatewayError):
+    """The task belongs to another tenant."""
+
+    status = 403
+
+
+class UnknownTask(GatewayError):
+    """There is no task or decision of this name."""
+
+    status = 404
+
+
+class TooLarge(GatewayError):
+    """The body is over the limit."""
+
+    status = 413
+
+
+class Unprocessable(GatewayError):
+    """A field or tensor has an impossible value; details name it and what was expected."""
+
+    status = 422
+
+
+class Infeasible(GatewayError):
+    """No placement holds a strict SLO; details carry the nearest feasible one."""
+
+    status = 422
+
+
+class Overloaded(GatewayError):
+    """There is no capacity in time; details carry `retry_after_s`."""
+
+    status = 429
+
+
+class Unavailable(GatewayError):
+    """Every candidate failed; details name each and why."""
+
+    status = 503
+
+
+class DeadlineExceeded(Unavailable):
+    """No answer came in time."""
+
+    status = 504
+
+
+class BackendError(Exception):
+    """Root of what a backend may raise to the service."""
+
+
+class NotReady(BackendError):
+    """The tier cannot serve now; `retry_after_s` says when it may."""
+
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class Throttled(BackendError):
+    """The tier refuses more work now; `retry_after_s` says when it may."""
+
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class EnvironmentLost(BackendError):
+    """The environment crashed or was killed before it answered."""
+
+
+class ExecutionFailed(BackendError):
+    """The variant failed on these inputs."""
+
+
+class CorruptArtifact(BackendError):
+    """The variant's bytes do not match their digest."""
+
+
+class TimedOut(BackendError):
+    """The invocation's deadline passed before the answer."""

@@ -1,0 +1,1 @@
+"""VARIANTS: makes them and measures them; never serves a request."""

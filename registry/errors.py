@@ -1,0 +1,62 @@
+"""What can be wrong with facts: one root, classes by whose fault it is.
+
+RegistryError
+├── InvalidValue        the caller's: a field has a value that cannot be (names field, problem, fix)
+├── InvalidManifest     the caller's: every fault of a manifest at once
+├── NotFound            the caller's: no such task, variant, version or blob
+├── Conflict            nobody's: another publisher was first; reload and try again
+└── DigestMismatch      the storage's: bytes are not what their digest says
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class RegistryError(Exception):
+    """Root of every error that the registry raises."""
+
+
+class InvalidValue(RegistryError, ValueError):
+    """A field's value is impossible; carries the field, the problem and the fix."""
+
+    def __init__(self, field: str, problem: str, fix: str) -> None:
+        super().__init__(f"{field}: {problem}; {fix}")
+        self.field = field
+        self.problem = problem
+        self.fix = fix
+
+
+class InvalidManifest(RegistryError, ValueError):
+    """A manifest has faults; `faults` holds every one of them, each with file and field."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = tuple(faults)
+
+
+class NotFound(RegistryError, LookupError):
+    """Nothing is registered under this name, version or digest."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(f"no {kind} {name!r}")
+        self.kind = kind
+        self.name = name
+
+
+class Conflict(RegistryError):
+    """The catalogue moved on since it was read; nothing was written."""
+
+    def __init__(self, expected: int, actual: int) -> None:
+        super().__init__(f"catalogue is at version {actual}, not {expected}; reload it and publish again")
+        self.expected = expected
+        self.actual = actual
+
+
+class DigestMismatch(RegistryError):
+    """Stored bytes do not hash to the digest that names them; they must not be used."""
+
+    def __init__(self, expected: str, actual: str) -> None:
+        super().__init__(f"blob {expected} holds bytes of digest {actual}")
+        self.expected = expected
+        self.actual = actual

@@ -1,0 +1,1 @@
+"""EXECUTION: runs variants inside one process; never chooses which one."""
