@@ -1,0 +1,60 @@
+# Everything a checkout needs, as ten targets or fewer; `make help` lists them.
+
+VENV    ?= .venv
+SAM     ?= .venv-sam
+BIN     := $(VENV)/bin
+# The first interpreter that is 3.11 to 3.13 and really runs (a pyenv shim may be on PATH and refuse).
+PYTHON  ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
+ARGS    ?=
+NAME    ?= decision
+SECONDS_OF_SOAK ?= 120
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export SAM_CLI_TELEMETRY := 0
+export AWS_DEFAULT_REGION ?= us-east-1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench soak build clean
+
+help: ## List the targets
+	@grep -hE '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.installed ## Make .venv with everything that serving, testing and measuring need
+
+demo: $(VENV)/.installed ## Register digits, serve it, and show eight decisions side by side
+	@$(BIN)/modelless demo $(ARGS)
+
+test: $(VENV)/.installed ## Run every test but the two-minute soak
+	$(BIN)/python -m pytest -m "not soak" $(ARGS)
+
+check: $(VENV)/.installed $(SAM)/.installed ## Lint, types, layers, templates
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/cfn-lint template.yaml
+	$(SAM)/bin/sam validate --lint --template template.yaml
+
+bench: $(VENV)/.installed ## Run one benchmark: make bench NAME=decision ARGS=--quick
+	$(BIN)/python -m benchmarks.$(NAME) $(ARGS)
+
+soak: $(VENV)/.installed ## Serve for two minutes while an environment is killed every five seconds
+	MODELLESS_SOAK_SECONDS=$(SECONDS_OF_SOAK) $(BIN)/python -m pytest -m soak tests/e2e $(ARGS)
+
+clean: ## Remove what the other targets made, environments included
+	rm -rf $(VENV) $(SAM) .aws-sam .cache .modelless build dist .pytest_cache .mypy_cache .ruff_cache \
+		.hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.installed: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Modelless needs Python 3.11, 3.12 or 3.13 with venv; set PYTHON=/path/to/python" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+# SAM pins its own versions of half the world, so it lives alone.
+$(SAM)/.installed:
+	test -x $(SAM)/bin/python || $(PYTHON) -m venv $(SAM)
+	$(SAM)/bin/python -m pip install --quiet 'aws-sam-cli>=1.160,<2'
+	@touch $@
