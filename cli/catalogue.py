@@ -1,0 +1,168 @@
+"""`modelless tasks` and `variants`: what a home's catalogue holds; reads, never writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli.errors import unknown
+from cli.home import opened
+from cli.options import home_option, json_option
+from cli.output import ms, say, size, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from registry.catalogue import Catalogue
+    from registry.model import Profile, Slo, Task, TensorSpec, Variant
+
+
+@click.command()
+@home_option
+@json_option
+def tasks(home: Path, as_json: bool) -> None:
+    """List the tasks that callers can name."""
+    with opened(home) as store:
+        catalogue = store.load()
+    rows = [_task_row(catalogue, task) for task in catalogue.tasks.values()]
+
+    def render(console: Console) -> None:
+        drawn = table(f"Tasks, catalogue version {catalogue.version}", _TASK_COLUMNS, numbers=("variants", "best"))
+        for row in rows:
+            drawn.add_row(
+                row["name"],
+                row["metric"],
+                _signature(row["inputs"]),
+                _signature(row["outputs"]),
+                str(row["variants"]),
+                "–" if row["best_accuracy"] is None else f"{row['best_accuracy']:.4f}",
+                ", ".join(f"{k}={v}" for k, v in row["default_slo"].items()),
+                row["owner"],
+            )
+        console.print(drawn)
+
+    say({"catalogue_version": catalogue.version, "tasks": rows}, as_json=as_json, render=render)
+
+
+_TASK_COLUMNS = ("task", "metric", "inputs", "outputs", "variants", "best", "default SLO", "owner")
+
+
+def _task_row(catalogue: Catalogue, task: Task) -> dict[str, Any]:
+    variants = catalogue.variants_of(task.name)
+    return {
+        "name": task.name,
+        "description": task.description,
+        "metric": task.metric,
+        "owner": task.owner,
+        "inputs": [_spec(s) for s in task.inputs],
+        "outputs": [_spec(s) for s in task.outputs],
+        "default_slo": _bounds(task.default_slo),
+        "variants": len(variants),
+        "best_accuracy": max((v.accuracy.value for v in variants), default=None),
+    }
+
+
+def _spec(spec: TensorSpec) -> dict[str, Any]:
+    return {"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape)}
+
+
+def _signature(specs: list[dict[str, Any]]) -> str:
+    return " ".join(
+        f"{s['name']}:{s['datatype']}[{','.join('n' if d == -1 else str(d) for d in s['shape'])}]" for s in specs
+    )
+
+
+def _bounds(slo: Slo) -> dict[str, Any]:
+    bounds = {"latency_ms": slo.latency_ms, "min_accuracy": slo.min_accuracy, "max_cost_usd": slo.max_cost_usd}
+    return {"objective": slo.objective.value} | {name: value for name, value in bounds.items() if value is not None}
+
+
+@click.command()
+@click.argument("task")
+@home_option
+@json_option
+def variants(task: str, home: Path, as_json: bool) -> None:
+    """List the variants of TASK: how good each is, how it was made, how fast it is where."""
+    with opened(home) as store:
+        catalogue = store.load()
+    if task not in catalogue.tasks:
+        raise unknown("task", task, catalogue.tasks)
+    rows = [_variant_row(catalogue, v) for v in catalogue.variants_of(task)]
+    rows.sort(key=lambda row: (-row["accuracy"]["value"], row["name"]))
+
+    def render(console: Console) -> None:
+        console.print(_drawn(task, rows))
+
+    say(
+        {"catalogue_version": catalogue.version, "task": task, "variants": rows},
+        as_json=as_json,
+        render=render,
+    )
+
+
+def _variant_row(catalogue: Catalogue, variant: Variant) -> dict[str, Any]:
+    placements = [p for p in catalogue.placements_of(variant.task) if p.variant == variant.id]
+    return {
+        "id": variant.id,
+        "name": variant.name,
+        "artifact": variant.artifact,
+        "size_bytes": variant.size_bytes,
+        "generator": variant.recipe.generator,
+        "parent": variant.recipe.parent,
+        "parameters": dict(variant.recipe.parameters),
+        "accuracy": {
+            "value": variant.accuracy.value,
+            "low": variant.accuracy.low,
+            "high": variant.accuracy.high,
+            "rows": variant.accuracy.rows,
+            "method": variant.accuracy.method,
+        },
+        "placements": [
+            {"id": p.id, "tier": p.tier, "threads": p.threads, "prepack": p.prepack}
+            | _measured(catalogue.profiles.get(p.id))
+            for p in placements
+        ],
+    }
+
+
+def _measured(profile: Profile | None) -> dict[str, Any]:
+    """Milliseconds of one warm row at the median and the 95th percentile, of a load and of a start."""
+    if profile is None:
+        return {"p50_ms": None, "p95_ms": None, "load_p50_ms": None, "init_p50_ms": None, "memory_mb": None}
+    from registry.model import LEVELS
+
+    median, p95 = LEVELS.index(0.50), LEVELS.index(0.95)
+    service = profile.service[0].latency.ms
+    return {
+        "p50_ms": service[median],
+        "p95_ms": service[p95],
+        "load_p50_ms": profile.load.ms[median],
+        "init_p50_ms": profile.init.ms[median],
+        "memory_mb": profile.memory_mb,
+    }
+
+
+def _drawn(task: str, rows: list[dict[str, Any]]) -> Any:
+    tiers = list(dict.fromkeys(p["tier"] for row in rows for p in row["placements"]))
+    fixed = ("variant", "accuracy", "95 %", "size", "made by", "from")
+    columns = [f"{tier}\np50 ms" for tier in tiers]
+    drawn = table(f"Variants of {task}", (*fixed, *columns), numbers=("accuracy", "size", *columns))
+    for row in rows:
+        accuracy = row["accuracy"]
+        drawn.add_row(
+            row["name"],
+            f"{accuracy['value']:.4f}",
+            f"{accuracy['low']:.3f}–{accuracy['high']:.3f}",
+            size(row["size_bytes"]),
+            row["generator"],
+            row["parent"] or "",
+            *(ms(_fastest(row["placements"], tier)) for tier in tiers),
+        )
+    return drawn
+
+
+def _fastest(placements: list[Mapping[str, Any]], tier: str) -> float | None:
+    return min((p["p50_ms"] for p in placements if p["tier"] == tier and p["p50_ms"] is not None), default=None)

@@ -1,0 +1,89 @@
+"""The HTTP client of a running platform; turns refusals into messages and never retries."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any
+
+from cli.errors import BadInput, Failed
+
+if TYPE_CHECKING:
+    import httpx
+
+TIMEOUT_S = 60.0
+"""Longer than any tier's timeout: the platform, not the client, decides when a request is over."""
+
+
+class Server:
+    """A running platform at `url`."""
+
+    def __init__(self, url: str, api_key: str | None = None, *, transport: httpx.BaseTransport | None = None) -> None:
+        import httpx
+
+        self.url = url.rstrip("/")
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        try:
+            self._http = httpx.Client(base_url=self.url, headers=headers, timeout=TIMEOUT_S, transport=transport)
+        except httpx.InvalidURL as error:
+            raise BadInput(f"--url {url!r}: {error}") from error
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def get(self, path: str) -> Any:
+        """The JSON at `path`; raises BadInput for a refusal and Failed when there is no good answer."""
+        return self._send("GET", path)
+
+    def post(self, path: str, body: Any) -> Any:
+        """The JSON answer to `body`; raises as `get` does."""
+        return self._send("POST", path, json=body)
+
+    def _send(self, method: str, path: str, **body: Any) -> Any:
+        import httpx
+
+        try:
+            response = self._http.request(method, path, **body)
+        except httpx.UnsupportedProtocol as error:
+            raise BadInput(f"--url {self.url!r}: {error}") from error
+        except httpx.ConnectError as error:
+            raise Failed(f"nothing answers at {self.url}; start it with `modelless up`, or give --url") from error
+        except httpx.HTTPError as error:
+            raise Failed(f"{self.url}: {type(error).__name__}: {error}") from error
+        if response.is_success:
+            return response.json()
+        raise self._refusal(path, response)
+
+    def _refusal(self, path: str, response: httpx.Response) -> BadInput | Failed:
+        message = _message(response)
+        if response.status_code == 401:
+            return BadInput(f"{message}; give --api-key or set MODELLESS_API_KEY")
+        if response.status_code == 404 and path.startswith("/v1/tasks/"):
+            message += self._suggestion(path.split("/")[3])
+        if response.status_code == 429 or response.status_code >= 500:
+            return Failed(f"{message} (HTTP {response.status_code})")
+        return BadInput(f"{message} (HTTP {response.status_code})")
+
+    def _suggestion(self, task: str) -> str:
+        try:
+            known = [t["name"] for t in self.get("/v1/tasks")["tasks"]]
+        except (Failed, BadInput):
+            return ""
+        near = difflib.get_close_matches(task, known, n=3, cutoff=0.5)
+        if near:
+            return f"; did you mean {' or '.join(near)}?"
+        return f"; there are {', '.join(known)}" if known else "; none is registered yet"
+
+
+def _message(response: httpx.Response) -> str:
+    try:
+        body = response.json()
+    except ValueError:
+        body = None
+    if isinstance(body, dict) and isinstance(body.get("error"), str):
+        return str(body["error"])
+    if isinstance(body, dict) and isinstance(body.get("error"), dict):
+        return str(body["error"].get("message", body["error"]))
+    return f"the server said {response.text[:200]!r}"

@@ -1,0 +1,29 @@
+"""The store of a home folder, opened for one command; creates nothing that a question does not need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cli.errors import BadInput
+
+if TYPE_CHECKING:
+    from registry.store import Store
+
+
+@contextmanager
+def opened(home: Path, *, create: bool = False) -> Iterator[Store]:
+    """The store at `home`; raises BadInput when there is none and `create` is false."""
+    from registry.stores.sqlite import SqliteStore
+
+    database = home / "catalogue.db"
+    if not create and not database.exists():
+        raise BadInput(f"{home} has no catalogue yet; make one with `modelless register digits --home {home}`")
+    home.mkdir(parents=True, exist_ok=True)
+    store = SqliteStore(database)
+    try:
+        yield store
+    finally:
+        store.close()

@@ -1,0 +1,66 @@
+"""Options that several commands share; each reads its environment variable and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+home_option = click.option(
+    "--home",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar="MODELLESS_HOME",
+    default=lambda: Path.home() / ".modelless",
+    show_default="~/.modelless",
+    help="Folder of the catalogue and its blobs.  [env: MODELLESS_HOME]",
+)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+
+_url_option = click.option(
+    "--url",
+    envvar="MODELLESS_URL",
+    default="http://127.0.0.1:8080",
+    show_default=True,
+    help="Where `modelless up` listens.  [env: MODELLESS_URL]",
+)
+
+_key_option = click.option(
+    "--api-key",
+    envvar="MODELLESS_API_KEY",
+    default=None,
+    help="Credential, where the server asks for one.  [env: MODELLESS_API_KEY]",
+)
+
+
+def server_options(command: Command) -> Command:
+    """Add --url and --api-key."""
+    return _url_option(_key_option(command))
+
+
+def slo_options(command: Command) -> Command:
+    """Add one option for each hint of an SLO; those not given are not sent."""
+    options = (
+        click.option("--latency-ms", type=float, help="Most milliseconds until the answer."),
+        click.option("--percentile", type=float, help="Share of requests (1 to 99.9) that must hold --latency-ms."),
+        click.option("--min-accuracy", type=float, help="Least accuracy, 0 to 1."),
+        click.option("--max-cost-usd", type=float, help="Most US dollars for this request."),
+        click.option("--objective", type=click.Choice(["accuracy", "cost", "latency"]), help="What to optimise."),
+        click.option(
+            "--on-infeasible",
+            type=click.Choice(["best_effort", "strict"]),
+            help="When no placement holds every bound: serve and say so, or refuse.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def given(**hints: Any) -> dict[str, Any]:
+    """The hints that were given."""
+    return {name: value for name, value in hints.items() if value is not None}

@@ -1,0 +1,83 @@
+"""How commands speak: one JSON document or a table on stdout, progress on stderr; never both on stdout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+Step = Callable[[str, float], None]
+"""Called with what is being done and the share of the whole that is done, 0 to 1."""
+
+
+def say(document: Any, *, as_json: bool, render: Callable[[Console], None]) -> None:
+    """Print `document` as JSON, or let `render` draw it for people."""
+    if as_json:
+        import orjson
+
+        click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2))
+        return
+    render(screen())
+
+
+def screen(*, stderr: bool = False) -> Console:
+    """A console on stdout (or stderr); wide enough for our tables where the output is no terminal."""
+    from rich.console import Console
+
+    console = Console(stderr=stderr, highlight=False)
+    if not console.is_terminal:
+        console = Console(stderr=stderr, highlight=False, width=160)
+    return console
+
+
+def table(title: str, columns: Sequence[str], *, numbers: Sequence[str] = ()) -> Table:
+    """An empty table; the columns in `numbers` are right-aligned."""
+    from rich import box
+    from rich.table import Table
+
+    made = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
+    for column in columns:
+        made.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+    return made
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Step]:
+    """A progress bar on stderr while the block runs; yields what moves it."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
+    with Progress(*columns, TimeElapsedColumn(), console=screen(stderr=True), transient=True) as bar:
+        whole = bar.add_task(title, total=1.0)
+
+        def step(doing: str, done: float) -> None:
+            bar.update(whole, description=doing, completed=min(1.0, max(0.0, done)))
+
+        yield step
+
+
+def ms(value: float | None) -> str:
+    """Milliseconds, to three figures that matter."""
+    if value is None:
+        return "–"
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
+
+
+def dollars(value: float | None) -> str:
+    """US dollars per million requests: single requests cost too little to read."""
+    return "–" if value is None else f"{value * 1e6:.2f}"
+
+
+def size(count: float) -> str:
+    """Bytes, in the unit that keeps it short."""
+    for unit in ("B", "KB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
