@@ -1,0 +1,121 @@
+"""Blobs as read-only files in a folder; a file under its final name is always whole."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from registry.blobs import blob_name, digest_of
+from registry.errors import DigestMismatch, NotFound
+
+
+class Files:
+    """A blob store in the folder `root`, made when missing.
+
+    Each blob is a file of its own, so a mapping of it starts on a page boundary and every process that maps it
+    shares one copy in the page cache.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.absolute()
+        self._root.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def root(self) -> Path:
+        """The folder."""
+        return self._root
+
+    def put(self, data: bytes | memoryview) -> str:
+        """Store these bytes and return their digest; a damaged file of that name is replaced by a sound one."""
+        digest = digest_of(data)
+        if not self._is_sound(digest):
+            self.write(digest, (data,))
+        return digest
+
+    def get(self, digest: str) -> bytes:
+        """The bytes of this digest, checked; raises NotFound or DigestMismatch."""
+        try:
+            data = self._file(digest).read_bytes()
+        except FileNotFoundError:
+            raise NotFound("blob", digest) from None
+        actual = digest_of(data)
+        if actual != digest:
+            raise DigestMismatch(digest, actual)
+        return data
+
+    def path(self, digest: str) -> Path:
+        """The blob's file, checked in one pass over it; raises NotFound or DigestMismatch."""
+        file = self._file(digest)
+        actual = _digest_of_file(file)
+        if actual is None:
+            raise NotFound("blob", digest)
+        if actual != digest:
+            raise DigestMismatch(digest, actual)
+        return file
+
+    def has(self, digest: str) -> bool:
+        """Whether a file of this name is there."""
+        return self._file(digest).is_file()
+
+    def write(self, digest: str, chunks: Iterable[bytes | memoryview]) -> None:
+        """Store a stream under the digest that it must have; raises DigestMismatch, and then stores nothing.
+
+        The bytes go to a temporary file beside the final one, which takes the final name only when they are on disk
+        and hash to it; of two writers of one blob either may come last, for both bring the same bytes.
+        """
+        file = self._file(digest)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        hasher = hashlib.sha256()
+        handle, temporary = tempfile.mkstemp(prefix=".partial-", dir=file.parent)
+        try:
+            with os.fdopen(handle, "wb") as out:
+                for chunk in chunks:
+                    hasher.update(chunk)
+                    out.write(chunk)
+                out.flush()
+                os.fchmod(out.fileno(), 0o444)
+                os.fsync(out.fileno())
+            actual = "sha256:" + hasher.hexdigest()
+            if actual != digest:
+                raise DigestMismatch(digest, actual)
+            os.replace(temporary, file)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+        _sync_folder(file.parent)
+
+    def digests(self) -> Iterator[str]:
+        """Every blob that is stored, in order of digest."""
+        for file in sorted(self._root.glob("sha256/??/*")):
+            if not file.name.startswith("."):
+                yield f"sha256:{file.name}"
+
+    def damaged(self) -> tuple[str, ...]:
+        """The digests whose files no longer hold their bytes; reads every byte of the store."""
+        return tuple(digest for digest in self.digests() if not self._is_sound(digest))
+
+    def _file(self, digest: str) -> Path:
+        return self._root / blob_name(digest)
+
+    def _is_sound(self, digest: str) -> bool:
+        return _digest_of_file(self._file(digest)) == digest
+
+
+def _digest_of_file(file: Path) -> str | None:
+    try:
+        with file.open("rb", buffering=0) as source:
+            return "sha256:" + hashlib.file_digest(source, "sha256").hexdigest()
+    except FileNotFoundError:
+        return None
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

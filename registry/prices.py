@@ -1,0 +1,125 @@
+"""What running costs: arithmetic over the dated, sourced figures of data/prices.json; holds no figure itself."""
+
+from __future__ import annotations
+
+import json
+import math
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from registry.errors import InvalidValue
+from registry.model import Price, StartMode, Tier, TierKind
+
+MB_PER_GB = 1024
+"""Lambda and Fargate count memory in binary units: 1,769 MB is 1.7275 GB."""
+
+INLINE_STEP_MS = 0.001
+"""A container is not billed by the run, so a run's share of it is counted to the microsecond."""
+
+
+@cache
+def figures() -> dict[str, Any]:
+    """The price file as it is, with the source and the date of every figure."""
+    data: dict[str, Any] = json.loads(files("registry").joinpath("data/prices.json").read_bytes())
+    return data
+
+
+def vcpus_of(memory_mb: int) -> float:
+    """The vCPUs that Lambda gives a function of this size, in proportion to its memory."""
+    return float(memory_mb / figures()["lambda"]["mb_per_vcpu"])
+
+
+def lambda_price(memory_mb: int, *, arch: str = "x86_64", start_mode: StartMode = StartMode.ONDEMAND) -> Price:
+    """The price of one Lambda execution environment of `memory_mb`, on the architecture `x86_64` or `arm64`.
+
+    INIT is billed like duration in every mode. For SnapStart that overstates a cold start a little: AWS bills the
+    restore by the gigabyte (`usd_per_start`) and only the hooks' part of its time. `usd_per_idle_s` is what one
+    provisioned environment costs all the time, or one cached snapshot. Raises InvalidValue.
+    """
+    sheet = figures()["lambda"]
+    gigabytes = memory_mb / MB_PER_GB
+    rates = sheet["usd_per_gb_s"]
+    if arch not in rates:
+        raise InvalidValue("arch", f"{arch!r} is unknown", f"use one of {sorted(rates)}")
+    if start_mode is StartMode.ALWAYS:
+        raise InvalidValue("start_mode", "no Lambda function always runs", "use ondemand, snapstart or provisioned")
+    provisioned, snapstart = sheet["provisioned"], sheet["snapstart"]
+    busy, start, idle = {
+        StartMode.ONDEMAND: (rates[arch], 0.0, 0.0),
+        StartMode.SNAPSTART: (rates[arch], snapstart["usd_per_gb_restored"], snapstart["usd_per_gb_s_cached"]),
+        StartMode.PROVISIONED: (
+            provisioned["usd_per_gb_s_running"][arch],
+            0.0,
+            provisioned["usd_per_gb_s_configured"][arch],
+        ),
+    }[start_mode]
+    return Price(
+        usd_per_busy_s=busy * gigabytes,
+        usd_per_request=sheet["usd_per_request"],
+        usd_per_start=start * gigabytes,
+        bills_init=True,
+        usd_per_idle_s=idle * gigabytes,
+        step_ms=float(sheet["step_ms"]),
+    )
+
+
+def inline_price(vcpus: float, memory_mb: int) -> Price:
+    """The price of a second of one vCPU of an always-on Fargate container of this size, memory shared out with it."""
+    sheet = figures()["fargate"]
+    per_hour = vcpus * sheet["usd_per_vcpu_h"] + memory_mb / MB_PER_GB * sheet["usd_per_gb_h"]
+    return Price(usd_per_busy_s=per_hour / 3600 / vcpus, bills_init=False, step_ms=INLINE_STEP_MS)
+
+
+def invocation_cost(price: Price, billed_ms: float, *, cold: bool = False, init_ms: float = 0.0) -> float:
+    """US dollars for one invocation of `billed_ms` of duration, after a start of `init_ms` when `cold`.
+
+    Lambda rounds the sum of INIT and duration up to its step, as its report lines do.
+    """
+    total_ms = billed_ms + (init_ms if cold and price.bills_init else 0.0)
+    # 29.000000000000004 ms is a sum of floats and not a thirtieth millisecond.
+    steps = math.ceil(round(total_ms / price.step_ms, 6))
+    start = price.usd_per_start if cold else 0.0
+    return price.usd_per_request + start + steps * price.step_ms / 1000 * price.usd_per_busy_s
+
+
+SIZES: tuple[tuple[int, int], ...] = ((1769, 4), (3538, 2))
+"""Memory in MB, one and two vCPUs of Lambda's, and how many environments a local machine runs at once."""
+
+LAMBDA_CONCURRENCY = 100
+"""Environments of one function at once: a tenth of an account's default of 1,000, so that no task drains it."""
+
+
+def local_tiers() -> tuple[Tier, ...]:
+    """The tiers of one machine: `inline`, and Lambda's sizes and start modes as local processes at Lambda's price."""
+    inline = Tier(
+        name="inline",
+        kind=TierKind.INLINE,
+        vcpus=2.0,
+        memory_mb=2048,
+        concurrency=2,
+        start_mode=StartMode.ALWAYS,
+        price=inline_price(2.0, 2048),
+    )
+    modes = (StartMode.ONDEMAND, StartMode.SNAPSTART)
+    return (inline, *(_sized("process", TierKind.PROCESS, mb, n, mode) for mode in modes for mb, n in SIZES))
+
+
+def lambda_tiers() -> tuple[Tier, ...]:
+    """The same sizes and start modes on AWS Lambda."""
+    modes = (StartMode.ONDEMAND, StartMode.SNAPSTART)
+    return tuple(_sized("lambda", TierKind.LAMBDA, mb, LAMBDA_CONCURRENCY, mode) for mode in modes for mb, _ in SIZES)
+
+
+def _sized(family: str, kind: TierKind, memory_mb: int, concurrency: int, mode: StartMode) -> Tier:
+    suffix = "" if mode is StartMode.ONDEMAND else f"-{mode.value}"
+    return Tier(
+        name=f"{family}-{memory_mb}{suffix}",
+        kind=kind,
+        vcpus=vcpus_of(memory_mb),
+        memory_mb=memory_mb,
+        concurrency=concurrency,
+        start_mode=mode,
+        price=lambda_price(memory_mb, start_mode=mode),
+        idle_timeout_s=300.0,
+    )
