@@ -8,7 +8,7 @@ PYTHON  ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 ARGS    ?=
 NAME    ?= decision
-SECONDS_OF_SOAK ?= 120
+SOAK_SECONDS ?= 120
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export SAM_CLI_TELEMETRY := 0
@@ -40,7 +40,7 @@ bench: $(VENV)/.installed ## Run one benchmark: make bench NAME=decision ARGS=--
 	$(BIN)/python -m benchmarks.$(NAME) $(ARGS)
 
 soak: $(VENV)/.installed ## Serve for two minutes while an environment is killed every five seconds
-	MODELLESS_SOAK_SECONDS=$(SECONDS_OF_SOAK) $(BIN)/python -m pytest -m soak tests/e2e $(ARGS)
+	MODELLESS_SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m pytest -m soak tests/e2e $(ARGS)
 
 clean: ## Remove what the other targets made, environments included
 	rm -rf $(VENV) $(SAM) .aws-sam .cache .modelless build dist .pytest_cache .mypy_cache .ruff_cache \
@@ -49,12 +49,14 @@ clean: ## Remove what the other targets made, environments included
 
 $(VENV)/.installed: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Modelless needs Python 3.11, 3.12 or 3.13 with venv; set PYTHON=/path/to/python" >&2; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@echo "Installing into $(VENV) (about a minute) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -qq --editable '.[dev]'
 	@touch $@
 
 # SAM pins its own versions of half the world, so it lives alone.
 $(SAM)/.installed:
-	test -x $(SAM)/bin/python || $(PYTHON) -m venv $(SAM)
-	$(SAM)/bin/python -m pip install --quiet 'aws-sam-cli>=1.160,<2'
+	@echo "Installing SAM into $(SAM) (about a minute) ..."
+	@test -x $(SAM)/bin/python || $(PYTHON) -m venv $(SAM)
+	@$(SAM)/bin/python -m pip install -qq 'aws-sam-cli>=1.160,<2'
 	@touch $@
