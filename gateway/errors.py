@@ -30,6 +30,8 @@ class GatewayError(Exception):
     """Root of every error that a caller may see; `details` is JSON-able."""
 
     status = 500
+    code = "internal"
+    """What programs match on; stays the same when messages change."""
 
     def __init__(self, message: str, **details: Any) -> None:
         super().__init__(message)
@@ -40,60 +42,70 @@ class BadRequest(GatewayError):
     """The body cannot be parsed."""
 
     status = 400
+    code = "bad_request"
 
 
 class Unauthenticated(GatewayError):
     """There is no credential, or nobody knows it."""
 
     status = 401
+    code = "unauthenticated"
 
 
 class Forbidden(GatewayError):
     """The task belongs to another tenant."""
 
     status = 403
+    code = "forbidden"
 
 
 class UnknownTask(GatewayError):
     """There is no task or decision of this name."""
 
     status = 404
+    code = "not_found"
 
 
 class TooLarge(GatewayError):
     """The body is over the limit."""
 
     status = 413
+    code = "too_large"
 
 
 class Unprocessable(GatewayError):
     """A field or tensor has an impossible value; details name it and what was expected."""
 
     status = 422
+    code = "unprocessable"
 
 
 class Infeasible(GatewayError):
     """No placement holds a strict SLO; details carry the nearest feasible one."""
 
     status = 422
+    code = "infeasible"
 
 
 class Overloaded(GatewayError):
     """There is no capacity in time; details carry `retry_after_s`."""
 
     status = 429
+    code = "overloaded"
 
 
 class Unavailable(GatewayError):
     """Every candidate failed; details name each and why."""
 
     status = 503
+    code = "unavailable"
 
 
 class DeadlineExceeded(Unavailable):
     """No answer came in time."""
 
     status = 504
+    code = "deadline_exceeded"
 
 
 class BackendError(Exception):

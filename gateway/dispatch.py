@@ -1,0 +1,199 @@
+"""Carries one decision out: one placement after another until one answers, time is up or none is left.
+
+It never chooses and never tries the same refusal twice: a tier that refused and a variant that is corrupt are passed
+over for the rest of the request. Exactly one reply or one GatewayError comes of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gateway.backends.protocol import Backend, Emit, Invocation, Reply, Tensors
+from gateway.decisions import Attempt
+from gateway.errors import (
+    BackendError,
+    CorruptArtifact,
+    DeadlineExceeded,
+    GatewayError,
+    NotReady,
+    Overloaded,
+    Throttled,
+    TimedOut,
+    Unavailable,
+)
+from registry.catalogue import Catalogue
+from registry.model import Estimate, OnInfeasible, Slo
+from scheduler.events import Finished, PlacementFailed, Queued, TierUnavailable, VariantQuarantined
+
+GRACE_S = 0.25
+"""How long after its deadline a backend may still report; a backend that does not is given up on, never waited for."""
+
+AVOID_S = 5.0
+"""How long a placement is avoided after it failed where another one answered; as long as SageMaker's and Triton's
+clients wait between retries, and enough for a crashed environment to be replaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A reply and the way to it."""
+
+    reply: Reply
+    estimate: Estimate
+    attempts: tuple[Attempt, ...]
+
+
+@dataclass(slots=True)
+class _Course:
+    """What one request has met so far."""
+
+    id: str
+    slo: Slo
+    arrived: float
+    inputs: Tensors
+    attempts: list[Attempt] = field(default_factory=list)
+    refused: dict[str, float] = field(default_factory=dict)
+    """Tier to seconds until it may be asked again."""
+    throttled: bool = True
+    """Whether every refusal so far was for lack of capacity."""
+    corrupt: set[str] = field(default_factory=set)
+    suspects: list[str] = field(default_factory=list)
+    """Placements that failed on these inputs; guilty once another placement answers them."""
+    late: bool = False
+
+
+def deadline_of(slo: Slo, arrived: float, timeout_s: float) -> float:
+    """When a request stops being worth an answer, on the clock of `arrived` (seconds).
+
+    Under `strict` the latency bound, and under `best_effort` the tier's timeout: the caller takes a late answer,
+    flagged, over none. No request outlives the timeout of its most patient tier.
+    """
+    patience = arrived + timeout_s
+    if slo.latency_ms is not None and slo.on_infeasible is OnInfeasible.STRICT:
+        return min(patience, arrived + slo.latency_ms / 1000)
+    return patience
+
+
+class Dispatcher:
+    """Tries ranked placements on the backends of their tiers and reports what happens to the fleet."""
+
+    def __init__(self, backends: Mapping[str, Backend], *, emit: Emit, clock: Callable[[], float]) -> None:
+        self._backends = backends
+        self._emit = emit
+        self._clock = clock
+        self._full_until: dict[str, float] = {}
+
+    def capacity_back_in(self, tiers: Iterable[str]) -> float | None:
+        """Seconds until the first of the tiers that lack capacity may have some again; None when none lacks it."""
+        now = self._clock()
+        waits = [self._full_until[t] - now for t in tiers if self._full_until.get(t, now) > now]
+        return min(waits, default=None)
+
+    async def deliver(
+        self,
+        ranked: Sequence[Estimate],
+        catalogue: Catalogue,
+        *,
+        request_id: str,
+        slo: Slo,
+        arrived: float,
+        inputs: Tensors,
+    ) -> Delivery:
+        """The first reply in rank order.
+
+        Raises DeadlineExceeded when time runs out, Overloaded when every tier refused for lack of capacity, and
+        Unavailable, naming each attempt, when every placement failed.
+        """
+        course = _Course(request_id, slo, arrived, inputs)
+        for estimate in ranked:
+            placement = estimate.placement
+            if placement.tier in course.refused or placement.variant in course.corrupt:
+                continue
+            reply = await self._try(estimate, catalogue, course)
+            if reply is not None:
+                self._charge(course)
+                return Delivery(reply, estimate, tuple(course.attempts))
+            if course.late:
+                break
+        raise _unanswered(course)
+
+    async def _try(self, estimate: Estimate, catalogue: Catalogue, course: _Course) -> Reply | None:
+        """One attempt, with its events; None when the next placement is to be tried."""
+        placement = estimate.placement
+        started = self._clock()
+        deadline = deadline_of(course.slo, course.arrived, catalogue.tiers[placement.tier].timeout_s)
+        error = ""
+        try:
+            if started >= deadline:
+                raise TimedOut("no time is left")
+            invocation = Invocation(
+                course.id, placement, catalogue.variants[placement.variant], course.inputs, deadline
+            )
+            return await self._invoke(invocation, estimate, started)
+        except BackendError as fault:
+            error = f"{type(fault).__name__}: {fault}"
+            self._note(fault, placement.tier, placement.variant, placement.id, course)
+            return None
+        finally:
+            took = (self._clock() - started) * 1000
+            course.attempts.append(Attempt(placement.id, placement.tier, error, took))
+
+    async def _invoke(self, invocation: Invocation, estimate: Estimate, started: float) -> Reply:
+        placement = invocation.placement
+        backend = self._backends.get(placement.tier)
+        if backend is None:
+            raise NotReady(f"no backend serves tier {placement.tier!r} here", retry_after_s=math.inf)
+        expected = max(0.0, estimate.p50_ms - estimate.wait_ms)
+        self._emit(Queued(placement.id, invocation.id, expected, started))
+        answered = False
+        try:
+            async with asyncio.timeout(invocation.deadline - started + GRACE_S):
+                reply = await backend.invoke(invocation)
+            answered = True
+            return reply
+        except TimeoutError:
+            raise TimedOut(f"{placement.tier} did not keep its deadline") from None
+        finally:
+            now = self._clock()
+            self._emit(Finished(placement.id, invocation.id, (now - started) * 1000, answered, now))
+
+    def _note(self, fault: BackendError, tier: str, variant: str, placement: str, course: _Course) -> None:
+        now = self._clock()
+        match fault:
+            case NotReady() | Throttled():
+                course.refused[tier] = fault.retry_after_s
+                course.throttled = course.throttled and isinstance(fault, Throttled)
+                if isinstance(fault, Throttled):
+                    self._full_until[tier] = now + fault.retry_after_s
+                self._emit(TierUnavailable(tier, str(fault), now + fault.retry_after_s, now))
+            case CorruptArtifact():
+                course.throttled = False
+                course.corrupt.add(variant)
+                self._emit(VariantQuarantined(variant, str(fault), now))
+            case TimedOut():
+                course.late = True
+            case _:
+                course.throttled = False
+                course.suspects.append(placement)
+
+    def _charge(self, course: _Course) -> None:
+        """Avoid the placements that failed on inputs which another one has now answered.
+
+        Failures that every placement shares are laid to the inputs: no caller can take placements away from others.
+        """
+        now = self._clock()
+        for placement in course.suspects:
+            self._emit(PlacementFailed(placement, "failed where another answered", now + AVOID_S, now))
+
+
+def _unanswered(course: _Course) -> GatewayError:
+    tried = [{"placement": a.placement, "error": a.error} for a in course.attempts]
+    if course.late:
+        return DeadlineExceeded("no answer came in time", attempts=tried)
+    if course.refused and course.throttled:
+        return Overloaded(
+            "every tier refused for lack of capacity", retry_after_s=min(course.refused.values()), attempts=tried
+        )
+    return Unavailable("every placement failed", attempts=tried)

@@ -1,0 +1,98 @@
+"""What callers read: tasks, decisions and answers as JSON-able documents; every face of the product shows the same."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from gateway.decisions import Record, Served
+from gateway.errors import GatewayError
+from registry.documents import to_document
+from registry.model import Estimate, Slo, Task
+from scheduler.choose import Decision
+from scheduler.frontier import FrontierPoint
+
+CANDIDATES = 10
+"""Ranked placements that a plan lists; the rest differ only in being worse."""
+
+
+def slo_document(slo: Slo) -> dict[str, Any]:
+    """An SLO, null for each bound that it lacks."""
+    document: dict[str, Any] = to_document(slo)
+    return document
+
+
+def task_document(task: Task) -> dict[str, Any]:
+    """A task as its callers see it."""
+    document: dict[str, Any] = to_document(task)
+    return document
+
+
+def served_document(served: Served) -> dict[str, Any]:
+    """The `decision` object of an answer."""
+    document: dict[str, Any] = to_document(served)
+    return document
+
+
+def estimate_document(estimate: Estimate) -> dict[str, Any]:
+    """One candidate: who it is and what is expected of it."""
+    placement = estimate.placement
+    return {
+        "placement": placement.id,
+        "variant": placement.variant,
+        "tier": placement.tier,
+        "threads": placement.threads,
+        "predicted_latency_ms": estimate.latency_ms,
+        "p50_ms": estimate.p50_ms,
+        "wait_ms": estimate.wait_ms,
+        "on_time": estimate.on_time,
+        "accuracy": estimate.accuracy,
+        "effective_accuracy": estimate.effective_accuracy,
+        "cost_usd": estimate.cost_usd,
+        "cold": estimate.cold,
+        "load": estimate.load,
+        "broken": list(estimate.broken),
+    }
+
+
+def decision_document(decision: Decision) -> dict[str, Any]:
+    """What would be chosen and why, the next best, and why each other placement was not."""
+    ranked = [estimate_document(e) for e in decision.ranked[:CANDIDATES]]
+    return {
+        "task": decision.request.task,
+        "rows": decision.request.rows,
+        "slo": slo_document(decision.request.slo),
+        "catalogue_version": decision.catalogue_version,
+        "feasible": decision.feasible,
+        "broken": list(decision.broken),
+        "nearest": None if decision.nearest is None else slo_document(decision.nearest),
+        "reason": decision.reason,
+        "chosen": ranked[0] if ranked else None,
+        "ranked": ranked,
+        "why_not": dict(decision.why_not()),
+    }
+
+
+def explanation_document(record: Record, decision: Decision) -> dict[str, Any]:
+    """A past decision, and what came of it."""
+    return {
+        "decision_id": record.id,
+        "at": record.at,
+        **decision_document(decision),
+        "served": None if record.served is None else served_document(record.served),
+        "error": None if record.error is None else error_document(record.error),
+    }
+
+
+def frontier_document(points: tuple[FrontierPoint, ...]) -> list[dict[str, Any]]:
+    """The trade-off, one object for each placement."""
+    return [to_document(point) for point in points]
+
+
+def error_document(error: GatewayError) -> dict[str, Any]:
+    """The `error` object of a refusal: a code, the message and what it carries; infinities become null."""
+    details = {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in error.details.items()
+    }
+    return {"code": error.code, "message": str(error), **details}

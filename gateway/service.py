@@ -1,0 +1,241 @@
+"""One request from arrival to answer: authorise, check, decide, dispatch, record; the decision path does no I/O.
+
+A request ends in exactly one Answer or one GatewayError, and either way in exactly one Record.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gateway.auth import Principal, authorise
+from gateway.backends.protocol import Backend, Tensors
+from gateway.decisions import DecisionLog, Record, Served
+from gateway.dispatch import Delivery, Dispatcher
+from gateway.documents import slo_document
+from gateway.errors import GatewayError, Infeasible, Overloaded, Unavailable, UnknownTask, Unprocessable
+from gateway.snapshots import Snapshots
+from registry.catalogue import Catalogue
+from registry.errors import InvalidValue
+from registry.model import Estimate, OnInfeasible, Slo, Task
+from registry.prices import invocation_cost
+from runtime.codecs.tensors import check_inputs
+from runtime.errors import InvalidTensor
+from scheduler.choose import Decision, choose
+from scheduler.frontier import FrontierPoint, frontier
+from scheduler.requests import Request
+
+
+LEAST_RETRY_S = 0.05
+"""The shortest wait that is worth asking a caller for: a few service times."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Outputs and the decision that gave them; `id` is the caller's, or the decision's when they gave none."""
+
+    id: str
+    outputs: Tensors
+    decision: Served
+
+
+class Service:
+    """Serves every task of the catalogue through the backends of its tiers.
+
+    `clock` must be the backends' clock. `observers` are told of each Record after the answer is made (metrics).
+    """
+
+    def __init__(
+        self,
+        snapshots: Snapshots,
+        backends: Mapping[str, Backend],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+        new_id: Callable[[], str] = lambda: secrets.token_hex(16),
+        observers: Sequence[Callable[[Record], None]] = (),
+        log: DecisionLog | None = None,
+    ) -> None:
+        self.snapshots = snapshots
+        self.log = log if log is not None else DecisionLog()
+        self._clock = clock
+        self._wall = wall
+        self._new_id = new_id
+        self._observers = tuple(observers)
+        self._dispatcher = Dispatcher(backends, emit=snapshots.emit, clock=clock)
+
+    def tasks(self, principal: Principal) -> tuple[Task, ...]:
+        """The tasks that the principal may use, by name."""
+        catalogue, _ = self.snapshots.view()
+        return tuple(task for _, task in sorted(catalogue.tasks.items()) if principal.owns(task))
+
+    def task(self, principal: Principal, name: str) -> Task:
+        """One task; raises UnknownTask or Forbidden."""
+        return _task(self.snapshots.view()[0], principal, name)
+
+    def frontier(self, principal: Principal, name: str) -> tuple[FrontierPoint, ...]:
+        """The task's accuracy, latency and cost trade-off; raises UnknownTask or Forbidden."""
+        catalogue, _ = self.snapshots.view()
+        return frontier(_task(catalogue, principal, name).name, catalogue)
+
+    def plan(self, principal: Principal, name: str, hints: Mapping[str, Any] | None = None, rows: int = 1) -> Decision:
+        """What would be chosen now, without running or recording anything.
+
+        Raises UnknownTask, Forbidden or Unprocessable.
+        """
+        catalogue, fleet = self.snapshots.view()
+        task = _task(catalogue, principal, name)
+        if rows < 1:
+            raise Unprocessable("rows: must be positive; give 1 or more", field="rows")
+        return choose(Request(task.name, _merged(task, hints), rows), catalogue, fleet, self._clock())
+
+    def explain(self, principal: Principal, decision_id: str) -> tuple[Record, Decision]:
+        """A recorded decision, computed again from its inputs; somebody else's is unknown. Raises UnknownTask."""
+        record = self.log.get(decision_id)
+        if record is None or record.tenant != principal.tenant:
+            raise UnknownTask(f"no decision {decision_id!r} is kept", decision_id=decision_id)
+        return record, record.decision()
+
+    async def predict(
+        self,
+        principal: Principal,
+        name: str,
+        inputs: Tensors,
+        hints: Mapping[str, Any] | None = None,
+        *,
+        id: str | None = None,  # noqa: A002 - the protocol's own word for it
+        arrived: float | None = None,
+    ) -> Answer:
+        """Answer inputs that are tensors by name, under the caller's hints laid over the task's default SLO.
+
+        `arrived` is when the request came in, on the service's clock (now when omitted): parsing counts.
+        Under `best_effort` an answer later than the latency bound is still given, flagged, up to the tier's timeout;
+        under `strict` the bound is the deadline. Raises every GatewayError but BadRequest and Unauthenticated.
+        """
+        catalogue, fleet = self.snapshots.view()
+        task = _task(catalogue, principal, name)
+        slo = _merged(task, hints)
+        rows = _checked_rows(task, inputs)
+        now = self._clock()
+        start = now if arrived is None else arrived
+        request = Request(task.name, slo, rows, elapsed_ms=(now - start) * 1000)
+        record = Record(self._new_id(), principal.tenant, request, catalogue, fleet, now, self._wall())
+        try:
+            decision = choose(request, catalogue, fleet, now)
+            self._admit(decision, request, catalogue)
+            delivery = await self._dispatcher.deliver(
+                decision.ranked, catalogue, request_id=record.id, slo=slo, arrived=start, inputs=inputs
+            )
+        except GatewayError as error:
+            error.details["decision_id"] = record.id
+            self._settle(replace(record, error=error))
+            raise
+        served = self._served(record, decision, delivery, start)
+        self._settle(replace(record, served=served))
+        return Answer(id or record.id, delivery.reply.outputs, served)
+
+    def _admit(self, decision: Decision, request: Request, catalogue: Catalogue) -> None:
+        """Refuse what cannot be served: nothing to run, no capacity in time, or a strict SLO that nothing holds.
+
+        Waiting that alone outlasts the time a request has is overload, whatever the SLO says of infeasibility;
+        start-up and service that outlast it are infeasibility.
+        """
+        if not decision.ranked:
+            raise self._nothing(decision, request, catalogue)
+        if all(e.wait_ms >= _budget_ms(e, request, catalogue) for e in decision.ranked):
+            excess_ms = min(e.wait_ms - _budget_ms(e, request, catalogue) for e in decision.ranked)
+            raise Overloaded("every queue outlasts the request", retry_after_s=max(LEAST_RETRY_S, excess_ms / 1000))
+        if not decision.feasible and request.slo.on_infeasible is OnInfeasible.STRICT:
+            raise Infeasible(
+                f"no placement holds {', '.join(decision.broken) or 'the SLO'}",
+                broken=list(decision.broken),
+                nearest=None if decision.nearest is None else slo_document(decision.nearest),
+            )
+
+    def _nothing(self, decision: Decision, request: Request, catalogue: Catalogue) -> GatewayError:
+        """Why no placement can run at all."""
+        placements = catalogue.placements_of(request.task)
+        most = max((p.max_batch for p in placements), default=0)
+        if placements and request.rows > most:
+            return Unprocessable(
+                f"rows: {request.rows} is more than any placement takes; send at most {most}", field="rows", most=most
+            )
+        retry_after_s = self._dispatcher.capacity_back_in({p.tier for p in placements})
+        if retry_after_s is not None:
+            return Overloaded("every tier refused for lack of capacity", retry_after_s=retry_after_s)
+        return Unavailable(f"nothing can serve task {request.task!r} now", why_not=dict(decision.why_not()))
+
+    def _settle(self, record: Record) -> None:
+        self.log.append(record)
+        for observe in self._observers:
+            observe(record)
+
+    def _served(self, record: Record, decision: Decision, delivery: Delivery, start: float) -> Served:
+        reply, estimate, request = delivery.reply, delivery.estimate, record.request
+        placement = estimate.placement
+        price = record.catalogue.tiers[placement.tier].price
+        latency_ms = (self._clock() - start) * 1000
+        cost = invocation_cost(price, reply.billed_ms, cold=reply.cold, init_ms=reply.init_ms)
+        broken = _broken(request.slo, estimate, latency_ms, cost)
+        return Served(
+            decision_id=record.id,
+            task=request.task,
+            variant=placement.variant,
+            tier=placement.tier,
+            placement=placement.id,
+            predicted_latency_ms=estimate.latency_ms,
+            latency_ms=latency_ms,
+            run_ms=reply.run_ms,
+            accuracy=estimate.accuracy,
+            cost_usd=cost,
+            cold_start=reply.cold,
+            loaded=reply.loaded,
+            slo_met=not broken,
+            broken=broken,
+            reason=decision.reason,
+            attempts=delivery.attempts,
+        )
+
+
+def _task(catalogue: Catalogue, principal: Principal, name: str) -> Task:
+    task = catalogue.tasks.get(name)
+    if task is None:
+        raise UnknownTask(f"no task {name!r}", task=name)
+    authorise(principal, task)
+    return task
+
+
+def _merged(task: Task, hints: Mapping[str, Any] | None) -> Slo:
+    if not hints:
+        return task.default_slo
+    try:
+        return task.default_slo.with_hints(hints)
+    except InvalidValue as error:
+        raise Unprocessable(str(error), field=error.field, problem=error.problem, fix=error.fix) from None
+
+
+def _checked_rows(task: Task, inputs: Tensors) -> int:
+    try:
+        return check_inputs(task.inputs, inputs)
+    except InvalidTensor as error:
+        raise Unprocessable(str(error), tensor=error.tensor, problem=error.problem, expected=error.expected) from None
+
+
+def _budget_ms(estimate: Estimate, request: Request, catalogue: Catalogue) -> float:
+    bound = request.slo.latency_ms
+    return (
+        bound if bound is not None else catalogue.tiers[estimate.placement.tier].timeout_s * 1000
+    ) - request.elapsed_ms
+
+
+def _broken(slo: Slo, estimate: Estimate, latency_ms: float, cost_usd: float) -> tuple[str, ...]:
+    """The bounds that one answer did not keep; accuracy is known only as measured, so there the decision holds."""
+    kept = {
+        "latency_ms": slo.latency_ms is None or latency_ms <= slo.latency_ms,
+        "min_accuracy": "min_accuracy" not in estimate.broken,
+        "max_cost_usd": slo.max_cost_usd is None or cost_usd <= slo.max_cost_usd,
+    }
+    return tuple(name for name, held in kept.items() if not held)

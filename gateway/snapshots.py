@@ -1,0 +1,66 @@
+"""The catalogue and fleet as of now, held in memory; the decision path reads them and never waits for them."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+
+from registry.catalogue import Catalogue
+from registry.store import Store
+from scheduler.events import Event
+from scheduler.fleet import Fleet
+
+POLL_S = 0.5
+"""How stale a catalogue may be; reading one integer from SQLite costs some 20 microseconds, off the path."""
+
+
+class Snapshots:
+    """One catalogue and the fleet that belongs to it; both are immutable, the pair is swapped under a lock.
+
+    Backends emit from the loop and from their own threads.
+    """
+
+    def __init__(self, catalogue: Catalogue, fleet: Fleet | None = None) -> None:
+        self._lock = threading.Lock()
+        self._view = (catalogue, fleet if fleet is not None else Fleet.empty(catalogue))
+
+    def view(self) -> tuple[Catalogue, Fleet]:
+        """A consistent pair."""
+        return self._view
+
+    def emit(self, event: Event) -> None:
+        """Apply an event to the fleet."""
+        with self._lock:
+            catalogue, fleet = self._view
+            self._view = (catalogue, fleet.apply(event))
+
+    def replace(self, catalogue: Catalogue) -> None:
+        """Move to another version of the catalogue, carrying the fleet's state over."""
+        with self._lock:
+            self._view = (catalogue, self._view[1].follow(catalogue))
+
+
+async def follow(
+    store: Store,
+    snapshots: Snapshots,
+    *,
+    changed: Callable[[Catalogue], None] = lambda _: None,
+    poll_s: float = POLL_S,
+) -> None:
+    """Keep the snapshots at the store's head until cancelled; the store is read in a thread.
+
+    `changed` is called with each new catalogue before it is decided upon.
+    """
+    while True:
+        await asyncio.sleep(poll_s)
+        await refresh(store, snapshots, changed=changed)
+
+
+async def refresh(store: Store, snapshots: Snapshots, *, changed: Callable[[Catalogue], None] = lambda _: None) -> None:
+    """Bring the snapshots to the store's head once."""
+    head = await asyncio.to_thread(store.head)
+    if head != snapshots.view()[0].version:
+        catalogue = await asyncio.to_thread(store.load)
+        changed(catalogue)
+        snapshots.replace(catalogue)
