@@ -1,0 +1,1 @@
+"""The function that runs variants: one environment, several resident variants."""

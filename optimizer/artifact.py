@@ -1,0 +1,130 @@
+"""A model's bytes to an artifact: optimised once, weights moved out to shared blobs; never changes what it computes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+import onnxruntime as ort
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
+from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, numpy_helper
+
+from registry.artifacts import TensorBlob, write_artifact
+from registry.blobs import Blobs, blob_name
+from registry.errors import InvalidValue
+
+MAX_MODEL_BYTES = 1 << 30
+"""Largest source model: half of protobuf's 2 GiB limit, as optimisation holds several copies."""
+
+EXTERNAL_FROM_BYTES = 1024
+"""Initializers from this size on become blobs; a smaller one costs more to map than to copy."""
+
+_PLAIN = frozenset(
+    {
+        TensorProto.FLOAT,
+        TensorProto.DOUBLE,
+        TensorProto.FLOAT16,
+        TensorProto.BOOL,
+        TensorProto.INT8,
+        TensorProto.INT16,
+        TensorProto.INT32,
+        TensorProto.INT64,
+        TensorProto.UINT8,
+        TensorProto.UINT16,
+        TensorProto.UINT32,
+        TensorProto.UINT64,
+    }
+)
+"""Element types whose bytes in a file are those in memory."""
+
+
+def make_artifact(model: bytes, blobs: Blobs) -> str:
+    """The digest of the artifact that computes what an ONNX model computes, written to `blobs`.
+
+    The graph is optimised here (level EXTENDED, whose result any CPU runs), so that loading it skips optimisation.
+    Initializers of 1 KiB or more become blobs of their own, mapped and shared by whoever holds the same tensor. The
+    same bytes give the same digest under one onnxruntime version. Raises InvalidValue for a model that is too large,
+    broken, refers to external data, or has inputs or outputs other than dense tensors.
+    """
+    check(model)
+    optimised = onnx.load_from_string(_optimise(model))
+    tensors = [_externalise(tensor, blobs) for tensor in _initializers(optimised) if _is_large(tensor)]
+    return write_artifact(blobs, optimised.SerializeToString(deterministic=True), tensors)
+
+
+def check(model: bytes) -> ModelProto:
+    """The parsed model, once it is known to be acceptable; raises InvalidValue."""
+    if len(model) > MAX_MODEL_BYTES:
+        raise InvalidValue("model", f"{len(model)} bytes are too many", f"give at most {MAX_MODEL_BYTES}")
+    try:
+        proto = onnx.load_from_string(model)
+    except DecodeError:
+        raise InvalidValue("model", "these bytes are not ONNX", "give a serialised ModelProto") from None
+    for tensor in _tensors(proto):
+        if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
+            raise InvalidValue("model", f"tensor {tensor.name!r} is external", "save the weights inside the model")
+    for value in (*proto.graph.input, *proto.graph.output):
+        if value.type.WhichOneof("value") != "tensor_type":
+            raise InvalidValue(
+                "model", f"{value.name!r} is no dense tensor", "export with dense tensors only (skl2onnx: zipmap=False)"
+            )
+    try:
+        onnx.checker.check_model(proto)
+    except onnx.checker.ValidationError as fault:
+        raise InvalidValue("model", " ".join(str(fault).split())[:300], "export a valid model") from None
+    return proto
+
+
+def _optimise(model: bytes) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="modelless-") as folder:
+        path = Path(folder, "optimised.onnx")
+        options = ort.SessionOptions()
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+        options.optimized_model_filepath = str(path)
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        try:
+            ort.InferenceSession(model, options, providers=["CPUExecutionProvider"], enable_fallback=0)
+        except Exception as fault:  # noqa: BLE001 - onnxruntime's status classes have no common root
+            raise InvalidValue("model", " ".join(str(fault).split())[:300], "export a model it can load") from None
+        return path.read_bytes()
+
+
+def _is_large(tensor: TensorProto) -> bool:
+    return tensor.data_type in _PLAIN and numpy_helper.to_array(tensor).nbytes >= EXTERNAL_FROM_BYTES
+
+
+def _externalise(tensor: TensorProto, blobs: Blobs) -> TensorBlob:
+    data = numpy_helper.to_array(tensor).tobytes()
+    digest = blobs.put(data)
+    for field in ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data"):
+        tensor.ClearField(field)
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", blob_name(digest)), ("offset", "0"), ("length", str(len(data)))):
+        tensor.external_data.add(key=key, value=value)
+    return TensorBlob(tensor.name, digest, len(data))
+
+
+def _initializers(model: ModelProto) -> Iterator[TensorProto]:
+    return iter(model.graph.initializer)
+
+
+def _tensors(model: ModelProto) -> Iterator[TensorProto]:
+    """Every tensor of a model: initializers, sparse ones and attributes, in subgraphs and functions too."""
+    graphs: list[GraphProto] = [model.graph]
+    attributes: list[AttributeProto] = [a for f in model.functions for n in f.node for a in n.attribute]
+    while graphs or attributes:
+        if graphs:
+            graph = graphs.pop()
+            yield from graph.initializer
+            for sparse in graph.sparse_initializer:
+                yield from (sparse.values, sparse.indices)
+            attributes += [a for node in graph.node for a in node.attribute]
+        else:
+            attribute = attributes.pop()
+            yield from (attribute.t, *attribute.tensors)
+            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                yield from (sparse.values, sparse.indices)
+            graphs += (attribute.g, *attribute.graphs) if attribute.HasField("g") else attribute.graphs

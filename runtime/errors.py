@@ -1,0 +1,53 @@
+"""What can go wrong while running a variant: one root, classes by whose fault it is.
+
+RuntimeFault
+├── InvalidTensor       the caller's: a tensor is not what the signature says (names tensor, problem, expectation)
+├── InvalidBody         the caller's: a body or event cannot be parsed
+├── CorruptArtifact     the storage's: a variant's bytes do not match their digest
+├── ExecutionFailed     the variant's: ONNX Runtime cannot load it, or fails on these inputs
+├── NoRoom              ours: the variant does not fit beside what is in use
+├── PoolTooLate         ours: the global thread pool is asked for after the first session, or twice
+└── ReplyTooLarge       the variant's: the outputs do not fit in one reply
+
+Class names travel: the Lambda runtime reports them as `errorType`, and the gateway maps them back.
+"""
+
+from __future__ import annotations
+
+
+class RuntimeFault(Exception):
+    """Root of every error that the runtime raises."""
+
+
+class InvalidTensor(RuntimeFault, ValueError):
+    """A tensor is not what the signature says; carries the tensor's name, the problem and what was expected."""
+
+    def __init__(self, tensor: str, problem: str, expected: str) -> None:
+        super().__init__(f"{tensor}: {problem}; expected {expected}")
+        self.tensor = tensor
+        self.problem = problem
+        self.expected = expected
+
+
+class InvalidBody(RuntimeFault, ValueError):
+    """A body or event is not in the protocol's form."""
+
+
+class CorruptArtifact(RuntimeFault):
+    """A variant's bytes do not match their digest; they must not be run."""
+
+
+class ExecutionFailed(RuntimeFault):
+    """ONNX Runtime refused the graph or failed on the inputs; the message is its reason."""
+
+
+class NoRoom(RuntimeFault):
+    """The variant does not fit in the memory budget beside what is in use or pinned."""
+
+
+class PoolTooLate(RuntimeFault):
+    """The global thread pool must be made once, before the first session of the process."""
+
+
+class ReplyTooLarge(RuntimeFault):
+    """The outputs do not fit in one reply of an invocation."""

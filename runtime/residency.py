@@ -1,0 +1,163 @@
+"""Which loaded things stay in one environment's memory; never loads one twice, never drops one that is in use.
+
+Sizes are what the process really grew by (RssAnon), with the caller's floor for what is touched only later. To
+measure growth, loads run one at a time; uses of what is already resident never wait for a load.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from runtime.errors import NoRoom
+from runtime.gdsf import GreedyDual
+from runtime.memory import give_back, private_mb
+
+K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Resident(Generic[T]):
+    item: T
+    size_mb: float
+    users: int = 0
+    pinned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lease(Generic[T]):
+    """The use of a resident, and what it took to get it."""
+
+    item: T
+    loaded: bool
+    """It was loaded for this lease."""
+    load_ms: float
+
+
+class Residency(Generic[K, T]):
+    """Residents under keys within a memory budget, given up by GreedyDual-Size-Frequency; safe for threads."""
+
+    def __init__(
+        self,
+        budget_mb: float,
+        *,
+        memory_mb: Callable[[], float] = private_mb,
+        clock: Callable[[], float] = time.perf_counter,
+        release: Callable[[], None] = give_back,
+    ) -> None:
+        self.budget_mb = budget_mb
+        self._memory_mb = memory_mb
+        self._clock = clock
+        self._release = release
+        self._residents: dict[K, _Resident[T]] = {}
+        self._order: GreedyDual[K] = GreedyDual()
+        self._lock = threading.Lock()
+        self._loading = threading.Lock()
+
+    @contextmanager
+    def lease(
+        self, key: K, load: Callable[[], T], *, floor_mb: float = 0.0, value: float = 1.0, pin: bool = False
+    ) -> Iterator[Lease[T]]:
+        """Use the resident of `key`, loading it first when it is not there; it cannot be evicted meanwhile.
+
+        `floor_mb` is the least that it will occupy, `value` weighs what a reload costs (its milliseconds). Callers
+        that ask for the same absent key load it once. Raises NoRoom when it does not fit beside what is in use or
+        pinned, and whatever `load` raises; either way the residents that were there and stayed are unharmed.
+        """
+        lease = self._hold(key) or self._load(key, load, floor_mb, value)
+        try:
+            if pin:
+                self.pin(key)
+            yield lease
+        finally:
+            with self._lock:
+                self._residents[key].users -= 1
+
+    def pin(self, key: K, pinned: bool = True) -> None:
+        """Keep a resident until it is unpinned, whatever the pressure; raises KeyError when it is not resident."""
+        with self._lock:
+            self._residents[key].pinned = pinned
+
+    def unload(self, key: K) -> bool:
+        """Drop a resident that nobody uses, pinned or not; whether it is gone."""
+        with self._lock:
+            resident = self._residents.get(key)
+            if resident is None:
+                return True
+            if resident.users:
+                return False
+            del self._residents[key]
+            self._order.forget(key)
+        del resident
+        self._release()
+        return True
+
+    def residents(self) -> tuple[K, ...]:
+        """What is resident, oldest first."""
+        with self._lock:
+            return tuple(self._residents)
+
+    @property
+    def used_mb(self) -> float:
+        """The sum of the residents' sizes."""
+        with self._lock:
+            return self._used_mb()
+
+    def _used_mb(self) -> float:
+        return sum(resident.size_mb for resident in self._residents.values())
+
+    def _hold(self, key: K) -> Lease[T] | None:
+        with self._lock:
+            resident = self._residents.get(key)
+            if resident is None:
+                return None
+            resident.users += 1
+            self._order.hit(key)
+            return Lease(resident.item, loaded=False, load_ms=0.0)
+
+    def _load(self, key: K, load: Callable[[], T], floor_mb: float, value: float) -> Lease[T]:
+        with self._loading:
+            # Another caller may have loaded it while this one waited.
+            held = self._hold(key)
+            if held is not None:
+                return held
+            self._make_room(key, floor_mb)
+            before, started = self._memory_mb(), self._clock()
+            item = load()
+            load_ms = (self._clock() - started) * 1e3
+            size_mb = max(self._memory_mb() - before, floor_mb)
+            try:
+                self._make_room(key, size_mb)
+            except NoRoom:
+                del item
+                self._release()
+                raise
+            with self._lock:
+                self._residents[key] = _Resident(item, size_mb, users=1)
+                self._order.add(key, size=size_mb, cost=load_ms * value)
+            return Lease(item, loaded=True, load_ms=load_ms)
+
+    def _make_room(self, key: K, size_mb: float) -> None:
+        victims: list[_Resident[T]] = []
+        try:
+            with self._lock:
+                kept = {k: r for k, r in self._residents.items() if r.users or r.pinned}
+                held_mb = sum(resident.size_mb for resident in kept.values())
+                if held_mb + size_mb > self.budget_mb:
+                    raise NoRoom(
+                        f"{key} needs {size_mb:.1f} MB of {self.budget_mb:.1f} MB, and {held_mb:.1f} MB are in use"
+                    )
+                while self._used_mb() + size_mb > self.budget_mb:
+                    victim = self._order.victim(keep=kept)
+                    assert victim is not None, "what is not kept can be evicted"
+                    victims.append(self._residents.pop(victim))
+                    self._order.evict(victim)
+        finally:
+            if victims:
+                victims.clear()
+                self._release()

@@ -1,0 +1,193 @@
+"""One execution environment's work: load variants, run them, say what is resident; never decides what to run.
+
+Importing this module does not import onnxruntime; the first load does.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from registry.artifacts import read_manifest
+from registry.blobs import Blobs
+from registry.errors import RegistryError
+from runtime.codecs import wire
+from runtime.errors import CorruptArtifact, ExecutionFailed, InvalidBody, ReplyTooLarge
+from runtime.memory import private_mb
+from runtime.residency import Residency
+from runtime.session import Session
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MAX_REPLY_BYTES = 6_291_556
+"""A synchronous invocation's largest reply (Lambda quota: 6 MB)."""
+
+RESERVE_MB = 192
+"""Kept for the interpreter, numpy and onnxruntime (about 60 MB) and a 6 MB body in its several forms."""
+
+
+class Key(NamedTuple):
+    """What makes two loads the same: a variant's bytes under the same settings."""
+
+    variant: str
+    artifact: str
+    threads: int
+    prepack: bool
+
+
+def parse_preload(text: str) -> list[Key]:
+    """The keys of `artifact=variant=threads=prepack,...`, as the environment variable MODELLESS_PRELOAD gives them.
+
+    Threads is an integer and prepack 0 or 1. Raises InvalidBody naming the entry that is none.
+    """
+    keys = []
+    for entry in filter(None, map(str.strip, text.split(","))):
+        parts = entry.split("=")
+        if len(parts) != 4 or not parts[2].isdecimal() or parts[3] not in ("0", "1"):
+            raise InvalidBody(f"MODELLESS_PRELOAD: {entry!r:.200} is not artifact=variant=threads=prepack")
+        keys.append(Key(parts[1], parts[0], max(1, int(parts[2])), parts[3] == "1"))
+    return keys
+
+
+class Worker:
+    """The resident variants of one environment, and the four things it can be asked."""
+
+    def __init__(self, blobs: Blobs, *, memory_mb: int, threads: int, max_reply_bytes: int = MAX_REPLY_BYTES) -> None:
+        self.threads = threads
+        self.environment = _new_environment()
+        self._blobs = blobs
+        self._reopen: list[Key] = []
+        self._max_reply_bytes = max_reply_bytes
+        self._residency: Residency[Key, Session] = Residency(max(memory_mb / 2, memory_mb - RESERVE_MB))
+        self._kinds: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+            "infer": self._infer,
+            "warm": self._warm,
+            "unload": self._unload,
+            "status": lambda event: self._reply(),
+        }
+
+    def handle(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        """The reply to one event, JSON-able.
+
+        Raises InvalidBody or InvalidTensor for an event that cannot be read, CorruptArtifact, ExecutionFailed, NoRoom
+        or ReplyTooLarge.
+        """
+        kind = event.get("kind") if isinstance(event, Mapping) else None
+        act = self._kinds.get(kind) if isinstance(kind, str) else None
+        if act is None:
+            raise InvalidBody(f"event.kind {kind!r:.40} is unknown; use one of {sorted(self._kinds)}")
+        return act(event)
+
+    def preload(self, keys: Iterable[Key]) -> None:
+        """Load variants and keep them for the life of the environment; raises as `handle` does."""
+        for key in keys:
+            self._load(key, pin=True)
+
+    def before_snapshot(self) -> None:
+        """Rehearse what is resident, then close what a snapshot or fork cannot carry.
+
+        Threads do not survive a fork, and nothing promises that they survive a restore: a session of several threads
+        is closed here and opened again by `after_restore`.
+        """
+        for key in self._residency.residents():
+            with self._residency.lease(key, partial(self._open, key)) as lease, suppress(ExecutionFailed):
+                # Zeros may be no legal input; then the first caller pays for the first touch.
+                lease.item.rehearse()
+        self._reopen = [key for key in self._residency.residents() if key.threads > 1]
+        for key in self._reopen:
+            self._residency.unload(key)
+
+    def after_restore(self) -> None:
+        """Become an environment of its own: new id, new random state, sessions of several threads open again."""
+        self.environment = _new_environment()
+        random.seed()
+        np.random.seed(int.from_bytes(os.urandom(4)))
+        self.preload(self._reopen)
+        self._reopen = []
+
+    def _infer(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        key = self._key(event)
+        inputs = wire.decode(event.get("inputs", ()))
+        with self._residency.lease(key, partial(self._open, key), floor_mb=self._floor_mb(key)) as lease:
+            started = time.perf_counter()
+            outputs = lease.item.run(inputs)
+            run_ms = (time.perf_counter() - started) * 1e3
+        self._check_size(outputs)
+        return self._reply(wire.encode(outputs), loaded=lease.loaded, load_ms=lease.load_ms, run_ms=run_ms)
+
+    def _warm(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        loaded, load_ms = self._load(self._key(event))
+        return self._reply(loaded=loaded, load_ms=load_ms)
+
+    def _unload(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        variant = _field(event, "variant", str)
+        for key in self._residency.residents():
+            if key.variant == variant:
+                self._residency.unload(key)
+        return self._reply()
+
+    def _load(self, key: Key, *, pin: bool = False) -> tuple[bool, float]:
+        with self._residency.lease(key, partial(self._open, key), floor_mb=self._floor_mb(key), pin=pin) as lease:
+            return lease.loaded, lease.load_ms
+
+    def _open(self, key: Key) -> Session:
+        return Session.open(self._blobs, key.artifact, threads=key.threads, prepack=key.prepack)
+
+    def _floor_mb(self, key: Key) -> float:
+        """What a pre-packed variant is sure to occupy; unpacked weights stay in the page cache."""
+        if not key.prepack or key in self._residency.residents():
+            return 0.0
+        try:
+            manifest = read_manifest(self._blobs, key.artifact)
+        except RegistryError as fault:
+            raise CorruptArtifact(f"artifact {key.artifact}: {fault}") from fault
+        return sum(tensor.nbytes for tensor in manifest.tensors) / 2**20
+
+    def _key(self, event: Mapping[str, Any]) -> Key:
+        threads = event.get("threads", self.threads)
+        prepack = event.get("prepack", False)
+        if type(threads) is not int or not 1 <= threads <= 64 or type(prepack) is not bool:
+            raise InvalidBody("event.threads must be an integer from 1 to 64 and event.prepack a boolean")
+        return Key(_field(event, "variant", str), _field(event, "artifact", str), threads, prepack)
+
+    def _check_size(self, outputs: Mapping[str, NDArray[Any]]) -> None:
+        size = sum(array.nbytes for array in outputs.values())
+        if size * 4 // 3 > self._max_reply_bytes:
+            raise ReplyTooLarge(f"the outputs are {size} bytes, and a reply holds {self._max_reply_bytes * 3 // 4}")
+
+    def _reply(
+        self,
+        outputs: list[dict[str, Any]] | None = None,
+        *,
+        loaded: bool = False,
+        load_ms: float = 0.0,
+        run_ms: float = 0.0,
+    ) -> dict[str, Any]:
+        return {
+            "outputs": outputs or [],
+            "loaded": loaded,
+            "load_ms": load_ms,
+            "run_ms": run_ms,
+            "resident": sorted({key.variant for key in self._residency.residents()}),
+            "memory_mb": private_mb(),
+            "environment": self.environment,
+        }
+
+
+def _new_environment() -> str:
+    return os.urandom(8).hex()
+
+
+def _field(event: Mapping[str, Any], name: str, kind: type[Any]) -> Any:
+    value = event.get(name)
+    if not isinstance(value, kind):
+        raise InvalidBody(f"event.{name} must be a {kind.__name__}")
+    return value
