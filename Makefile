@@ -39,6 +39,9 @@ check: $(VENV)/.installed $(SAM)/.installed ## Lint, types, layers, templates
 bench: $(VENV)/.installed ## Run one benchmark: make bench NAME=decision ARGS=--quick
 	$(BIN)/python -m benchmarks.$(NAME) $(ARGS)
 
+build: $(SAM)/.installed ## Build every Lambda function's artefact into .aws-sam/build
+	$(SAM)/bin/sam build
+
 soak: $(VENV)/.installed ## Serve for two minutes while an environment is killed every five seconds
 	MODELLESS_SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m pytest -m soak tests/e2e $(ARGS)
 
@@ -60,3 +63,6 @@ $(SAM)/.installed:
 	@test -x $(SAM)/bin/python || $(PYTHON) -m venv $(SAM)
 	@$(SAM)/bin/python -m pip install -qq 'aws-sam-cli>=1.160,<2'
 	@touch $@
+
+# What `sam build` calls, one target per function.
+include infra/build/lambda.mk
