@@ -1,0 +1,63 @@
+"""What a function's environment variables say, read once at cold start; it opens nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class SettingsError(Exception):
+    """A function cannot start as configured; names every variable at fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerSettings:
+    """The scheduler function's."""
+
+    table: str
+
+    VARIABLES: ClassVar[tuple[str, ...]] = ("TABLE_NAME",)
+
+    @classmethod
+    def read(cls, variables: Mapping[str, str]) -> SchedulerSettings:
+        """Settings from environment variables; raises SettingsError naming every one that is missing."""
+        (table,) = _required(variables, cls.VARIABLES)
+        return cls(table)
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """The api function's."""
+
+    table: str
+    workers: Mapping[str, str]
+    """Tier name to the ARN (with alias) of the function that carries it out."""
+    tenant_claim: str
+    """The JWT claim that names the tenant."""
+
+    VARIABLES: ClassVar[tuple[str, ...]] = ("TABLE_NAME", "WORKERS", "TENANT_CLAIM")
+
+    @classmethod
+    def read(cls, variables: Mapping[str, str]) -> ApiSettings:
+        """Settings from environment variables; raises SettingsError naming every one that is missing or unreadable."""
+        table, workers, tenant_claim = _required(variables, cls.VARIABLES)
+        return cls(table, _workers(workers), tenant_claim)
+
+
+def _required(variables: Mapping[str, str], names: tuple[str, ...]) -> tuple[str, ...]:
+    missing = [name for name in names if not variables.get(name)]
+    if missing:
+        raise SettingsError(f"missing environment variables: {', '.join(missing)}")
+    return tuple(variables[name] for name in names)
+
+
+def _workers(text: str) -> dict[str, str]:
+    try:
+        workers = json.loads(text)
+    except ValueError:
+        workers = None
+    if not isinstance(workers, dict) or not workers or not all(isinstance(arn, str) for arn in workers.values()):
+        raise SettingsError('WORKERS is no JSON object of tiers to function ARNs; give {"lambda-1769": "arn:…"}')
+    return workers

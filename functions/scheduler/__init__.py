@@ -1,0 +1,1 @@
+"""The function that answers what would be chosen."""
