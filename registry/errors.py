@@ -5,7 +5,8 @@ RegistryError
 ├── InvalidManifest     the caller's: every fault of a manifest at once
 ├── NotFound            the caller's: no such task, variant, version or blob
 ├── Conflict            nobody's: another publisher was first; reload and try again
-└── DigestMismatch      the storage's: bytes are not what their digest says
+├── DigestMismatch      the storage's: bytes are not what their digest says
+└── Unavailable         the storage's: it cannot be reached, read or written; nothing was written
 """
 
 from __future__ import annotations
@@ -60,3 +61,12 @@ class DigestMismatch(RegistryError):
         super().__init__(f"blob {expected} holds bytes of digest {actual}")
         self.expected = expected
         self.actual = actual
+
+
+class Unavailable(RegistryError):
+    """A store or blob store cannot do its work now: missing, locked, full, unreachable or not ours."""
+
+    def __init__(self, where: str, problem: str) -> None:
+        super().__init__(f"{where}: {problem}")
+        self.where = where
+        self.problem = problem

@@ -11,7 +11,7 @@ from typing import Any
 
 from registry.errors import InvalidValue
 
-NAME = re.compile(r"^[a-z0-9][a-z0-9._-]{0,63}$")
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 LEVELS: tuple[float, ...] = (0.01, 0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95, 0.99, 0.999)
 """Quantile levels at which every measured distribution is kept."""
@@ -24,7 +24,7 @@ DATATYPES: frozenset[str] = frozenset(
 
 def check_name(value: str, what: str) -> None:
     """Raise InvalidValue unless `value` is a legal name of a task, variant or tier."""
-    if not NAME.match(value):
+    if not NAME.fullmatch(value):
         raise InvalidValue(
             what, f"{value!r} is not a name", "use 1-64 of a-z 0-9 . _ - and start with a letter or digit"
         )

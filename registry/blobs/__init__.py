@@ -9,7 +9,7 @@ from typing import Protocol
 
 from registry.errors import InvalidValue
 
-DIGEST = re.compile(r"^sha256:([0-9a-f]{64})$")
+DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 
 
 def digest_of(data: bytes | memoryview) -> str:
@@ -22,7 +22,7 @@ def blob_name(digest: str) -> str:
 
     Raises InvalidValue when `digest` is not one, so no name can lead outside the root.
     """
-    match = DIGEST.match(digest)
+    match = DIGEST.fullmatch(digest)
     if not match:
         raise InvalidValue("digest", f"{digest!r} is not a digest", "give sha256: and 64 lower-case hex digits")
     return f"sha256/{match[1][:2]}/{match[1]}"
