@@ -45,6 +45,9 @@ build: $(SAM)/.installed ## Build every Lambda function's artefact into .aws-sam
 soak: $(VENV)/.installed ## Serve for two minutes while an environment is killed every five seconds
 	MODELLESS_SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m pytest -m soak tests/e2e $(ARGS)
 
+build: $(VENV)/.installed $(SAM)/.installed ## Build the Lambda functions into .aws-sam
+	$(SAM)/bin/sam build
+
 clean: ## Remove what the other targets made, environments included
 	rm -rf $(VENV) $(SAM) .aws-sam .cache .modelless build dist .pytest_cache .mypy_cache .ruff_cache \
 		.hypothesis .import_linter_cache
@@ -65,4 +68,7 @@ $(SAM)/.installed:
 	@touch $@
 
 # What `sam build` calls, one target per function.
+include infra/build/lambda.mk
+
+# The targets that `sam build` calls, one per function.
 include infra/build/lambda.mk

@@ -12,12 +12,13 @@ from cli.errors import unknown
 from cli.home import opened
 from cli.options import home_option, json_option
 from cli.output import ms, say, size, table
+from registry.documents import to_document
+from registry.model import LEVELS, Profile, Task, Variant
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from registry.catalogue import Catalogue
-    from registry.model import Profile, Slo, Task, TensorSpec, Variant
 
 
 @click.command()
@@ -39,7 +40,7 @@ def tasks(home: Path, as_json: bool) -> None:
                 _signature(row["outputs"]),
                 str(row["variants"]),
                 "–" if row["best_accuracy"] is None else f"{row['best_accuracy']:.4f}",
-                ", ".join(f"{k}={v}" for k, v in row["default_slo"].items()),
+                _bounds(row["default_slo"]),
                 row["owner"],
             )
         console.print(drawn)
@@ -53,20 +54,10 @@ _TASK_COLUMNS = ("task", "metric", "inputs", "outputs", "variants", "best", "def
 def _task_row(catalogue: Catalogue, task: Task) -> dict[str, Any]:
     variants = catalogue.variants_of(task.name)
     return {
-        "name": task.name,
-        "description": task.description,
-        "metric": task.metric,
-        "owner": task.owner,
-        "inputs": [_spec(s) for s in task.inputs],
-        "outputs": [_spec(s) for s in task.outputs],
-        "default_slo": _bounds(task.default_slo),
+        **to_document(task),
         "variants": len(variants),
         "best_accuracy": max((v.accuracy.value for v in variants), default=None),
     }
-
-
-def _spec(spec: TensorSpec) -> dict[str, Any]:
-    return {"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape)}
 
 
 def _signature(specs: list[dict[str, Any]]) -> str:
@@ -75,9 +66,10 @@ def _signature(specs: list[dict[str, Any]]) -> str:
     )
 
 
-def _bounds(slo: Slo) -> dict[str, Any]:
-    bounds = {"latency_ms": slo.latency_ms, "min_accuracy": slo.min_accuracy, "max_cost_usd": slo.max_cost_usd}
-    return {"objective": slo.objective.value} | {name: value for name, value in bounds.items() if value is not None}
+def _bounds(slo: Mapping[str, Any]) -> str:
+    shown = ("objective", "latency_ms", "percentile", "min_accuracy", "max_cost_usd")
+    bounded = slo["latency_ms"] is not None
+    return ", ".join(f"{n}={slo[n]}" for n in shown if slo[n] is not None and (bounded or n != "percentile"))
 
 
 @click.command()
@@ -107,24 +99,8 @@ def _variant_row(catalogue: Catalogue, variant: Variant) -> dict[str, Any]:
     placements = [p for p in catalogue.placements_of(variant.task) if p.variant == variant.id]
     return {
         "id": variant.id,
-        "name": variant.name,
-        "artifact": variant.artifact,
-        "size_bytes": variant.size_bytes,
-        "generator": variant.recipe.generator,
-        "parent": variant.recipe.parent,
-        "parameters": dict(variant.recipe.parameters),
-        "accuracy": {
-            "value": variant.accuracy.value,
-            "low": variant.accuracy.low,
-            "high": variant.accuracy.high,
-            "rows": variant.accuracy.rows,
-            "method": variant.accuracy.method,
-        },
-        "placements": [
-            {"id": p.id, "tier": p.tier, "threads": p.threads, "prepack": p.prepack}
-            | _measured(catalogue.profiles.get(p.id))
-            for p in placements
-        ],
+        **to_document(variant),
+        "placements": [{"id": p.id, **to_document(p), **_measured(catalogue.profiles.get(p.id))} for p in placements],
     }
 
 
@@ -132,8 +108,6 @@ def _measured(profile: Profile | None) -> dict[str, Any]:
     """Milliseconds of one warm row at the median and the 95th percentile, of a load and of a start."""
     if profile is None:
         return {"p50_ms": None, "p95_ms": None, "load_p50_ms": None, "init_p50_ms": None, "memory_mb": None}
-    from registry.model import LEVELS
-
     median, p95 = LEVELS.index(0.50), LEVELS.index(0.95)
     service = profile.service[0].latency.ms
     return {
@@ -157,8 +131,8 @@ def _drawn(task: str, rows: list[dict[str, Any]]) -> Any:
             f"{accuracy['value']:.4f}",
             f"{accuracy['low']:.3f}–{accuracy['high']:.3f}",
             size(row["size_bytes"]),
-            row["generator"],
-            row["parent"] or "",
+            row["recipe"]["generator"],
+            row["recipe"]["parent"] or "",
             *(ms(_fastest(row["placements"], tier)) for tier in tiers),
         )
     return drawn

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from cli.errors import BadInput, Failed
 
 if TYPE_CHECKING:
@@ -12,6 +14,13 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 60.0
 """Longer than any tier's timeout: the platform, not the client, decides when a request is over."""
+
+
+def connect(url: str, api_key: str | None) -> Server:
+    """The platform at `url`, over the transport in the command's context where there is one (tests give one)."""
+    import httpx
+
+    return Server(url, api_key, transport=click.get_current_context().find_object(httpx.BaseTransport))
 
 
 class Server:

@@ -21,7 +21,6 @@ def opened(home: Path, *, create: bool = False) -> Iterator[Store]:
     database = home / "catalogue.db"
     if not create and not database.exists():
         raise BadInput(f"{home} has no catalogue yet; make one with `modelless register digits --home {home}`")
-    home.mkdir(parents=True, exist_ok=True)
     store = SqliteStore(database)
     try:
         yield store

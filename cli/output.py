@@ -12,8 +12,12 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-Step = Callable[[str, float], None]
-"""Called with what is being done and the share of the whole that is done, 0 to 1."""
+Step = Callable[[str, int, int], None]
+"""Called with what has just been done, how many steps are done, and of how many."""
+
+
+WIDTH = 160
+"""Columns of a table that goes to a file or a pipe."""
 
 
 def say(document: Any, *, as_json: bool, render: Callable[[Console], None]) -> None:
@@ -27,13 +31,14 @@ def say(document: Any, *, as_json: bool, render: Callable[[Console], None]) -> N
 
 
 def screen(*, stderr: bool = False) -> Console:
-    """A console on stdout (or stderr); wide enough for our tables where the output is no terminal."""
+    """A console on stdout (or stderr); wide enough for our tables where the output is no terminal.
+
+    Markup is off: names and reasons come from elsewhere, and `[n,4]` is a shape, not a style.
+    """
     from rich.console import Console
 
-    console = Console(stderr=stderr, highlight=False)
-    if not console.is_terminal:
-        console = Console(stderr=stderr, highlight=False, width=160)
-    return console
+    console = Console(stderr=stderr, highlight=False, markup=False)
+    return console if console.is_terminal else Console(stderr=stderr, highlight=False, markup=False, width=WIDTH)
 
 
 def table(title: str, columns: Sequence[str], *, numbers: Sequence[str] = ()) -> Table:
@@ -54,10 +59,10 @@ def progress(title: str) -> Iterator[Step]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
     with Progress(*columns, TimeElapsedColumn(), console=screen(stderr=True), transient=True) as bar:
-        whole = bar.add_task(title, total=1.0)
+        whole = bar.add_task(title, total=None)
 
-        def step(doing: str, done: float) -> None:
-            bar.update(whole, description=doing, completed=min(1.0, max(0.0, done)))
+        def step(what: str, done: int, total: int) -> None:
+            bar.update(whole, description=f"{title}: {what}", completed=done, total=total)
 
         yield step
 
