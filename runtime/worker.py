@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from registry.artifacts import read_manifest
 from registry.blobs import Blobs
 from registry.errors import RegistryError
 from runtime.codecs import wire
-from runtime.errors import CorruptArtifact, ExecutionFailed, InvalidBody, ReplyTooLarge
+from runtime.errors import CorruptArtifact, ExecutionFailed, InvalidBody, ReplyTooLarge, RuntimeFault
 from runtime.memory import private_mb
 from runtime.residency import Residency
 from runtime.session import Session
@@ -87,9 +86,16 @@ class Worker:
         return act(event)
 
     def preload(self, keys: Iterable[Key]) -> None:
-        """Load variants and keep them for the life of the environment; raises as `handle` does."""
+        """Load variants and keep them for the life of the environment.
+
+        One that fails is reported on stderr and left out: the environment still serves the others, and whoever asks
+        for that one meets the error itself.
+        """
         for key in keys:
-            self._load(key, pin=True)
+            try:
+                self._load(key, pin=True)
+            except RuntimeFault as fault:
+                print(f"preload of {key.variant} failed: {type(fault).__name__}: {fault}", file=sys.stderr)
 
     def before_snapshot(self) -> None:
         """Rehearse what is resident, then close what a snapshot or fork cannot carry.

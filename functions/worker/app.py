@@ -15,6 +15,9 @@ from registry.blobs.files import Files
 from runtime.worker import Worker, parse_preload
 
 
+_NUMBERS = ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "MODELLESS_THREADS")
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What the environment's variables say."""
@@ -26,22 +29,23 @@ class Settings:
 
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> Settings:
-        """Settings from environment variables; raises ValueError naming every variable that is missing."""
-        needed = ("MODELLESS_BLOBS", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "MODELLESS_THREADS")
-        missing = [name for name in needed if not variables.get(name)]
-        if missing:
-            raise ValueError(f"missing environment variables: {', '.join(missing)}")
-        blobs, memory_mb, threads = (variables[name] for name in needed)
-        return cls(blobs, int(memory_mb), int(threads), variables.get("MODELLESS_PRELOAD", ""))
+        """Settings from environment variables; raises ValueError naming every variable that is missing or no number."""
+        faults = [name for name in ("MODELLESS_BLOBS", *_NUMBERS) if not variables.get(name)]
+        faults += [name for name in _NUMBERS if variables.get(name) and not variables[name].isdecimal()]
+        if faults:
+            raise ValueError(f"environment variables are missing, or not the numbers they must be: {', '.join(faults)}")
+        memory_mb, threads = (int(variables[name]) for name in _NUMBERS)
+        return cls(variables["MODELLESS_BLOBS"], memory_mb, threads, variables.get("MODELLESS_PRELOAD", ""))
 
 
 def open_blobs(place: str) -> Blobs:
-    """The blob store at a path, or at s3://bucket/prefix."""
-    if place.startswith("s3://"):
-        from registry.blobs.s3 import S3Blobs  # noqa: PLC0415 - boto3 only where it is needed
+    """The blob store in a folder, or at s3://bucket/prefix behind Lambda's one writable folder."""
+    if not place.startswith("s3://"):
+        return Files(Path(place))
+    from registry.blobs.s3 import S3Blobs  # noqa: PLC0415 - boto3 only where it is needed
 
-        return S3Blobs.open(place)
-    return Files(Path(place))
+    bucket, _, prefix = place.removeprefix("s3://").partition("/")
+    return S3Blobs(bucket, Path("/tmp/modelless-blobs"), prefix=f"{prefix.rstrip('/')}/" if prefix else "")  # noqa: S108
 
 
 settings = Settings.read(os.environ)

@@ -76,10 +76,13 @@ def check_datatype(name: str, datatype: Any) -> np.dtype[Any]:
     return dtype
 
 
-def to_binary(array: NDArray[Any]) -> bytes:
-    """The binary form of an array whose dtype is one of DTYPES' (object arrays hold `bytes`)."""
+def to_binary(array: NDArray[Any]) -> bytes | memoryview:
+    """The binary form of an array whose dtype is one of DTYPES' (object arrays hold `bytes`), viewed where it can be.
+
+    The view is of single bytes: its `len` is its size.
+    """
     if array.dtype != object:
-        return array.tobytes()
+        return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
     parts: list[bytes] = []
     for element in array.ravel():
         parts += (_LENGTH.pack(len(element)), element)
