@@ -1,0 +1,192 @@
+"""The `process` tiers: the worker function in execution environments on this machine; never a choice of what to run."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from gateway.backends.protocol import Emit, Invocation, Reply, TierStatus
+from gateway.environments.cpu_share import Shares
+from gateway.environments.environment import Answer, FunctionError
+from gateway.environments.pool import Pool
+from gateway.environments.spec import FunctionSpec, import_roots
+from gateway.errors import BackendError, CorruptArtifact, ExecutionFailed, NotReady, Throttled, TimedOut
+from registry.model import Placement, Tier, Variant
+from runtime.codecs import wire
+
+HANDLER = "functions.worker.app.handler"
+
+ERRORS: Mapping[str, type[BackendError]] = {
+    "CorruptArtifact": CorruptArtifact,
+    "ExecutionFailed": ExecutionFailed,
+    "NoRoom": Throttled,
+    "Function.ResponseSizeTooLarge": ExecutionFailed,
+}
+"""The worker's errors by class name, as the service knows them; any other is the execution's failure."""
+
+
+def worker_spec(tier: Tier, blobs_root: Path, preload: Iterable[str] = (), **changes: Any) -> FunctionSpec:
+    """The worker function as this tier runs it; `changes` are fields of FunctionSpec that override."""
+    roots = import_roots("functions", "awslambdaric", "numpy", "onnxruntime")
+    fields: dict[str, Any] = {
+        "name": tier.name,
+        "handler": HANDLER,
+        "task_root": Path(roots[0]),
+        "python_path": roots,
+        "env": {
+            "MODELLESS_BLOBS": str(blobs_root.resolve()),
+            "MODELLESS_THREADS": str(max(1, int(tier.vcpus))),
+            "MODELLESS_PRELOAD": ",".join(preload),
+        },
+        "memory_mb": tier.memory_mb,
+        "timeout_s": tier.timeout_s,
+        "start_mode": tier.start_mode,
+        "concurrency": tier.concurrency,
+        "idle_timeout_s": tier.idle_timeout_s,
+    }
+    return FunctionSpec(**{**fields, **changes})
+
+
+def preload_entry(placement: Placement, variant: Variant) -> str:
+    """One entry of the worker's MODELLESS_PRELOAD: what a snapshot holds ready."""
+    return f"{variant.artifact}={variant.id}={placement.threads}={int(placement.prepack)}"
+
+
+class ProcessBackend:
+    """A Backend over one pool of environments of the worker function."""
+
+    def __init__(
+        self,
+        tier: Tier,
+        *,
+        emit: Emit,
+        blobs_root: Path,
+        clock: Callable[[], float] = time.monotonic,
+        preload: Iterable[tuple[Placement, Variant]] = (),
+        shares: Shares | None = None,
+        spec: FunctionSpec | None = None,
+    ) -> None:
+        """`preload` is what the snapshot of a SnapStart tier (or INIT of any other) loads; `shares` may be shared
+        between tiers, and is then closed by whoever opened it."""
+        self.tier = tier
+        self._clock, self._emit = clock, emit
+        self._spec = spec or worker_spec(tier, blobs_root, [preload_entry(*pair) for pair in preload])
+        self._shares = shares
+        self._pool: Pool | None = None
+        self._closed = False
+
+    @property
+    def pool(self) -> Pool:
+        """The environments; opened in the running loop at first use. Raises NotReady when closed."""
+        if self._closed:
+            raise NotReady(f"tier {self.tier.name} is closed")
+        if self._pool is None:
+            self._pool = Pool(self._spec, emit=self._emit, shares=self._shares, clock=self._clock)
+        return self._pool
+
+    @property
+    def cpu_share(self) -> str:
+        """How the CPU share is enforced: what Profile.cpu_share says."""
+        return self.pool.shares.kind
+
+    async def prepare(self) -> None:
+        """Take the snapshot of a SnapStart tier, so that no request waits for it. Raises NotReady."""
+        await self.pool.prepare()
+
+    async def invoke(self, invocation: Invocation) -> Reply:
+        """See Backend."""
+        pool = self.pool
+        documents: list[dict[str, Any]] = []
+        event = {
+            "kind": "infer",
+            **_event(invocation.id, invocation.placement, invocation.variant),
+            "inputs": wire.encode(invocation.inputs),
+        }
+        left = invocation.deadline - self._clock()
+        try:
+            async with asyncio.timeout(max(0.0, left)):
+                answer = await pool.invoke(
+                    orjson.dumps(event), want=invocation.variant.id, observe=_reader(documents.append)
+                )
+        except TimeoutError:
+            raise TimedOut(f"no answer from {self.tier.name} within the deadline") from None
+        _raise_fault(answer.error)
+        return _reply(answer, documents[0])
+
+    def status(self) -> TierStatus:
+        """See Backend."""
+        if self._closed:
+            return TierStatus(False, "closed", 0, 0, 0, {})
+        if self._pool is None:
+            return TierStatus(True, "", 0, 0, 0, {})
+        now = self._pool.status()
+        return TierStatus(True, "", now.idle, now.busy, now.starting, now.resident)
+
+    async def ensure(self, placement: Placement, variant: Variant, copies: int) -> None:
+        """See Backend."""
+        event = {"kind": "warm", **_event(os.urandom(8).hex(), placement, variant)}
+        answers = await self.pool.ensure(
+            variant.id, copies, orjson.dumps(event), observe=_reader(lambda document: None)
+        )
+        for answer in answers:
+            _raise_fault(answer.error)
+
+    async def release(self, copies: int = 0) -> None:
+        """See Backend."""
+        await self.pool.release(copies)
+
+    async def close(self) -> None:
+        """See Backend."""
+        self._closed = True
+        if self._pool is not None:
+            await self._pool.close()
+
+
+def _event(request: str, placement: Placement, variant: Variant) -> dict[str, Any]:
+    return {
+        "id": request,
+        "task": placement.task,
+        "variant": variant.id,
+        "artifact": variant.artifact,
+        "threads": placement.threads,
+        "prepack": placement.prepack,
+    }
+
+
+def _reader(keep: Callable[[dict[str, Any]], None]) -> Callable[[Answer], frozenset[str] | None]:
+    """Read a worker's reply once: hand the document on, and say what is resident."""
+
+    def read(answer: Answer) -> frozenset[str] | None:
+        if answer.error is not None:
+            return None
+        document = orjson.loads(answer.payload)
+        keep(document)
+        return frozenset(document["resident"])
+
+    return read
+
+
+def _raise_fault(error: FunctionError | None) -> None:
+    if error is not None:
+        kind = ERRORS.get(error.kind, ExecutionFailed)
+        named = error.message if error.kind in ERRORS else f"{error.kind}: {error.message}"
+        raise kind(named)
+
+
+def _reply(answer: Answer, document: Mapping[str, Any]) -> Reply:
+    return Reply(
+        outputs=wire.decode(document["outputs"]),
+        environment=answer.environment,
+        cold=answer.cold,
+        loaded=bool(document["loaded"]),
+        run_ms=float(document["run_ms"]),
+        billed_ms=answer.billed_ms,
+        init_ms=answer.init_ms,
+        load_ms=float(document["load_ms"]),
+    )

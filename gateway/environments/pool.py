@@ -1,0 +1,284 @@
+"""The environments of one function: which one runs a request, when one starts and when one ends; never what they run.
+
+Exactly one outcome per invocation, whatever happens meanwhile: the environment answers, crashes or times out, or the
+caller goes away. A request that waits for a starting environment is taken by whichever environment is free first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from gateway.environments.cpu_share import Shares
+from gateway.environments.environment import Answer, Environment, Job, Observe, State
+from gateway.environments.processes import Ondemand, Starter
+from gateway.environments.runtime_api import PAYLOAD_LIMIT
+from gateway.environments.spec import FunctionSpec
+from gateway.environments.template import Template
+from gateway.errors import BackendError, EnvironmentLost, ExecutionFailed, NotReady, Throttled
+from registry.model import StartMode
+from scheduler.events import EnvironmentBusy, EnvironmentGone, EnvironmentReady, EnvironmentStarting, Event
+
+Emit = Callable[[Event], None]
+
+RETRY_AFTER_S = 0.1
+"""What a throttled caller is told: in the order of one invocation."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStatus:
+    """How many environments there are, by state, and what they hold."""
+
+    idle: int
+    busy: int
+    starting: int
+    waiting: int
+    resident: Mapping[str, int]
+
+
+class Pool:
+    """One function's environments. Every method belongs to the loop that it was opened in."""
+
+    def __init__(
+        self,
+        spec: FunctionSpec,
+        *,
+        emit: Emit,
+        shares: Shares | None = None,
+        starter: Starter | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`emit` hears of every environment under the tier name `spec.name`; `clock` times idle expiry and INIT."""
+        self.spec = spec
+        self._emit, self._clock = emit, clock
+        self._own_shares = shares is None
+        self.shares = shares or Shares()
+        self._starter: Starter = starter or (
+            Template(spec) if spec.start_mode is StartMode.SNAPSTART else Ondemand(spec)
+        )
+        self._all: dict[str, Environment] = {}
+        self._idle: list[Environment] = []
+        """The most recently used last."""
+        self._waiting: deque[Job] = deque()
+        self._reserved: dict[str, deque[Job]] = {}
+        """Jobs for one particular environment, by its id."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._expiry: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    # ------------------------------------------------------------------ work
+
+    async def prepare(self) -> None:
+        """Do what no first start should wait for (take the snapshot). Raises NotReady."""
+        self._check_open()
+        await self._starter.prepare()
+
+    async def invoke(self, payload: bytes, *, want: str | None = None, observe: Observe | None = None) -> Answer:
+        """Run the function once on `payload` (JSON), in an environment where `want` is resident if one is idle.
+
+        Raises Throttled when every environment is busy and no more may start, EnvironmentLost, TimedOut, NotReady
+        when an environment cannot start, or ExecutionFailed for a payload over 6 MB. A handler's own error is an
+        Answer. A caller that goes away gives up its place; what already runs goes on and its answer is dropped.
+        """
+        self._check_open()
+        if len(payload) > PAYLOAD_LIMIT:
+            raise ExecutionFailed(f"the event of {len(payload)} bytes is over Lambda's limit of {PAYLOAD_LIMIT}")
+        job = Job(payload, asyncio.get_running_loop().create_future(), want, observe)
+        self._place(job)
+        return await self._outcome(job)
+
+    async def ensure(self, want: str, copies: int, payload: bytes, *, observe: Observe | None = None) -> list[Answer]:
+        """Run `payload` (which makes `want` resident) until `copies` environments hold it; the answers, if any ran.
+
+        Raises Throttled when more copies are asked than environments are allowed, and as `invoke` does.
+        """
+        self._check_open()
+        if copies > self.spec.concurrency:
+            raise Throttled(f"{self.spec.name}: {copies} copies exceed the limit of {self.spec.concurrency}")
+        lacking = [e for e in self._all.values() if want not in e.resident]
+        # Idle ones first: a busy or starting one makes the warm-up wait.
+        lacking.sort(key=lambda e: (e.state is not State.IDLE, len(e.resident), -e.idle_since))
+        missing = copies - (len(self._all) - len(lacking))
+        jobs = []
+        for index in range(missing):
+            fresh = index >= len(lacking)
+            job = Job(payload, asyncio.get_running_loop().create_future(), want, observe, cold=fresh)
+            self._reserve(self._start() if fresh else lacking[index], job)
+            jobs.append(job)
+        outcomes = await asyncio.gather(*(self._outcome(job) for job in jobs), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return [outcome for outcome in outcomes if isinstance(outcome, Answer)]
+
+    async def release(self, copies: int = 0) -> None:
+        """End idle environments, the least recently used first, until at most `copies` are idle."""
+        ending = self._idle[: max(0, len(self._idle) - copies)]
+        for environment in ending:
+            environment.kill("released")
+        await asyncio.gather(*(environment.closed() for environment in ending))
+
+    def status(self) -> PoolStatus:
+        """What is there now."""
+        states = Counter(environment.state for environment in self._all.values())
+        resident = Counter(variant for environment in self._all.values() for variant in environment.resident)
+        return PoolStatus(
+            idle=states[State.IDLE],
+            busy=states[State.BUSY],
+            starting=states[State.STARTING],
+            waiting=len(self._waiting),
+            resident=dict(resident),
+        )
+
+    @property
+    def environments(self) -> tuple[Environment, ...]:
+        """Every environment that is not gone."""
+        return tuple(self._all.values())
+
+    def expire(self) -> int:
+        """End what has been idle for the function's idle timeout on the clock; how many ended."""
+        limit = self._clock() - self.spec.idle_timeout_s
+        old = [environment for environment in self._idle if environment.idle_since <= limit]
+        for environment in old:
+            environment.kill("idle too long")
+        self._schedule_expiry()
+        return len(old)
+
+    async def close(self) -> None:
+        """End everything; requests on their way fail with EnvironmentLost, later ones with NotReady."""
+        self._closed = True
+        if self._expiry is not None:
+            self._expiry.cancel()
+        while self._waiting:
+            self._waiting.popleft().fail(EnvironmentLost(f"{self.spec.name} is closing"))
+        for environment in list(self._all.values()):
+            environment.kill("closed")
+        # First the starter: a start that waits for it must not be waited for.
+        await self._starter.close()
+        await asyncio.gather(*self._tasks)
+        if self._own_shares:
+            self.shares.close()
+
+    # ------------------------------------------------------------------ placing
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise NotReady(f"{self.spec.name} is closed")
+
+    async def _outcome(self, job: Job) -> Answer:
+        try:
+            return await job.future
+        finally:
+            # Settled jobs are in no queue; one whose caller has gone must not be run for nobody.
+            if job.future.cancelled() and job in self._waiting:
+                self._waiting.remove(job)
+
+    def _place(self, job: Job) -> None:
+        """On an idle environment, or behind one that starts. Raises Throttled."""
+        environment = self._pick(job.want)
+        if environment is not None:
+            self._idle.remove(environment)
+            environment.run(job)
+            return
+        if len(self._waiting) >= self._unclaimed():
+            if len(self._all) >= self.spec.concurrency:
+                raise Throttled(f"{self.spec.name}: all {self.spec.concurrency} environments are busy", RETRY_AFTER_S)
+            self._start()
+        job.cold = True
+        self._waiting.append(job)
+
+    def _pick(self, want: str | None) -> Environment | None:
+        """The most recently used idle environment that holds what is wanted, else the most recently used."""
+        if want is not None:
+            for environment in reversed(self._idle):
+                if want in environment.resident:
+                    return environment
+        return self._idle[-1] if self._idle else None
+
+    def _unclaimed(self) -> int:
+        """Environments that are about to be free and have no job of their own to do next."""
+        return sum(e.freeing and e.id not in self._reserved for e in self._all.values())
+
+    def _reserve(self, environment: Environment, job: Job) -> None:
+        if environment.state is State.IDLE:
+            self._idle.remove(environment)
+            environment.run(job)
+        else:
+            self._reserved.setdefault(environment.id, deque()).append(job)
+
+    def _next_job(self, environment: Environment) -> Job | None:
+        """What a free environment does next: its own reservations, then whoever waits longest."""
+        reserved = self._reserved.get(environment.id)
+        for queue in (reserved, self._waiting):
+            while queue:
+                job = queue.popleft()
+                if not job.future.done():
+                    return job
+        self._reserved.pop(environment.id, None)
+        return None
+
+    # ------------------------------------------------------------------ life of environments
+
+    def _start(self) -> Environment:
+        environment = Environment(self.spec, self._starter, self.shares, on_change=self._changed, clock=self._clock)
+        self._all[environment.id] = environment
+        self._emit(EnvironmentStarting(self.spec.name, environment.id, self._clock()))
+        task = asyncio.get_running_loop().create_task(environment.start())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return environment
+
+    def _changed(self, environment: Environment, reason: str) -> None:
+        match environment.state:
+            case State.IDLE:
+                self._freed(environment)
+            case State.BUSY:
+                self._emit(EnvironmentBusy(self.spec.name, environment.id, self._clock()))
+            case State.GONE:
+                self._lost(environment, reason)
+
+    def _freed(self, environment: Environment) -> None:
+        resident = tuple(sorted(environment.resident))
+        self._emit(EnvironmentReady(self.spec.name, environment.id, resident, self._clock()))
+        job = self._next_job(environment)
+        if job is not None:
+            environment.run(job)
+            return
+        self._idle.append(environment)
+        if self._expiry is None:
+            self._schedule_expiry()
+
+    def _lost(self, environment: Environment, reason: str) -> None:
+        del self._all[environment.id]
+        if environment in self._idle:
+            self._idle.remove(environment)
+        task = asyncio.get_running_loop().create_task(environment.closed())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        self._emit(EnvironmentGone(self.spec.name, environment.id, reason, self._clock()))
+        fault = environment.fault or EnvironmentLost(reason)
+        for job in self._reserved.pop(environment.id, ()):
+            job.fail(fault)
+        self._make_up_for(environment, fault)
+
+    def _make_up_for(self, environment: Environment, fault: BackendError) -> None:
+        """Nobody may wait for an environment that will not come: start another, unless starting is what failed."""
+        while len(self._waiting) > self._unclaimed():
+            if not environment.started or self._closed:
+                self._waiting.popleft().fail(fault)
+            elif len(self._all) < self.spec.concurrency:
+                self._start()
+            else:
+                return  # every place is taken by environments that will be free
+
+    def _schedule_expiry(self) -> None:
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+        if self._idle and not self._closed:
+            oldest = min(environment.idle_since for environment in self._idle)
+            delay = max(0.05, oldest + self.spec.idle_timeout_s - self._clock())
+            self._expiry = asyncio.get_running_loop().call_later(delay, self.expire)
