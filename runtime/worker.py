@@ -115,7 +115,9 @@ class Worker:
         """Become an environment of its own: new id, new random state, sessions of several threads open again."""
         self.environment = _new_environment()
         random.seed()
-        np.random.seed(int.from_bytes(os.urandom(4)))
+        if "numpy.random" in sys.modules:
+            # Not imported only to be seeded: that would cost a restore more than all the rest.
+            sys.modules["numpy.random"].seed(int.from_bytes(os.urandom(4)))
         self.preload(self._reopen)
         self._reopen = []
 

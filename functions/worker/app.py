@@ -14,7 +14,6 @@ from registry.blobs import Blobs
 from registry.blobs.files import Files
 from runtime.worker import Worker, parse_preload
 
-
 _NUMBERS = ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "MODELLESS_THREADS")
 
 
