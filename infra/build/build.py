@@ -18,7 +18,17 @@ import sys
 import tempfile
 from pathlib import Path
 
-from recipes import BOTOCORE_SERVICES, PYTHON, RECIPES, TRIM, TRIM_ANYWHERE, UNZIPPED_LIMIT, Recipe
+from imports import missing_imports
+from recipes import (
+    BOTOCORE_SERVICES,
+    PYTHON,
+    RECIPES,
+    RUNTIME_PROVIDES,
+    TRIM,
+    TRIM_ANYWHERE,
+    UNZIPPED_LIMIT,
+    Recipe,
+)
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
@@ -71,7 +81,8 @@ def build(
 ) -> int:
     """Fill `artifacts` with the function's code and return its size in bytes.
 
-    Raises BuildError when the folder is not empty, a wheel is missing, or the result is over budget.
+    Raises BuildError when the folder is not empty, a wheel is missing, the code imports what is not there, or the
+    result is over budget.
     """
     if artifacts.exists() and any(artifacts.iterdir()):
         raise BuildError(f"{artifacts} is not empty; give a new folder")
@@ -79,8 +90,12 @@ def build(
     if compiler is None:
         print(f"{recipe.name}: no python{version} on PATH, so no bytecode: cold starts will compile", file=sys.stderr)
     shutil.copytree(_dependencies(recipe, version, architecture, cache, compiler), artifacts, dirs_exist_ok=True)
-    for room in _copy_rooms(recipe, artifacts):
-        if compiler is not None:
+    sources = _copy_rooms(recipe, artifacts)
+    missing = missing_imports(artifacts, REPOSITORY, sources, RUNTIME_PROVIDES | recipe.unreached)
+    if missing:
+        raise BuildError("its code imports what it does not hold; look at RECIPES again\n  " + "\n  ".join(missing))
+    if compiler is not None:
+        for room in sorted({artifacts / source.relative_to(artifacts).parts[0] for source in sources}):
             _compile(compiler, artifacts, room)
     return _check_size(recipe, artifacts)
 
@@ -181,18 +196,17 @@ def _remove(paths: list[Path]) -> None:
 
 
 def _copy_rooms(recipe: Recipe, artifacts: Path) -> list[Path]:
-    """Copy the function's own source files and return the top-level folders that they fill."""
-    folders: set[Path] = set()
+    """Copy the function's own files and return the Python ones among the copies."""
+    copies: list[Path] = []
     for pattern in recipe.rooms:
-        sources = [path for path in REPOSITORY.glob(pattern) if path.is_file()]
-        if not sources:
+        files = [path for path in REPOSITORY.glob(pattern) if path.is_file()]
+        if not files:
             raise BuildError(f"nothing matches {pattern}; the rooms have changed, so look at RECIPES again")
-        for source in sources:
-            place = artifacts / source.relative_to(REPOSITORY)
+        for file in files:
+            place = artifacts / file.relative_to(REPOSITORY)
             place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, place)
-            folders.add(artifacts / place.relative_to(artifacts).parts[0])
-    return sorted(folders)
+            copies.append(Path(shutil.copyfile(file, place)))
+    return [copy for copy in copies if copy.suffix == ".py"]
 
 
 def _compile(compiler: str, root: Path, folder: Path) -> None:

@@ -24,11 +24,25 @@ class Recipe:
     rooms: tuple[str, ...]
     """Glob patterns of the source files to ship, relative to the repository."""
     budget_mb: int
-    """Our own limit on the unzipped size in MiB: a tenth or so above what it is, so that growth is noticed."""
+    """Our own limit on the unzipped size in MiB, a tenth or so above what it is, so that growth is noticed."""
+    unreached: frozenset[str] = frozenset()
+    """Modules that shipped code imports when first needed, and that this function never needs."""
 
 
-_API = ("functions/__init__.py", "functions/aws/**/*.py")
-_FACTS = ("registry/**/*.py", "registry/data/*.json")
+FACTS = ("registry/**/*.py", "registry/data/*.json")
+DECISIONS = (
+    *FACTS,
+    "scheduler/**/*.py",
+    "functions/__init__.py",
+    "functions/aws/__init__.py",
+    "functions/aws/catalogue.py",
+    "functions/aws/settings.py",
+    "gateway/__init__.py",
+    "gateway/decisions.py",
+    "gateway/documents.py",
+    "gateway/errors.py",
+    "gateway/snapshots.py",
+)
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -37,29 +51,44 @@ RECIPES: dict[str, Recipe] = {
             name="api",
             architecture="arm64",
             rooms=(
-                *_API,
-                *_FACTS,
+                *DECISIONS,
                 "functions/api/*.py",
-                "scheduler/**/*.py",
+                "functions/aws/callers.py",
+                "gateway/auth.py",
+                "gateway/dispatch.py",
+                "gateway/service.py",
+                "gateway/backends/__init__.py",
+                "gateway/backends/calls.py",
+                "gateway/backends/lambda_.py",
+                "gateway/backends/protocol.py",
                 "runtime/__init__.py",
                 "runtime/errors.py",
-                "runtime/codecs/**/*.py",
-                "gateway/*.py",
-                "gateway/backends/*.py",
+                "runtime/codecs/*.py",
             ),
-            budget_mb=100,
+            budget_mb=110,
+            unreached=frozenset({"yaml"}),  # reads a file of API keys; IAM or a JWT says who calls
         ),
         Recipe(
             name="scheduler",
             architecture="arm64",
-            rooms=(*_API, *_FACTS, "functions/scheduler/*.py", "scheduler/**/*.py"),
-            budget_mb=80,
+            rooms=(*DECISIONS, "functions/scheduler/*.py"),
+            budget_mb=70,
+            unreached=frozenset({"yaml"}),  # reads manifests, which are published from elsewhere
         ),
         Recipe(
             name="worker",
             architecture="x86_64",
-            rooms=(*_API, *_FACTS, "functions/worker/*.py", "runtime/**/*.py"),
-            budget_mb=140,
+            rooms=(
+                *FACTS,
+                "functions/__init__.py",
+                "functions/worker/*.py",
+                "runtime/*.py",
+                "runtime/codecs/__init__.py",
+                "runtime/codecs/binary.py",
+                "runtime/codecs/wire.py",
+            ),
+            budget_mb=110,
+            unreached=frozenset({"yaml"}),
         ),
     )
 }
