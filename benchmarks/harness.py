@@ -62,7 +62,7 @@ def interleaved(cases: Mapping[str, Callable[[], float]], repeats: int) -> dict[
     """
     samples: dict[str, list[float]] = {name: [] for name in cases}
     for turn in range(repeats):
-        for name in cases if turn % 2 == 0 else reversed(cases):
+        for name in list(cases) if turn % 2 == 0 else list(cases)[::-1]:
             samples[name].append(cases[name]())
     return samples
 

@@ -1,31 +1,289 @@
-"""What is warm, busy and failing now, as an immutable value; it changes only by `apply`."""
+"""What is warm, busy and failing now, as an immutable value; it changes only by `apply`.
+
+Beside the readable state of each tier the fleet keeps what a decision asks of it in arrays, by the layout's numbers. An
+event copies only the arrays that it touches, so a fleet that somebody still holds never changes.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
 
-from scheduler.events import Event
+import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from registry.catalogue import Catalogue
+from registry.catalogue import Catalogue
+from scheduler import events
+from scheduler.environments import Environment, EnvironmentEvent
+from scheduler.errors import FleetError
+from scheduler.layout import Layout, layout_of
+from scheduler.quantiles import Floats
+from scheduler.tier_state import TierState, Waiting
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a placement is avoided, and until when (s)."""
+
+    reason: str
+    until: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Columns:
+    """The fleet as a decision reads it; arrays by placement, then by tier, of the layout."""
+
+    resident_until: Floats
+    """Until when (s) a free environment holds the placement's variant."""
+    holders: NDArray[np.intp]
+    """Ready environments of the placement's tier that hold its variant."""
+    refused_until: Floats
+    """Until when (s) not to choose the placement: tier unavailable, placement failing or variant quarantined."""
+    free_until: Floats
+    """Until when (s) the tier has a warm environment for one more request."""
+    full: NDArray[np.bool_]
+    live: NDArray[np.intp]
+    wait_ms: Floats
+    wait_variance: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Fleet:
     """A snapshot of what runs, for one catalogue snapshot."""
 
-    catalogue: Catalogue
+    layout: Layout
+    tiers: tuple[TierState, ...]
+    """By the layout's tier numbers."""
+    failing: Mapping[str, Refusal]
+    """By placement id; some may have ended."""
+    quarantined: Mapping[str, str]
+    """Variant id to reason."""
+    columns: Columns
 
     @classmethod
     def empty(cls, catalogue: Catalogue) -> Fleet:
         """A fleet in which nothing runs."""
-        return cls(catalogue)
+        layout = layout_of(catalogue)
+        tiers = tuple(_empty_tier(layout, i) for i in range(len(layout.tiers)))
+        nothing: Mapping[str, Any] = MappingProxyType({})
+        return cls(layout, tiers, nothing, nothing, _columns(layout, tiers, nothing, nothing))
 
-    def apply(self, event: Event) -> Fleet:
+    def tier(self, name: str) -> TierState:
+        """What runs on a tier; raises FleetError for an unknown one."""
+        return self.tiers[self._tier_number(name)]
+
+    def idle_with(self, placement: str) -> int:
+        """How many environments of the placement's tier are idle and hold its variant; raises FleetError."""
+        found = self.layout.placements[self._placement_number(placement)]
+        environments = self.tier(found.tier).environments.values()
+        return sum(not e.running and found.variant in e.resident for e in environments)
+
+    def apply(self, event: events.Event) -> Fleet:
         """The fleet after `event`; raises FleetError, and changes nothing, for one that cannot have happened."""
-        return self
+        return _APPLY[type(event)](self, event)
 
     def follow(self, catalogue: Catalogue) -> Fleet:
-        """This fleet's state, carried over to another catalogue snapshot."""
-        return Fleet(catalogue)
+        """This fleet's state carried over to another catalogue snapshot, by the names of tiers, placements, variants.
+
+        State of what no longer exists is dropped, except that requests outlive their placement while its tier exists.
+        """
+        layout = layout_of(catalogue)
+        if layout is self.layout:
+            return self
+        tiers = tuple(self._carried(layout, i) for i in range(len(layout.tiers)))
+        failing = {id_: refusal for id_, refusal in self.failing.items() if id_ in layout.number}
+        quarantined = {id_: reason for id_, reason in self.quarantined.items() if id_ in catalogue.variants}
+        return Fleet(layout, tiers, failing, quarantined, _columns(layout, tiers, failing, quarantined))
+
+    def _carried(self, layout: Layout, number: int) -> TierState:
+        fresh = _empty_tier(layout, number)
+        old_number = self.layout.tier_number.get(layout.tiers[number].name)
+        if old_number is None:
+            return fresh
+        old = self.tiers[old_number]
+        environments = {name: replace(e, slots=max(fresh.slots, e.running)) for name, e in old.environments.items()}
+        return replace(
+            fresh,
+            environments=environments,
+            outstanding=old.outstanding,
+            unavailable_until=old.unavailable_until,
+            reason=old.reason,
+        )
+
+    def _tier_number(self, name: str) -> int:
+        try:
+            return self.layout.tier_number[name]
+        except KeyError:
+            raise FleetError(f"no tier {name!r} in catalogue version {self.layout.catalogue.version}") from None
+
+    def _placement_number(self, id_: str) -> int:
+        try:
+            return self.layout.number[id_]
+        except KeyError:
+            raise FleetError(f"no placement {id_!r} in catalogue version {self.layout.catalogue.version}") from None
+
+    def _with_tier(self, number: int, state: TierState) -> Fleet:
+        tiers = (*self.tiers[:number], state, *self.tiers[number + 1 :])
+        return replace(self, tiers=tiers, columns=_tier_columns(self.columns, number, state))
+
+    def _with_refusals(self, touched: NDArray[np.intp]) -> Fleet:
+        until = self.columns.refused_until.copy()
+        for i in touched:
+            until[i] = _refused_until(self.layout, self.tiers, self.failing, self.quarantined, int(i))
+        return replace(self, columns=replace(self.columns, refused_until=until))
+
+
+def _environment(fleet: Fleet, event: EnvironmentEvent) -> Fleet:
+    number = fleet._tier_number(event.tier)
+    state = fleet.tiers[number]
+    old = state.environments.get(event.environment) or Environment(slots=state.slots)
+    new = old.after(event)
+    state = state.with_environment(event.environment, new)
+    fleet = fleet._with_tier(number, state)
+    touched = {*old.resident, *new.resident}
+    if not touched:
+        return fleet
+    return replace(fleet, columns=_resident_columns(fleet.columns, fleet.layout, number, state, touched))
+
+
+def _queued(fleet: Fleet, event: events.Queued) -> Fleet:
+    placement = fleet._placement_number(event.placement)
+    number = int(fleet.layout.tier_of[placement])
+    ticket = (event.placement, event.request)
+    if not (math.isfinite(event.expected_ms) and event.expected_ms >= 0):
+        raise FleetError(f"request {event.request!r} cannot be expected to take {event.expected_ms} ms")
+    if ticket in fleet.tiers[number].outstanding:
+        raise FleetError(f"request {event.request!r} is queued for {event.placement!r} already")
+    variance = float(fleet.layout.variation[placement]) * event.expected_ms**2
+    return fleet._with_tier(number, fleet.tiers[number].with_waiting(ticket, Waiting(event.expected_ms, variance)))
+
+
+def _finished(fleet: Fleet, event: events.Finished) -> Fleet:
+    ticket = (event.placement, event.request)
+    # Looked up by ticket and not by placement: a request may outlive its placement's place in the catalogue.
+    for number, state in enumerate(fleet.tiers):
+        if ticket in state.outstanding:
+            return fleet._with_tier(number, state.with_waiting(ticket, None))
+    raise FleetError(f"request {event.request!r} is not queued for {event.placement!r}")
+
+
+def _tier_unavailable(fleet: Fleet, event: events.TierUnavailable) -> Fleet:
+    number = fleet._tier_number(event.tier)
+    state = replace(fleet.tiers[number], unavailable_until=_instant(event.until), reason=event.reason)
+    tiers = (*fleet.tiers[:number], state, *fleet.tiers[number + 1 :])
+    return replace(fleet, tiers=tiers)._with_refusals(fleet.layout.of_tier.get(number, _NONE))
+
+
+def _placement_failed(fleet: Fleet, event: events.PlacementFailed) -> Fleet:
+    placement = fleet._placement_number(event.placement)
+    failing = {**fleet.failing, event.placement: Refusal(event.reason, _instant(event.until))}
+    return replace(fleet, failing=failing)._with_refusals(np.array([placement]))
+
+
+def _quarantined(fleet: Fleet, event: events.VariantQuarantined) -> Fleet:
+    if event.variant not in fleet.layout.catalogue.variants:
+        raise FleetError(f"no variant {event.variant!r} in catalogue version {fleet.layout.catalogue.version}")
+    quarantined = {**fleet.quarantined, event.variant: event.reason}
+    return replace(fleet, quarantined=quarantined)._with_refusals(fleet.layout.of_variant.get(event.variant, _NONE))
+
+
+def _cleared(fleet: Fleet, event: events.VariantCleared) -> Fleet:
+    if event.variant not in fleet.quarantined:
+        raise FleetError(f"variant {event.variant!r} is not quarantined")
+    quarantined = {id_: reason for id_, reason in fleet.quarantined.items() if id_ != event.variant}
+    return replace(fleet, quarantined=quarantined)._with_refusals(fleet.layout.of_variant.get(event.variant, _NONE))
+
+
+_NONE = np.array([], dtype=np.intp)
+
+_APPLY: Mapping[type, Callable[[Fleet, Any], Fleet]] = {
+    events.Queued: _queued,
+    events.Finished: _finished,
+    events.EnvironmentStarting: _environment,
+    events.EnvironmentReady: _environment,
+    events.EnvironmentBusy: _environment,
+    events.EnvironmentGone: _environment,
+    events.TierUnavailable: _tier_unavailable,
+    events.PlacementFailed: _placement_failed,
+    events.VariantQuarantined: _quarantined,
+    events.VariantCleared: _cleared,
+}
+"""Event to what it does; an event that is not here is none."""
+
+
+def _instant(until: float) -> float:
+    if math.isnan(until):
+        raise FleetError("`until` is not a time; give seconds on the caller's clock")
+    return until
+
+
+def _empty_tier(layout: Layout, number: int) -> TierState:
+    return TierState(layout.tiers[number].concurrency, layout.slots(number), layout.idle_timeout_s(number))
+
+
+def _refused_until(
+    layout: Layout,
+    tiers: tuple[TierState, ...],
+    failing: Mapping[str, Refusal],
+    quarantined: Mapping[str, str],
+    number: int,
+) -> float:
+    placement = layout.placements[number]
+    if placement.variant in quarantined:
+        return math.inf
+    refusal = failing.get(placement.id)
+    unavailable_until = tiers[int(layout.tier_of[number])].unavailable_until
+    return max(unavailable_until, refusal.until) if refusal else unavailable_until
+
+
+def _columns(
+    layout: Layout, tiers: tuple[TierState, ...], failing: Mapping[str, Refusal], quarantined: Mapping[str, str]
+) -> Columns:
+    count = len(layout.placements)
+    columns = Columns(
+        resident_until=np.full(count, -np.inf),
+        holders=np.zeros(count, dtype=np.intp),
+        refused_until=np.array([_refused_until(layout, tiers, failing, quarantined, i) for i in range(count)]),
+        free_until=np.full(len(tiers), -np.inf),
+        full=np.zeros(len(tiers), dtype=np.bool_),
+        live=np.zeros(len(tiers), dtype=np.intp),
+        wait_ms=np.zeros(len(tiers)),
+        wait_variance=np.zeros(len(tiers)),
+    )
+    for number, state in enumerate(tiers):
+        columns = _tier_columns(columns, number, state)
+        held = {variant for e in state.environments.values() for variant in e.resident}
+        columns = _resident_columns(columns, layout, number, state, held)
+    return columns
+
+
+def _tier_columns(columns: Columns, number: int, state: TierState) -> Columns:
+    free_until, full, live = columns.free_until.copy(), columns.full.copy(), columns.live.copy()
+    wait_ms, wait_variance = columns.wait_ms.copy(), columns.wait_variance.copy()
+    free_until[number], full[number], live[number] = state.free_until, state.full, state.live
+    wait_ms[number], wait_variance[number] = state.wait
+    return Columns(
+        columns.resident_until,
+        columns.holders,
+        columns.refused_until,
+        free_until,
+        full,
+        live,
+        wait_ms,
+        wait_variance,
+    )
+
+
+def _resident_columns(
+    columns: Columns, layout: Layout, number: int, state: TierState, variants: Iterable[str]
+) -> Columns:
+    resident_until, holders = columns.resident_until.copy(), columns.holders.copy()
+    for variant in variants:
+        placements = layout.of_variant_on.get((number, variant))
+        if placements is not None:
+            resident_until[placements] = state.free_with(variant)
+            holders[placements] = state.holders(variant)
+    return replace(columns, resident_until=resident_until, holders=holders)

@@ -1,0 +1,137 @@
+"""What runs on one tier now, as an immutable value; it knows nothing of the other tiers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from types import MappingProxyType
+
+from scheduler.environments import Environment, State
+
+Ticket = tuple[str, str]
+"""Placement id and request id: a request may be queued for two placements at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A request that was queued and has not finished: its expected service time, mean (ms) and variance (ms²)."""
+
+    expected_ms: float
+    variance: float
+
+
+@dataclass(frozen=True)
+class TierState:
+    """Environments and unfinished requests of a tier."""
+
+    capacity: int
+    """Most runs at once."""
+    slots: int
+    """Runs at once in one environment."""
+    idle_timeout_s: float
+    environments: Mapping[str, Environment] = field(default_factory=lambda: MappingProxyType({}))
+    outstanding: Mapping[Ticket, Waiting] = field(default_factory=lambda: MappingProxyType({}))
+    unavailable_until: float = -math.inf
+    reason: str = ""
+
+    def with_environment(self, name: str, environment: Environment) -> TierState:
+        """With one environment as it is now; one that is gone is forgotten."""
+        environments = dict(self.environments)
+        if environment.state is State.GONE:
+            del environments[name]
+        else:
+            environments[name] = environment
+        return replace(self, environments=environments)
+
+    def with_waiting(self, ticket: Ticket, waiting: Waiting | None) -> TierState:
+        """With one more unfinished request, or without it."""
+        outstanding = dict(self.outstanding)
+        if waiting is None:
+            del outstanding[ticket]
+        else:
+            outstanding[ticket] = waiting
+        return replace(self, outstanding=outstanding)
+
+    @cached_property
+    def idle(self) -> int:
+        """Environments that run nothing; some may be past the idle timeout."""
+        return sum(e.state is State.IDLE for e in self.environments.values())
+
+    @cached_property
+    def busy(self) -> int:
+        """Environments that run something."""
+        return sum(e.state is State.BUSY for e in self.environments.values())
+
+    @cached_property
+    def starting(self) -> int:
+        """Environments that are not ready yet."""
+        return sum(e.state is State.STARTING for e in self.environments.values())
+
+    @cached_property
+    def running(self) -> int:
+        """Runs going on."""
+        return sum(e.running for e in self.environments.values())
+
+    @cached_property
+    def backlog_ms(self) -> float:
+        """Expected service time of all unfinished requests."""
+        return sum(w.expected_ms for w in self.outstanding.values())
+
+    @property
+    def occupied(self) -> int:
+        """Slots that are taken or spoken for."""
+        return max(self.running + self.starting * self.slots, len(self.outstanding))
+
+    @property
+    def full(self) -> bool:
+        """Whether one more request can only wait, unless an environment is free."""
+        return self.occupied >= self.capacity
+
+    @property
+    def live(self) -> int:
+        """Environments that are ready, busy or not."""
+        return self.idle + self.busy
+
+    @cached_property
+    def free_until(self) -> float:
+        """Until when (s) one more request finds a free slot in a warm environment; -inf when it finds none.
+
+        Requests that were queued and neither run nor have an environment starting for them take the freshest slots.
+        """
+        expiries = sorted((self.expiry(e) for e in self.environments.values() for _ in range(e.free)), reverse=True)
+        ahead = max(0, len(self.outstanding) - self.running - self.starting * self.slots)
+        return expiries[ahead] if ahead < len(expiries) else -math.inf
+
+    @cached_property
+    def wait(self) -> tuple[float, float]:
+        """Mean (ms) and variance (ms²) of the wait for a slot when the tier is full.
+
+        With c slots that run requests of mean m and variance v, each at a uniformly random point of its run, the first
+        slot frees after the least of c uniforms on [0, m]: mean m / (c + 1), variance c m² / ((c + 1)² (c + 2))
+        (David & Nagaraja, Order Statistics, 2003, section 2.2). The q requests that wait already leave m / c apart,
+        each adding variance v / c².
+        """
+        count, slots = len(self.outstanding), self.capacity
+        if not count:
+            return 0.0, 0.0
+        mean = self.backlog_ms / count
+        variance = sum(w.variance for w in self.outstanding.values()) / count
+        queued = max(0, count - slots)
+        least = slots * mean**2 / ((slots + 1) ** 2 * (slots + 2))
+        return mean / (slots + 1) + queued * mean / slots, least + queued * variance / slots**2
+
+    def expiry(self, environment: Environment) -> float:
+        """When (s) an environment expires unless it is used again."""
+        return math.inf if environment.running else environment.used_at + self.idle_timeout_s
+
+    def free_with(self, variant: str) -> float:
+        """Until when (s) a free environment holds this variant; -inf when none does."""
+        return max(
+            (self.expiry(e) for e in self.environments.values() if e.free and variant in e.resident), default=-math.inf
+        )
+
+    def holders(self, variant: str) -> int:
+        """Ready environments, busy or not, that hold this variant."""
+        return sum(variant in e.resident for e in self.environments.values())
