@@ -1,0 +1,70 @@
+"""What the profiler needs of a backend, by structure: it measures whatever runs placements and imports none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from registry.model import Placement, Tier, Variant
+
+Tensors = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """One run of a placement, with the attributes that every backend reads."""
+
+    id: str
+    placement: Placement
+    variant: Variant
+    inputs: Tensors
+    deadline: float
+    """On the backend's clock, in seconds."""
+
+    @property
+    def rows(self) -> int:
+        """The batch size: the first extent of the first input."""
+        return int(np.shape(next(iter(self.inputs.values())))[0])
+
+
+class Reply(Protocol):
+    """What the profiler reads of an answer; milliseconds throughout."""
+
+    @property
+    def cold(self) -> bool:
+        """An environment was started for this run."""
+
+    @property
+    def loaded(self) -> bool:
+        """The variant was loaded for this run."""
+
+    @property
+    def load_ms(self) -> float:
+        """How long that took, inside the environment."""
+
+    @property
+    def billed_ms(self) -> float:
+        """What the tier bills, without INIT."""
+
+
+class Backend(Protocol):
+    """Runs placements on one tier; it may say how its CPU share is enforced in an attribute `cpu_share`."""
+
+    @property
+    def tier(self) -> Tier:
+        """The tier that it runs."""
+
+    async def invoke(self, invocation: Any) -> Reply:
+        """Run once; a caller's own class of invocation has the attributes of `Invocation`."""
+
+    async def release(self, copies: int = 0) -> None:
+        """Shrink to at most `copies` idle environments, and with none give up what is resident."""
+
+
+def cpu_share(backend: Backend) -> str:
+    """How a backend enforces its tier's CPU share; `none` when it does not say."""
+    return str(getattr(backend, "cpu_share", "none"))

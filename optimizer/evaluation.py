@@ -1,0 +1,84 @@
+"""Held-out rows with their right answers; checks that they fit a task, and never runs anything."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optimizer.errors import InvalidEvaluation
+from registry.model import Task, TensorSpec
+from runtime.codecs.tensors import check_inputs
+from runtime.errors import InvalidTensor
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Inputs by name, and what one output should be; axis 0 of every array is the row."""
+
+    inputs: Arrays
+    output: str
+    expected: NDArray[Any]
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return len(self.expected)
+
+    def batch(self, rows: int, start: int = 0) -> dict[str, NDArray[Any]]:
+        """`rows` rows of every input from row `start` on, over again from the first when the rows run out."""
+        index = (start + np.arange(rows)) % self.rows
+        return {name: array[index] for name, array in self.inputs.items()}
+
+
+def load_evaluation(path: Path, task: Task) -> Evaluation:
+    """The evaluation in an `.npz` file: one array per input of the task, and one named after one of its outputs.
+
+    Raises InvalidEvaluation naming the array and the fix; nothing in the file is ever unpickled.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as fault:
+        raise InvalidEvaluation(str(path), f"cannot be read ({fault})", "write it with numpy.savez") from fault
+    return check(arrays, task, where=str(path))
+
+
+def check(arrays: Arrays, task: Task, *, where: str = "evaluation") -> Evaluation:
+    """These arrays as an evaluation of a task; raises InvalidEvaluation."""
+    inputs = {spec.name: _input(arrays, spec, where) for spec in task.inputs}
+    answers = [spec.name for spec in task.outputs if spec.name in arrays and spec.name not in inputs]
+    if len(answers) != 1:
+        names = [spec.name for spec in task.outputs]
+        raise InvalidEvaluation(where, f"holds {len(answers)} of the outputs {names}", "give the right answers of one")
+    expected = arrays[answers[0]]
+    lengths = {len(array) if array.ndim else 0 for array in (*inputs.values(), expected)}
+    if len(lengths) != 1 or lengths == {0}:
+        raise InvalidEvaluation(where, f"has arrays of {sorted(lengths)} rows", "give each the same rows, at least one")
+    try:
+        check_inputs(task.inputs, inputs)
+    except InvalidTensor as fault:
+        raise InvalidEvaluation(where, str(fault), "write the inputs as the task declares them") from fault
+    return Evaluation(inputs, answers[0], _as_bytes(expected))
+
+
+def _input(arrays: Arrays, spec: TensorSpec, where: str) -> NDArray[Any]:
+    if spec.name not in arrays:
+        raise InvalidEvaluation(f"{where}: {spec.name}", "is missing", f"add the array; the file has {sorted(arrays)}")
+    return _as_bytes(arrays[spec.name])
+
+
+def _as_bytes(array: NDArray[Any]) -> NDArray[Any]:
+    """Strings as object arrays of `bytes`, the form of BYTES tensors, which an .npz cannot hold without pickle."""
+    if array.dtype.kind not in "SU":
+        return array
+    strings = np.empty(array.size, dtype=object)
+    strings[:] = [s.encode() if isinstance(s, str) else bytes(s) for s in array.ravel()]
+    return strings.reshape(array.shape)

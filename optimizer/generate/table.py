@@ -1,0 +1,11 @@
+"""Every generator by the name that a recipe gives; holds no generator itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from optimizer.generate.generated import Generator
+from optimizer.generate.int8 import int8
+
+GENERATORS: Mapping[str, Generator] = MappingProxyType({"int8": int8})

@@ -1,0 +1,92 @@
+"""Manifest entries to variants: artifact, measured accuracy and memory, one after another; publishes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from optimizer.accuracy import measure
+from optimizer.artifact import make_artifact
+from optimizer.evaluation import Evaluation
+from optimizer.memory import per_copy_mb
+from optimizer.profile import Candidate
+from optimizer.progress import Steps
+from registry.artifacts import read_manifest
+from registry.blobs import Blobs
+from registry.errors import InvalidValue
+from registry.manifest import TaskManifest, VariantManifest
+from registry.model import Task, Tier, TierKind, Variant
+from runtime.errors import PoolTooLate, RuntimeFault
+from runtime.session import Session, use_global_pool
+
+SEED = 0
+"""Of the bootstrap, so that the same variant has the same interval each time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A variant that can be placed."""
+
+    candidate: Candidate
+    memory_mb: Mapping[bool, float]
+    """Private megabytes of one copy, by whether it is pre-packed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A variant that could not be made, and why."""
+
+    variant: str
+    reason: str
+
+
+async def make_all(
+    manifest: TaskManifest, blobs: Blobs, evaluation: Evaluation, steps: Steps
+) -> tuple[list[Made], list[Failure]]:
+    """Every variant of a manifest, and those of which nothing came.
+
+    Raises InvalidEvaluation, for that is no variant's own fault.
+    """
+    _share_pool(manifest.tiers)
+    made, failures = [], []
+    for entry in manifest.variants:
+        try:
+            # On a thread, for backends keep environments alive on this loop.
+            made.append(await asyncio.to_thread(make, manifest.task, entry, blobs, evaluation))
+        except (InvalidValue, RuntimeFault, OSError) as fault:
+            failures.append(Failure(entry.name, str(fault)))
+        steps.step(f"{entry.name}: made and judged")
+    return made, failures
+
+
+def make(task: Task, entry: VariantManifest, blobs: Blobs, evaluation: Evaluation) -> Made:
+    """One variant from its ONNX file; raises OSError, InvalidValue, RuntimeFault or InvalidEvaluation."""
+    digest = make_artifact(entry.model.read_bytes(), blobs)
+    session = Session.open(blobs, digest, threads=entry.threads or 1, prepack=True)
+    accuracy = measure(session.run, evaluation, task.metric, np.random.default_rng(SEED))
+    variant = Variant(task.name, entry.name, digest, entry.recipe, accuracy, size_of(blobs, digest))
+    inputs = evaluation.batch(entry.max_batch)
+    memory_mb = {
+        form: per_copy_mb(partial(Session.open, blobs, digest, threads=1, prepack=form), inputs)
+        for form in (True, False)
+    }
+    return Made(Candidate(variant, entry.max_batch, entry.threads, entry.prepack), memory_mb)
+
+
+def size_of(blobs: Blobs, digest: str) -> int:
+    """The bytes of an artifact's graph and tensors."""
+    manifest = read_manifest(blobs, digest)
+    return len(blobs.get(manifest.graph)) + sum(tensor.nbytes for tensor in manifest.tensors)
+
+
+def _share_pool(tiers: Sequence[Tier]) -> None:
+    """Let the inline tier be measured with the thread pool it serves with: the pool must precede every session."""
+    for tier in tiers:
+        if tier.kind is TierKind.INLINE:
+            with suppress(PoolTooLate):
+                use_global_pool(max(1, int(tier.vcpus)))
