@@ -2,68 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import overload
-
-import numpy as np
 
 from registry.errors import InvalidValue
 from registry.model import Estimate, Slo
 from scheduler import reasons
-from scheduler.estimate import Outlook
 from scheduler.fleet import Fleet
-from scheduler.quantiles import Floats
+from scheduler.ranking import Ranking
 from scheduler.requests import Request
-
-
-class Ranking(Sequence[Estimate]):
-    """The runnable placements as estimates, best first; sorted when more than the first is looked at."""
-
-    def __init__(self, outlook: Outlook, excess: Floats, value: Floats, first: int | None) -> None:
-        self.outlook = outlook
-        self.excess = excess
-        self.value = value
-        self._first = first
-        self._made: dict[int, Estimate] = {}
-
-    def __len__(self) -> int:
-        return int(np.count_nonzero(self.outlook.runnable))
-
-    @overload
-    def __getitem__(self, index: int) -> Estimate: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Estimate]: ...
-    def __getitem__(self, index: int | slice) -> Estimate | Sequence[Estimate]:
-        if isinstance(index, slice):
-            return tuple(self[i] for i in range(*index.indices(len(self))))
-        if index == 0 and self._first is not None:
-            return self.estimate(self._first)
-        return self.estimate(int(self.order[index]))
-
-    @cached_property
-    def order(self) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
-        """Columns of the runnable placements, best first: by excess, value, cost, latency, and their order by id."""
-        keys = (self.outlook.latency_ms, self.outlook.cost, self.value, self.excess)
-        return np.lexsort(keys)[: len(self)]
-
-    def estimate(self, i: int) -> Estimate:
-        """The estimate of the placement in column `i`, made once."""
-        found = self._made.get(i)
-        if found is None:
-            found = self._made[i] = self.outlook.estimate(i, self.broken(i))
-        return found
-
-    def broken(self, i: int) -> tuple[str, ...]:
-        """The bounds that the placement in column `i` is not expected to hold, by SLO field name."""
-        slo, view = self.outlook.request.slo, self.outlook
-        checks = (
-            ("latency_ms", slo.latency_ms is not None and view.latency_ms[i] > slo.latency_ms),
-            ("min_accuracy", slo.min_accuracy is not None and view.table.accuracy[i] < slo.min_accuracy),
-            ("max_cost_usd", slo.max_cost_usd is not None and view.cost[i] > slo.max_cost_usd),
-        )
-        return tuple(name for name, breaks in checks if breaks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,10 +22,14 @@ class Decision:
     catalogue_version: int
     ranked: Ranking
     """Best first: the first is chosen, those after it are its fallbacks; empty only when nothing can run."""
-    feasible: bool
-    """Whether the first holds every bound."""
     fleet: Fleet
     now: float
+    """The fleet and the time that it was decided on."""
+
+    @property
+    def feasible(self) -> bool:
+        """Whether the first holds every bound."""
+        return self.ranked.held > 0
 
     @property
     def broken(self) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 The start state of a placement comes from the fleet, its finish time in that state from the task's table, and the wait
 for a slot, where the tier has none, from the tier's backlog. Everything is a column over the task's measured
-placements; only an Estimate that somebody asks for becomes a value of its own.
+placements, and a whole distribution is looked up only where somebody asks for it.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.model import Estimate
+from registry.model import LEVELS, Estimate
 from scheduler.fleet import Fleet
-from scheduler.quantiles import Floats, at_level, delay, probability
+from scheduler.quantiles import NORMAL, Floats, around, delay, probability, probability_of
 from scheduler.requests import Request
-from scheduler.table import COLD, RESIDENT, Table
+from scheduler.table import COLD, LOAD, RESIDENT, Batch, Table
+
+MEDIAN = LEVELS.index(0.5)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,41 +26,54 @@ class Outlook:
     """Expectations of every measured placement of a task for one request, in the table's order."""
 
     table: Table
+    batch: Batch
     request: Request
+    columns: NDArray[np.intp]
+    """Stacked column of each placement in its start state."""
+    wait: tuple[Floats, Floats] | None
+    """Mean (ms) and variance (ms²) of each placement's wait for a slot; None when no tier makes anybody wait."""
     runnable: NDArray[np.bool_]
     """Takes the batch, and is neither failing, quarantined nor on a tier that is unavailable."""
-    state_rows: NDArray[np.intp]
-    """Row of each placement's start state in the table's stacked columns."""
-    grid: Floats
-    """Finish times from now on (ms), [placements, levels]."""
     latency_ms: Floats
     """Finish time at the SLO's percentile, since arrival."""
     cost: Floats
-    wait_ms: Floats | None
-    """Mean wait for a slot; None when no tier makes anybody wait."""
 
-    def on_time(self, rows: slice | NDArray[np.intp] = slice(None)) -> Floats:
-        """P(done by the deadline) of some placements; 1 without a deadline."""
-        grid, deadline = self.grid[rows], self.request.slo.latency_ms
+    def grid(self, chosen: NDArray[np.intp]) -> Floats:
+        """Finish times from now on (ms) of some placements, [levels, chosen]."""
+        columns = self.columns.take(chosen)
+        grid = self.batch.grid.take(columns, axis=1)
+        if self.wait is None:
+            return grid
+        mean, variance = self.wait
+        deviation = self.batch.deviation.take(columns)
+        return delay(grid, NORMAL[:, None], deviation, mean.take(chosen), variance.take(chosen))
+
+    def effective_accuracy(self, chosen: NDArray[np.intp]) -> Floats:
+        """P(done by the deadline) × accuracy of some placements; P is 1 without a deadline."""
+        accuracy, deadline = self.table.accuracy.take(chosen), self.request.slo.latency_ms
         if deadline is None:
-            return np.ones(len(grid))
-        return probability(grid, deadline - self.request.elapsed_ms)
+            return accuracy
+        product: Floats = probability(self.grid(chosen), deadline - self.request.elapsed_ms) * accuracy
+        return product
 
     def estimate(self, i: int, broken: tuple[str, ...]) -> Estimate:
         """The expectations of one placement as a value."""
-        accuracy, on_time = float(self.table.accuracy[i]), float(self.on_time(slice(i, i + 1))[0])
-        state = int(self.state_rows[i]) // len(self.table.placements)
+        times = self.grid(np.array([i]))[:, 0].tolist()
+        deadline, elapsed_ms = self.request.slo.latency_ms, self.request.elapsed_ms
+        on_time = 1.0 if deadline is None else probability_of(times, deadline - elapsed_ms)
+        accuracy = float(self.table.accuracy[i])
+        state = int(self.columns[i]) // len(self.table.placements)
         return Estimate(
             placement=self.table.placements[i],
             latency_ms=float(self.latency_ms[i]),
-            p50_ms=float(at_level(self.grid[i : i + 1], 0.5)[0]) + self.request.elapsed_ms,
+            p50_ms=times[MEDIAN] + elapsed_ms,
             on_time=on_time,
             accuracy=accuracy,
             effective_accuracy=on_time * accuracy,
             cost_usd=float(self.cost[i]),
             cold=state == COLD,
             load=state != RESIDENT,
-            wait_ms=0.0 if self.wait_ms is None else float(self.wait_ms[i]),
+            wait_ms=0.0 if self.wait is None else float(self.wait[0][i]),
             broken=broken,
         )
 
@@ -66,42 +81,56 @@ class Outlook:
 def outlook(request: Request, table: Table, fleet: Fleet, now: float) -> Outlook:
     """What to expect of each measured placement of the request's task; `now` in seconds on the fleet's clock."""
     batch = table.batch(request.rows)
-    rows, queued = _start_states(table, fleet, now)
-    grid, wait_ms = batch.grid.take(rows, axis=0), None
-    if queued is not None:
-        wait_ms = np.where(queued, fleet.columns.wait_ms.take(table.tiers), 0.0)
-        variance = np.where(queued, fleet.columns.wait_variance.take(table.tiers), 0.0)
-        grid = delay(grid, batch.deviation.take(rows), wait_ms, variance)
+    columns, wait = _start(table, fleet, now)
     refused_until = fleet.columns.refused_until[table.span.start : table.span.measured]
+    latency_ms = _at_percentile(batch, columns, wait, request.slo.percentile / 100.0)
     return Outlook(
         table=table,
+        batch=batch,
         request=request,
+        columns=columns,
+        wait=wait,
         runnable=batch.fits & (refused_until <= now),
-        state_rows=rows,
-        grid=grid,
-        latency_ms=at_level(grid, request.slo.percentile / 100.0) + request.elapsed_ms,
-        cost=batch.cost.take(rows),
-        wait_ms=wait_ms,
+        latency_ms=latency_ms + request.elapsed_ms,
+        cost=batch.cost.take(columns),
     )
 
 
-def _start_states(table: Table, fleet: Fleet, now: float) -> tuple[NDArray[np.intp], NDArray[np.bool_] | None]:
-    """The row of each placement's start state, and whether it must wait for a slot first.
+def _at_percentile(batch: Batch, columns: NDArray[np.intp], wait: tuple[Floats, Floats] | None, level: float) -> Floats:
+    """Finish times (ms) from now on at one level; mixes the two measured levels around it."""
+    high, share = around(level)
+    times = _at_level(batch, columns, wait, high)
+    if share:
+        times = times * (1.0 - share) + _at_level(batch, columns, wait, high - 1) * share
+    return times
+
+
+def _at_level(batch: Batch, columns: NDArray[np.intp], wait: tuple[Floats, Floats] | None, level: int) -> Floats:
+    times: Floats = batch.grid[level].take(columns)
+    if wait is None:
+        return times
+    return delay(times, float(NORMAL[level]), batch.deviation.take(columns), *wait)
+
+
+def _start(table: Table, fleet: Fleet, now: float) -> tuple[NDArray[np.intp], tuple[Floats, Floats] | None]:
+    """The stacked column of each placement's start state, and the moments of its wait for a slot.
 
     A free warm environment is used, one that holds the variant first; else a new one starts while the tier's
     concurrency allows it; else the request waits, and then finds the variant resident only if every ready environment
     holds it.
     """
-    columns, span = fleet.columns, slice(table.span.start, table.span.measured)
-    free = columns.free_until > now
+    fleet_columns, start_columns = fleet.columns, table.columns
+    free = fleet_columns.free_until > now
     warm = free.take(table.tiers)
-    resident = columns.resident_until[span] > now
-    waiting = columns.full & ~free
-    queued = None
-    if waiting.any():
+    resident = fleet_columns.resident_until[table.span.start : table.span.measured] > now
+    wait = None
+    if fleet.columns.any_full:
+        waiting = fleet_columns.full & ~free
         queued = waiting.take(table.tiers)
-        everywhere = columns.holders[span] >= np.maximum(columns.live, 1).take(table.tiers)
+        holders = fleet_columns.holders[table.span.start : table.span.measured]
+        everywhere = holders >= np.maximum(fleet_columns.live, 1).take(table.tiers)
         resident = np.where(queued, everywhere, resident)
-        warm = warm | queued
-    better = warm.astype(np.intp) + (warm & resident)
-    return table.cold_rows - len(table.placements) * better, queued
+        warm |= queued
+        wait = tuple((fleet_columns.wait * waiting).take(table.tiers, axis=1))
+    warm_columns = np.where(resident, start_columns[RESIDENT], start_columns[LOAD])
+    return np.where(warm, warm_columns, start_columns[COLD]), wait

@@ -45,9 +45,10 @@ class Columns:
     free_until: Floats
     """Until when (s) the tier has a warm environment for one more request."""
     full: NDArray[np.bool_]
+    any_full: bool
     live: NDArray[np.intp]
-    wait_ms: Floats
-    wait_variance: Floats
+    wait: Floats
+    """Mean (ms) and variance (ms²) of the wait for a slot, [2, tiers]; holds where the tier is full."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -249,9 +250,9 @@ def _columns(
         refused_until=np.array([_refused_until(layout, tiers, failing, quarantined, i) for i in range(count)]),
         free_until=np.full(len(tiers), -np.inf),
         full=np.zeros(len(tiers), dtype=np.bool_),
+        any_full=False,
         live=np.zeros(len(tiers), dtype=np.intp),
-        wait_ms=np.zeros(len(tiers)),
-        wait_variance=np.zeros(len(tiers)),
+        wait=np.zeros((2, len(tiers))),
     )
     for number, state in enumerate(tiers):
         columns = _tier_columns(columns, number, state)
@@ -261,20 +262,11 @@ def _columns(
 
 
 def _tier_columns(columns: Columns, number: int, state: TierState) -> Columns:
-    free_until, full, live = columns.free_until.copy(), columns.full.copy(), columns.live.copy()
-    wait_ms, wait_variance = columns.wait_ms.copy(), columns.wait_variance.copy()
-    free_until[number], full[number], live[number] = state.free_until, state.full, state.live
-    wait_ms[number], wait_variance[number] = state.wait
-    return Columns(
-        columns.resident_until,
-        columns.holders,
-        columns.refused_until,
-        free_until,
-        full,
-        live,
-        wait_ms,
-        wait_variance,
-    )
+    free_until, full = columns.free_until.copy(), columns.full.copy()
+    live, wait = columns.live.copy(), columns.wait.copy()
+    free_until[number], full[number] = state.free_until, state.full
+    live[number], wait[:, number] = state.live, state.wait
+    return replace(columns, free_until=free_until, full=full, any_full=bool(full.any()), live=live, wait=wait)
 
 
 def _resident_columns(

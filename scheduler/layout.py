@@ -111,4 +111,4 @@ def _variation(catalogue: Catalogue, placement: Placement) -> float:
     if profile is None or profile.service[0].latency.mean <= 0:
         return 0.0
     latency = profile.service[0].latency
-    return float(deviation(np.array(latency.ms))) ** 2 / latency.mean**2
+    return float(deviation(np.array([latency.ms]).T)[0]) ** 2 / latency.mean**2

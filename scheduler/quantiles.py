@@ -1,12 +1,15 @@
 """Arithmetic on distributions that are known at the registry's quantile levels; pure, over arrays of any length.
 
-A grid is an array whose last axis holds milliseconds at each of LEVELS, non-decreasing. Between two levels the quantile
-function is linear. Below the first level and above the last nothing was measured, so a time below the first quantile
-counts as impossible and one above the last as met with the last level's probability only: P never reaches 1.
+A grid is an array [levels, distributions] of milliseconds at each of LEVELS, non-decreasing along the first axis.
+Between two levels the quantile function is linear. Below the first level and above the last nothing was measured, so a
+deadline before the first quantile counts as never met, and one after the last as met with the last level's probability
+only: P never reaches 1.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from itertools import pairwise
 from statistics import NormalDist
 
@@ -40,43 +43,42 @@ def _cells() -> Floats:
 _EDGES = _cells()
 WEIGHTS: Floats = np.diff(_EDGES)
 _MIDDLES = (_EDGES[1:] + _EDGES[:-1]) / 2
-# Row i interpolates the quantile function at level i's unit vector, so grid @ _TO_ATOMS is the atoms of a grid.
-_TO_ATOMS: Floats = np.stack([np.interp(_MIDDLES, P, unit) for unit in np.eye(len(P))])
+# Column i is the quantile function that is 1 at level i only, so _TO_ATOMS @ grid is the atoms of every distribution.
+_TO_ATOMS: Floats = np.stack([np.interp(_MIDDLES, P, unit) for unit in np.eye(len(P))], axis=1)
 _PAIR_WEIGHTS: Floats = np.outer(WEIGHTS, WEIGHTS).ravel()
+_STEPS: Floats = np.diff(P)
 
 
 def deviation(grid: Floats) -> Floats:
-    """Standard deviation (ms) of each distribution of a grid, from its atoms."""
-    atoms = grid @ _TO_ATOMS
-    mean = atoms @ WEIGHTS
-    spread: Floats = np.sqrt(((atoms - mean[..., None]) ** 2) @ WEIGHTS)
+    """Standard deviation (ms) of each distribution of a grid, from its atoms; shape [distributions]."""
+    atoms = _TO_ATOMS @ grid
+    spread: Floats = np.sqrt(WEIGHTS @ (atoms - WEIGHTS @ atoms) ** 2)
     return spread
 
 
 def add(a: Floats, b: Floats) -> Floats:
-    """Grid of the sum of independent times, for two grids of shape [rows, levels].
+    """Grid of the sums of independent times, for two grids of one shape.
 
     Each distribution becomes atoms: cells of probability, bounded by the levels, with the quantile at the cell's
     middle. All pairs of atoms are added, weighted with the product of their probabilities, sorted, and read again at
     LEVELS, by linear interpolation between the middles of the pairs' cumulative weights. Adding a constant is exact.
     """
-    rows = np.broadcast_shapes(a.shape, b.shape)
-    a, b = np.broadcast_to(a, rows), np.broadcast_to(b, rows)
     total = a + b
-    spread = np.flatnonzero((a[:, 0] < a[:, -1]) & (b[:, 0] < b[:, -1]))
+    spread = np.flatnonzero((a[0] < a[-1]) & (b[0] < b[-1]))
     for start in range(0, len(spread), CHUNK):
         chosen = spread[start : start + CHUNK]
-        total[chosen] = _add_spread(a[chosen], b[chosen])
+        total[:, chosen] = _add_spread(a[:, chosen], b[:, chosen])
     return total
 
 
 def _add_spread(a: Floats, b: Floats) -> Floats:
-    pairs = ((a @ _TO_ATOMS)[:, :, None] + (b @ _TO_ATOMS)[:, None, :]).reshape(len(a), -1)
+    atoms_a, atoms_b = (_TO_ATOMS @ a).T, (_TO_ATOMS @ b).T
+    pairs = (atoms_a[:, :, None] + atoms_b[:, None, :]).reshape(len(atoms_a), -1)
     order = np.argsort(pairs, axis=1, kind="stable")
     values = np.take_along_axis(pairs, order, axis=1)
     weights = _PAIR_WEIGHTS[order]
     positions = np.cumsum(weights, axis=1) - weights / 2
-    return np.stack([_read(values, positions, level) for level in LEVELS], axis=1)
+    return np.stack([_read(values, positions, level) for level in LEVELS])
 
 
 def _read(values: Floats, positions: Floats, level: float) -> Floats:
@@ -88,43 +90,52 @@ def _read(values: Floats, positions: Floats, level: float) -> Floats:
     return read
 
 
-def delay(grid: Floats, deviations: Floats, wait_ms: Floats, wait_variance: Floats) -> Floats:
-    """Grid of service after an independent wait of which only mean and variance are known; shapes [rows(, levels)].
+def delay(times: Floats, z: Floats | float, deviations: Floats, wait_ms: Floats, wait_variance: Floats) -> Floats:
+    """Quantiles (ms) of service after an independent wait of which only mean and variance are known.
 
-    Matches the first two moments and keeps the measured shape: q(p) + w + z(p) (sqrt(s² + v) − s), where s is the
-    service's standard deviation, w and v the wait's mean and variance, and z the standard normal quantile. Without a
-    wait it is the measured grid; for a constant service it is a normal wait. Never earlier than without the wait.
+    `times` are the service's quantiles at the levels whose standard normal quantiles are `z`; the other arrays have one
+    entry for each distribution. Matches the first two moments and keeps the measured shape:
+    q(p) + w + z(p) (sqrt(s² + v) − s), where s is the service's standard deviation, w and v the wait's mean and
+    variance. Without a wait it is the measured quantile; after a constant service it is a normal wait. Never earlier
+    than without the wait.
     """
     stretch = np.sqrt(deviations**2 + wait_variance) - deviations
-    delayed: Floats = np.maximum(grid + wait_ms[:, None] + stretch[:, None] * NORMAL, grid)
+    delayed: Floats = np.maximum(times + wait_ms + z * stretch, times)
     return delayed
 
 
-def at_level(grid: Floats, level: float) -> Floats:
-    """The quantile (ms) at one level in [LEVELS[0], LEVELS[-1]] of each row of a grid; shape [rows]."""
-    high = int(np.searchsorted(P, level))
-    if P[high] == level:
-        return grid[:, high]
-    share = float((level - P[high - 1]) / (P[high] - P[high - 1]))
-    found: Floats = grid[:, high - 1] * (1.0 - share) + grid[:, high] * share
-    return found
+def around(level: float) -> tuple[int, float]:
+    """Index of the first of LEVELS at or above `level`, and the share of the one before it that mixes to `level`."""
+    high = bisect_left(LEVELS, level)
+    if LEVELS[high] == level:
+        return high, 0.0
+    return high, (LEVELS[high] - level) / (LEVELS[high] - LEVELS[high - 1])
 
 
 def probability(grid: Floats, within_ms: float) -> Floats:
-    """P(time <= within_ms) of each row of a grid; 0 below its first quantile, LEVELS[-1] from its last on."""
-    rows, levels = grid.shape
-    reached = np.add.reduce(grid <= within_ms, axis=1, dtype=np.intp)
+    """P(time <= within_ms) of each distribution; 0 below its first quantile, LEVELS[-1] from its last on."""
+    levels, count = grid.shape
+    reached = np.add.reduce(grid <= within_ms, axis=0, dtype=np.intp)
     high = np.minimum(np.maximum(reached, 1), levels - 1)
+    position = high * count + np.arange(count)
     flat = grid.reshape(-1)
-    position = high + np.arange(0, rows * levels, levels)
-    low_ms, high_ms = flat.take(position - 1), flat.take(position)
+    low_ms, high_ms = flat.take(position - count), flat.take(position)
     width = high_ms - low_ms
-    share = (within_ms - low_ms) / np.where(width > 0.0, width, 1.0)
-    low, step = P.take(high - 1), _STEPS.take(high - 1)
-    found: Floats = low + step * np.minimum(np.maximum(share, 0.0), 1.0)
+    width[width <= 0.0] = 1.0
+    share = np.minimum(np.maximum((within_ms - low_ms) / width, 0.0), 1.0)
+    found: Floats = P.take(high - 1) + _STEPS.take(high - 1) * share
     found[reached == 0] = 0.0
     found[reached == levels] = LEVELS[-1]
     return found
 
 
-_STEPS: Floats = np.diff(P)
+def probability_of(times: Sequence[float], within_ms: float) -> float:
+    """`probability` of one distribution, to the last bit, without arrays."""
+    reached = bisect_right(times, within_ms)
+    if reached == 0:
+        return 0.0
+    if reached == len(times):
+        return LEVELS[-1]
+    low_ms = times[reached - 1]
+    share = (within_ms - low_ms) / (times[reached] - low_ms)
+    return LEVELS[reached - 1] + (LEVELS[reached] - LEVELS[reached - 1]) * share

@@ -20,7 +20,7 @@ def why_first(decision: Decision) -> str:
     first, slo = decision.ranked[0], decision.request.slo
     if not decision.feasible:
         return f"no placement holds every bound; this one breaks them least: {_broken(first, slo)}"
-    held = int((decision.ranked.excess == 0.0).sum())
+    held = decision.ranked.held
     return f"{_superlative(first, slo)} of {held} {_plural('placement', held)} that {_bounds(slo, held)}"
 
 

@@ -1,7 +1,7 @@
 """What a task's placements take and cost in every start state, compiled to arrays once per catalogue snapshot.
 
-Columns follow the layout's order of the task's measured placements. The three start states are rows of one stacked
-array: state s of placement i is row s × placements + i.
+Columns follow the layout's order of the task's measured placements. The three start states lie side by side in one
+stacked array: state s of placement i is column s × placements + i.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Batch:
     """A task's placements for one batch size; the first three are stacked by start state."""
 
     grid: Floats
-    """Finish times (ms) without any wait, [3 × placements, levels]."""
+    """Finish times (ms) without any wait, [levels, 3 × placements]."""
     deviation: Floats
     """Their standard deviations (ms)."""
     cost: Floats
@@ -46,15 +46,15 @@ class Table:
     accuracy: Floats
     tiers: NDArray[np.intp]
     """Tier number of each placement."""
-    cold_rows: NDArray[np.intp]
-    """Row of each placement's COLD state."""
+    columns: NDArray[np.intp]
+    """Stacked column of each placement in each start state, [3, placements]."""
     max_batch: NDArray[np.intp]
     sizes: Floats
-    """Measured batch sizes, [placements, most sizes], padded with infinity; two or more for each placement."""
+    """Measured batch sizes, [most sizes, placements], padded with infinity; two or more for each placement."""
     times: Floats
-    """Finish times at the measured sizes, [placements, most sizes, 3, levels]."""
+    """Finish times at the measured sizes, [levels, 3, most sizes, placements]."""
     billed_ms: Floats
-    """Mean billed duration at the measured sizes, variant resident, [placements, most sizes]."""
+    """Mean billed duration at the measured sizes, variant resident, [most sizes, placements]."""
     load_ms: Floats
     init_ms: Floats
     """Means of what a load and a start add."""
@@ -77,14 +77,14 @@ class Table:
 
     def _interpolate(self, rows: int) -> Batch:
         every = np.arange(len(self.placements))
-        known = np.isfinite(self.sizes).sum(axis=1)
-        low = np.clip((self.sizes <= rows).sum(axis=1) - 1, 0, known - 2)
-        x0, x1 = self.sizes[every, low], self.sizes[every, low + 1]
+        known = np.isfinite(self.sizes).sum(axis=0)
+        low = np.clip((self.sizes <= rows).sum(axis=0) - 1, 0, known - 2)
+        x0, x1 = self.sizes[low, every], self.sizes[low + 1, every]
         share = np.maximum((rows - x0) / (x1 - x0), 0.0)
-        grid = _between(self.times[every, low], self.times[every, low + 1], share[:, None, None])
-        billed = _between(self.billed_ms[every, low], self.billed_ms[every, low + 1], share)
-        stacked = np.maximum.accumulate(grid.transpose(1, 0, 2).reshape(-1, len(LEVELS)), axis=1)
-        return Batch(stacked, deviation(stacked), self._costs(billed), rows <= self.max_batch)
+        times = _between(self.times[:, :, low, every], self.times[:, :, low + 1, every], share)
+        billed = _between(self.billed_ms[low, every], self.billed_ms[low + 1, every], share)
+        grid = np.maximum.accumulate(times.reshape(len(LEVELS), -1), axis=0)
+        return Batch(grid, deviation(grid), self._costs(billed), rows <= self.max_batch)
 
     def _costs(self, billed: Floats) -> Floats:
         """`registry.prices.invocation_cost` in columns; a test holds the two equal."""
@@ -130,7 +130,7 @@ def _compile(catalogue: Catalogue, task: str) -> Table:
         placements=placements,
         accuracy=np.array([catalogue.variants[p.variant].accuracy.value for p in placements], dtype=np.float64),
         tiers=layout.tier_of[span.start : span.measured],
-        cold_rows=COLD * len(placements) + np.arange(len(placements)),
+        columns=np.arange((COLD + 1) * len(placements)).reshape(COLD + 1, -1),
         max_batch=np.array([p.max_batch for p in placements], dtype=np.intp),
         sizes=sizes,
         times=_finish_times(service, load, init),
@@ -142,23 +142,23 @@ def _compile(catalogue: Catalogue, task: str) -> Table:
 
 
 def _finish_times(service: Floats, load: Floats, init: Floats) -> Floats:
-    """Service, load + service and init + load + service as independent steps, [placements, sizes, 3, levels]."""
-    count, sizes, levels = service.shape
-    flat = service.reshape(-1, levels)
-    loaded = add(flat, np.repeat(load, sizes, axis=0))
-    cold = add(flat, np.repeat(add(init, load), sizes, axis=0))
-    return np.stack([flat, loaded, cold], axis=1).reshape(count, sizes, 3, levels)
+    """Service, load + service and init + load + service as independent steps, [levels, 3, sizes, placements]."""
+    flat = service.reshape(len(LEVELS), -1)
+    sizes = service.shape[1]
+    loaded = add(flat, np.tile(load, sizes))
+    cold = add(flat, np.tile(add(init, load), sizes))
+    return np.stack([flat, loaded, cold], axis=1).reshape(len(LEVELS), 3, *service.shape[1:])
 
 
 def _padded(services: Sequence[Sequence[ServiceTime]]) -> tuple[Floats, Floats, Floats]:
     most = max(map(len, services), default=0)
-    sizes = np.full((len(services), most), np.inf)
-    times = np.zeros((len(services), most, len(LEVELS)))
-    billed = np.zeros((len(services), most))
+    sizes = np.full((most, len(services)), np.inf)
+    times = np.zeros((len(LEVELS), most, len(services)))
+    billed = np.zeros((most, len(services)))
     for i, service in enumerate(services):
-        sizes[i, : len(service)] = [s.rows for s in service]
-        times[i, : len(service)] = [s.latency.ms for s in service]
-        billed[i, : len(service)] = [s.billed_ms for s in service]
+        sizes[: len(service), i] = [s.rows for s in service]
+        times[:, : len(service), i] = np.array([s.latency.ms for s in service]).T
+        billed[: len(service), i] = [s.billed_ms for s in service]
     return sizes, times, billed
 
 
@@ -171,5 +171,5 @@ def _at_two_sizes(service: Sequence[ServiceTime]) -> Sequence[ServiceTime]:
     return only, ServiceTime(2 * only.rows, doubled, 2 * only.billed_ms)
 
 
-def _grid(rows: Sequence[Sequence[float]]) -> Floats:
-    return np.array(rows, dtype=np.float64).reshape(len(rows), len(LEVELS))
+def _grid(distributions: Sequence[Sequence[float]]) -> Floats:
+    return np.array(distributions, dtype=np.float64).reshape(-1, len(LEVELS)).T

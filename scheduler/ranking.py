@@ -1,0 +1,126 @@
+"""The one order that ranks placements; it knows expectations and bounds, and nothing of how they came about.
+
+First comes how far a placement breaks the SLO's bounds (the sum of its relative excesses, 0 when it holds them all),
+then the objective, then cost, latency and id. So whatever holds every bound is ahead, and what is served when nothing
+does is what breaks them least.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from registry.model import Estimate, Objective
+from scheduler.estimate import Outlook
+from scheduler.quantiles import Floats
+
+SMALLEST_BOUND = 1e-9
+"""A bound of 0 is broken by any excess; this keeps the relative excess finite."""
+
+
+class Ranking(Sequence[Estimate]):
+    """The runnable placements as estimates, best first; sorted only when more than the first is looked at."""
+
+    def __init__(self, outlook: Outlook) -> None:
+        self.outlook = outlook
+        held = np.flatnonzero(_holds(outlook))
+        self.held = len(held)
+        """How many placements hold every bound."""
+        candidates = held if self.held else _least_broken(outlook)
+        self._first = _best(outlook, candidates) if len(candidates) else None
+        self._made: dict[int, Estimate] = {}
+
+    def __len__(self) -> int:
+        return int(np.count_nonzero(self.outlook.runnable))
+
+    @overload
+    def __getitem__(self, index: int) -> Estimate: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Estimate]: ...
+    def __getitem__(self, index: int | slice) -> Estimate | Sequence[Estimate]:
+        if isinstance(index, slice):
+            return tuple(self[i] for i in range(*index.indices(len(self))))
+        if index == 0 and self._first is not None:
+            return self._estimate(self._first)
+        return self._estimate(int(self._order[index]))
+
+    @cached_property
+    def _order(self) -> NDArray[np.intp]:
+        """The runnable placements in order; the sort is stable, and the table is ordered by id."""
+        view = self.outlook
+        runnable = np.flatnonzero(view.runnable)
+        columns = (view.latency_ms[runnable], view.cost[runnable], _value(view, runnable), _excess(view)[runnable])
+        return runnable[np.lexsort(columns)]
+
+    def _estimate(self, i: int) -> Estimate:
+        found = self._made.get(i)
+        if found is None:
+            found = self._made[i] = self.outlook.estimate(i, self._broken(i))
+        return found
+
+    def _broken(self, i: int) -> tuple[str, ...]:
+        slo, view = self.outlook.request.slo, self.outlook
+        checks = (
+            ("latency_ms", slo.latency_ms is not None and view.latency_ms[i] > slo.latency_ms),
+            ("min_accuracy", slo.min_accuracy is not None and view.table.accuracy[i] < slo.min_accuracy),
+            ("max_cost_usd", slo.max_cost_usd is not None and view.cost[i] > slo.max_cost_usd),
+        )
+        return tuple(name for name, breaks in checks if breaks)
+
+
+def _holds(view: Outlook) -> NDArray[np.bool_]:
+    """Whether each placement can run and holds every bound."""
+    slo, holds = view.request.slo, view.runnable
+    if slo.latency_ms is not None:
+        holds = holds & (view.latency_ms <= slo.latency_ms)
+    if slo.min_accuracy is not None:
+        holds = holds & (view.table.accuracy >= slo.min_accuracy)
+    if slo.max_cost_usd is not None:
+        holds = holds & (view.cost <= slo.max_cost_usd)
+    return holds
+
+
+def _excess(view: Outlook) -> Floats:
+    """Sum over the bounds of how far each placement is beyond them, relative to the bound."""
+    slo, total = view.request.slo, np.zeros(len(view.runnable))
+    if slo.latency_ms is not None:
+        total += np.maximum(view.latency_ms - slo.latency_ms, 0.0) / slo.latency_ms
+    if slo.min_accuracy is not None:
+        total += np.maximum(slo.min_accuracy - view.table.accuracy, 0.0) / max(slo.min_accuracy, SMALLEST_BOUND)
+    if slo.max_cost_usd is not None:
+        total += np.maximum(view.cost - slo.max_cost_usd, 0.0) / max(slo.max_cost_usd, SMALLEST_BOUND)
+    return total
+
+
+def _value(view: Outlook, chosen: NDArray[np.intp]) -> Floats:
+    """What the objective minimises, for some placements."""
+    objective = view.request.slo.objective
+    if objective is Objective.COST:
+        return view.cost.take(chosen)
+    if objective is Objective.LATENCY:
+        return view.latency_ms.take(chosen)
+    return -view.effective_accuracy(chosen)
+
+
+def _least_broken(view: Outlook) -> NDArray[np.intp]:
+    runnable = np.flatnonzero(view.runnable)
+    return _least(_excess(view).take(runnable), runnable) if len(runnable) else runnable
+
+
+def _best(view: Outlook, candidates: NDArray[np.intp]) -> int:
+    """The first of some placements that break the bounds equally, in the ranking's order."""
+    if len(candidates) > 1:
+        candidates = _least(_value(view, candidates), candidates)
+    for column in (view.cost, view.latency_ms):
+        if len(candidates) > 1:
+            candidates = _least(column.take(candidates), candidates)
+    return int(candidates[0])
+
+
+def _least(values: Floats, candidates: NDArray[np.intp]) -> NDArray[np.intp]:
+    least: NDArray[np.intp] = candidates[values == values.min()]
+    return least
