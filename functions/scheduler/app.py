@@ -57,7 +57,7 @@ def _fleet(question: Mapping[str, Any], catalogue: Catalogue, now: float) -> Fle
     for index, entry in enumerate(warm):
         where = f"warm[{index}]"
         tier, resident = _object(entry, where).get("tier"), entry.get("resident", [])
-        if tier not in catalogue.tiers:
+        if not isinstance(tier, str) or tier not in catalogue.tiers:
             raise InvalidValue(f"{where}.tier", f"{tier!r} is unknown", f"use one of {sorted(catalogue.tiers)}")
         if not isinstance(resident, list) or not all(isinstance(variant, str) for variant in resident):
             raise InvalidValue(f"{where}.resident", "is not a list of variants", 'list ids such as "digits/linear"')

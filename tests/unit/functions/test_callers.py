@@ -1,0 +1,67 @@
+"""A caller is whom the front door's authorizer has proved, and nobody else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from functions.aws.callers import principal
+from gateway.errors import Unauthenticated
+
+
+def signed(arn: str) -> dict[str, Any]:
+    return {"requestContext": {"authorizer": {"iam": {"userArn": arn, "accountId": "1"}}}}
+
+
+def bearing(**claims: Any) -> dict[str, Any]:
+    return {"requestContext": {"authorizer": {"jwt": {"claims": claims, "scopes": None}}}}
+
+
+@pytest.mark.parametrize(
+    ("arn", "tenant"),
+    [
+        ("arn:aws:sts::123456789012:assumed-role/reader/session-1", "123456789012/reader"),
+        ("arn:aws-cn:sts::123456789012:assumed-role/reader/session-2", "123456789012/reader"),
+        ("arn:aws:iam::123456789012:user/ada", "123456789012/ada"),
+        ("arn:aws:iam::123456789012:user/team/x/ada", "123456789012/ada"),
+    ],
+)
+def test_an_iam_caller_is_of_its_role_or_user(arn: str, tenant: str) -> None:
+    caller = principal(signed(arn), "sub")
+
+    assert caller.name == arn
+    assert caller.tenant == tenant
+
+
+def test_a_role_and_a_user_of_one_name_in_two_accounts_are_two_tenants() -> None:
+    one = principal(signed("arn:aws:iam::111111111111:user/ada"), "sub")
+    other = principal(signed("arn:aws:iam::222222222222:user/ada"), "sub")
+
+    assert one.tenant != other.tenant
+
+
+def test_a_token_names_its_tenant_by_the_configured_claim() -> None:
+    caller = principal(bearing(sub="ada", org="acme"), "org")
+
+    assert (caller.name, caller.tenant) == ("ada", "acme")
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {},
+        {"requestContext": {}},
+        {"requestContext": {"authorizer": None}},
+        {"requestContext": {"authorizer": {"iam": {}}}},
+        {"headers": {"x-tenant": "acme"}, "body": '{"tenant": "acme"}', "requestContext": {}},
+        bearing(sub="ada"),
+        bearing(sub="ada", org=""),
+        bearing(sub="ada", org=7),
+        signed("arn:aws:iam::123456789012:root"),
+        signed("arn:aws:sts::123456789012:federated-user/ada"),
+    ],
+)
+def test_whoever_is_not_proved_is_refused(event: dict[str, Any]) -> None:
+    with pytest.raises(Unauthenticated):
+        principal(event, "org")

@@ -1,0 +1,106 @@
+"""A function looks for a new catalogue no more often than it may, and outlives its table's bad minutes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from functions.aws.catalogue import MAX_AGE_S, CatalogueWatch
+from gateway.snapshots import Snapshots
+from registry.catalogue import Catalogue
+from registry.errors import Unavailable
+from registry.prices import lambda_tiers
+from registry.store import update
+from registry.stores.memory import MemoryStore
+
+
+@dataclass
+class Watched:
+    store: MemoryStore = field(default_factory=MemoryStore)
+    snapshots: Snapshots = field(default_factory=lambda: Snapshots(Catalogue.empty()))
+    now: float = 100.0
+    heads: int = 0
+    down: bool = False
+    changes: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        head = self.store.head
+
+        def counted() -> int:
+            self.heads += 1
+            if self.down:
+                raise Unavailable("table facts", "it does not answer")
+            return head()
+
+        self.store.head = counted  # type: ignore[method-assign]
+        self.watch = CatalogueWatch(
+            self.store,
+            self.snapshots,
+            changed=lambda catalogue: self.changes.append(catalogue.version),
+            clock=lambda: self.now,
+        )
+
+    def release(self) -> None:
+        update(self.store, lambda catalogue: catalogue.with_tiers(*lambda_tiers()))
+
+    @property
+    def version(self) -> int:
+        return self.snapshots.view()[0].version
+
+
+def test_the_first_look_takes_the_newest_catalogue() -> None:
+    watched = Watched()
+    watched.release()
+
+    watched.watch.look()
+
+    assert watched.version == 1
+    assert watched.changes == [1]
+
+
+def test_a_release_is_seen_once_the_last_look_is_too_old() -> None:
+    watched = Watched()
+    watched.watch.look()
+    watched.release()
+
+    watched.now += MAX_AGE_S
+    watched.watch.look()
+    assert watched.version == 0
+
+    watched.now += 0.001
+    watched.watch.look()
+    assert watched.version == 1
+
+
+def test_looks_in_quick_succession_read_nothing() -> None:
+    watched = Watched()
+    watched.watch.look()
+    read = watched.heads
+
+    watched.watch.look()
+
+    assert watched.heads == read
+
+
+def test_the_last_catalogue_stands_while_the_table_is_away() -> None:
+    watched = Watched()
+    watched.release()
+    watched.watch.look()
+
+    watched.down, watched.now = True, watched.now + 10
+    watched.watch.look()
+
+    assert watched.version == 1
+
+
+def test_without_any_catalogue_the_fault_is_told() -> None:
+    watched = Watched(down=True)
+
+    with pytest.raises(Unavailable):
+        watched.watch.look()
+
+    watched.down = False
+    watched.release()
+    watched.watch.look()
+    assert watched.version == 1
