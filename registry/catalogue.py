@@ -170,11 +170,17 @@ class Catalogue:
             .with_placements(*_read(Placement, document, "placements"))
             .with_profiles(*_read(Profile, document, "profiles"))
         )
-        return catalogue.at(document["version"])
+        version = document.get("version")
+        if not isinstance(version, int) or version < 0:
+            raise InvalidValue("catalogue.version", f"{version!r} is no version", "give a whole number from 0")
+        return catalogue.at(version)
 
 
 def _read(kind: type[T], document: Mapping[str, Any], name: str) -> list[T]:
-    return [from_document(kind, item, f"{name}[{i}]") for i, item in enumerate(document[name])]
+    items = document.get(name)
+    if not isinstance(items, list):
+        raise InvalidValue(f"catalogue.{name}", "is no array", "give an array, empty if there are none")
+    return [from_document(kind, item, f"{name}[{i}]") for i, item in enumerate(items)]
 
 
 def _merged(old: Mapping[str, T], new: Iterable[tuple[str, T]]) -> Mapping[str, T]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from registry.errors import InvalidValue
@@ -21,7 +21,7 @@ INLINE_STEP_MS = 0.001
 @cache
 def figures() -> dict[str, Any]:
     """The price file as it is, with the source and the date of every figure."""
-    data: dict[str, Any] = json.loads(files("registry").joinpath("data/prices.json").read_bytes())
+    data: dict[str, Any] = json.loads((Path(__file__).parent / "data" / "prices.json").read_bytes())
     return data
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
 import boto3
 import pytest
-from moto import mock_aws
 
 from registry.blobs import Blobs, blob_name, digest_of
 from registry.blobs.files import Files
@@ -29,13 +28,11 @@ def _overwrite(file: Path) -> None:
 
 
 @pytest.fixture(params=["files", "s3"])
-def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    with mock_aws():
+def kind(request: pytest.FixtureRequest) -> str:
+    if request.param == "s3":
+        request.getfixturevalue("aws")
         boto3.client("s3").create_bucket(Bucket="bucket")
-        yield request.param
+    return str(request.param)
 
 
 @pytest.fixture

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import boto3
 import pytest
-from moto import mock_aws
-from moto.dynamodb.responses import DynamoHandler
 
 from registry import prices
 from registry.catalogue import Catalogue
@@ -21,23 +19,6 @@ from registry.stores.memory import MemoryStore
 from registry.stores.sqlite import SqliteStore
 
 NOON = "2026-11-23T12:00:00+00:00"
-
-
-@pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    # DynamoDB carries out one write to an item at a time; moto checks a condition and writes in two steps.
-    one_at_a_time, handle = threading.RLock(), DynamoHandler.call_action
-
-    def locked(self: DynamoHandler) -> object:
-        with one_at_a_time:
-            return handle(self)
-
-    monkeypatch.setattr(DynamoHandler, "call_action", locked)
-    with mock_aws():
-        yield
 
 
 @pytest.fixture(params=["memory", "sqlite", "dynamodb"])
