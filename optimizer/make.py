@@ -75,7 +75,9 @@ def make(task: Task, entry: VariantManifest, blobs: Blobs, evaluation: Evaluatio
         form: per_copy_mb(partial(Session.open, blobs, digest, threads=1, prepack=form), inputs)
         for form in (True, False)
     }
-    return Made(Candidate(variant, entry.max_batch, entry.threads, entry.prepack), memory_mb)
+    # Trees keep their numbers in attributes; where there is no tensor, there is nothing to pre-pack.
+    prepack = False if entry.prepack is None and not read_manifest(blobs, digest).tensors else entry.prepack
+    return Made(Candidate(variant, entry.max_batch, entry.threads, prepack), memory_mb)
 
 
 def size_of(blobs: Blobs, digest: str) -> int:

@@ -21,7 +21,7 @@ class Plan:
     most: int = 100
     burst: int = 5
     """Runs of one cell before it is another's turn; small, so that drift of the machine hits all cells alike."""
-    trials: int = 7
+    trials: int = 8
     """Runs with and without pre-packing, at the smallest and the largest batch, to choose between them."""
 
     def sizes(self, max_batch: int) -> tuple[int, ...]:
@@ -30,5 +30,5 @@ class Plan:
 
 
 FULL = Plan()
-QUICK = Plan(rows=(1, 8, 64), starts=2, cell_s=0.03, least=5, most=30, trials=3)
+QUICK = Plan(rows=(1, 8, 64), starts=2, cell_s=0.03, least=5, most=30, trials=4)
 """For demonstrations and tests: the same facts with wider uncertainty."""

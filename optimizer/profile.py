@@ -137,17 +137,18 @@ async def _starts(bench: Bench, subjects: Sequence[_Subject], plan: Plan, steps:
 
 async def _trials(bench: Bench, forms: Sequence[Sequence[_Subject]], plan: Plan) -> list[_Subject]:
     """The better form of each candidate."""
-    disputed = [subject for pair in forms if len(pair) > 1 for subject in pair]
-    times: dict[str, tuple[list[float], list[float]]] = {s.placement.id: ([], []) for s in disputed}
+    disputed = [pair for pair in forms if len(pair) > 1]
+    times: dict[str, tuple[list[float], list[float]]] = {s.placement.id: ([], []) for pair in disputed for s in pair}
     for turn in range(plan.trials + 1):
-        for subject in disputed:
-            for ms, rows in zip(times[subject.placement.id], (1, subject.placement.max_batch), strict=True):
-                timed = await bench.run(subject.placement, subject.variant, rows)
-                if turn:  # the first run of a size fills buffers
-                    ms.append(timed.ms)
-    medians = {id_: [median(ms) for ms in sizes] for id_, sizes in times.items()}
+        for pair in disputed:
+            # Who goes first finds the caches full of another variant, so they take turns at that.
+            for subject in pair if turn % 2 else reversed(pair):
+                for ms, rows in zip(times[subject.placement.id], (1, subject.placement.max_batch), strict=True):
+                    timed = await bench.run(subject.placement, subject.variant, rows)
+                    if turn:  # the first run of a size fills buffers
+                        ms.append(timed.ms)
     return [
-        pair[0] if len(pair) == 1 or pays(*(medians[subject.placement.id] for subject in pair)) else pair[1]
+        pair[0] if len(pair) == 1 or pays(*(times[subject.placement.id] for subject in pair)) else pair[1]
         for pair in forms
     ]
 

@@ -41,20 +41,12 @@ def create(graph: bytes, tensors_root: Path, *, threads: int, prepack: bool) -> 
 
     Raises ExecutionFailed with ONNX Runtime's reason.
     """
-    global _sessions_opened  # noqa: PLW0603 - see above
     import onnxruntime as ort  # noqa: PLC0415 - imported when first needed
 
-    with _pool_lock:
-        _sessions_opened = True
-        pooled = _pool_threads is not None
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
-    if pooled:
-        options.use_per_session_threads = False
-    else:
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
+    set_threads(options, threads)
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(tensors_root))
     # A spinning thread burns the CPU credits of a throttled environment while it waits.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -65,6 +57,22 @@ def create(graph: bytes, tensors_root: Path, *, threads: int, prepack: bool) -> 
         return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"], enable_fallback=0)
     except faults() as fault:
         raise ExecutionFailed(f"cannot load the graph: {reason(fault)}") from fault
+
+
+def set_threads(options: Any, threads: int) -> None:
+    """Give a session that is about to open the global pool, or `threads` threads of its own where there is none.
+
+    Every session of the process needs this: onnxruntime refuses one with its own threads beside a global pool.
+    """
+    global _sessions_opened  # noqa: PLW0603 - see above
+    with _pool_lock:
+        _sessions_opened = True
+        pooled = _pool_threads is not None
+    if pooled:
+        options.use_per_session_threads = False
+    else:
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
 
 
 def faults() -> tuple[type[Exception], ...]:

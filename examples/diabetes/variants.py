@@ -1,4 +1,4 @@
-"""The estimators that foresee the disease's course, from a kilobyte to four megabytes; untrained, each with its seed."""
+"""The estimators that foresee the disease's course, from a kilobyte to 4 MB; untrained, each with its seed."""
 
 from __future__ import annotations
 
