@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from gateway.errors import GatewayError
 from registry.catalogue import Catalogue
-from scheduler.choose import Decision, choose
+from scheduler.choose import choose
+from scheduler.decision import Decision
 from scheduler.fleet import Fleet
 from scheduler.requests import Request
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gateway.decisions import Record, Served
 from gateway.errors import GatewayError
 from registry.documents import to_document
 from registry.model import Estimate, Slo, Task
-from scheduler.choose import Decision
-from scheduler.frontier import FrontierPoint
+from scheduler.decision import Decision
+
+if TYPE_CHECKING:
+    from scheduler.frontier import FrontierPoint
 
 CANDIDATES = 10
 """Ranked placements that a plan lists; the rest differ only in being worse."""

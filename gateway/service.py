@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gateway.auth import Principal, authorise
 from gateway.backends.protocol import Backend, Tensors
@@ -24,10 +24,12 @@ from registry.model import Estimate, OnInfeasible, Slo, Task
 from registry.prices import invocation_cost
 from runtime.codecs.tensors import check_inputs
 from runtime.errors import InvalidTensor
-from scheduler.choose import Decision, choose
-from scheduler.frontier import FrontierPoint, frontier
+from scheduler.choose import choose
+from scheduler.decision import Decision
 from scheduler.requests import Request
 
+if TYPE_CHECKING:
+    from scheduler.frontier import FrontierPoint
 
 LEAST_RETRY_S = 0.05
 """The shortest wait that is worth asking a caller for: a few service times."""
@@ -61,7 +63,7 @@ class Service:
     ) -> None:
         self.snapshots = snapshots
         self.log = log if log is not None else DecisionLog()
-        self._clock = clock
+        self.clock = clock
         self._wall = wall
         self._new_id = new_id
         self._observers = tuple(observers)
@@ -78,6 +80,8 @@ class Service:
 
     def frontier(self, principal: Principal, name: str) -> tuple[FrontierPoint, ...]:
         """The task's accuracy, latency and cost trade-off; raises UnknownTask or Forbidden."""
+        from scheduler.frontier import frontier  # noqa: PLC0415 - no prediction needs it
+
         catalogue, _ = self.snapshots.view()
         return frontier(_task(catalogue, principal, name).name, catalogue)
 
@@ -90,7 +94,7 @@ class Service:
         task = _task(catalogue, principal, name)
         if rows < 1:
             raise Unprocessable("rows: must be positive; give 1 or more", field="rows")
-        return choose(Request(task.name, _merged(task, hints), rows), catalogue, fleet, self._clock())
+        return choose(Request(task.name, _merged(task, hints), rows), catalogue, fleet, self.clock())
 
     def explain(self, principal: Principal, decision_id: str) -> tuple[Record, Decision]:
         """A recorded decision, computed again from its inputs; somebody else's is unknown. Raises UnknownTask."""
@@ -119,7 +123,7 @@ class Service:
         task = _task(catalogue, principal, name)
         slo = _merged(task, hints)
         rows = _checked_rows(task, inputs)
-        now = self._clock()
+        now = self.clock()
         start = now if arrived is None else arrived
         request = Request(task.name, slo, rows, elapsed_ms=(now - start) * 1000)
         record = Record(self._new_id(), principal.tenant, request, catalogue, fleet, now, self._wall())
@@ -177,7 +181,7 @@ class Service:
         reply, estimate, request = delivery.reply, delivery.estimate, record.request
         placement = estimate.placement
         price = record.catalogue.tiers[placement.tier].price
-        latency_ms = (self._clock() - start) * 1000
+        latency_ms = (self.clock() - start) * 1000
         cost = invocation_cost(price, reply.billed_ms, cold=reply.cold, init_ms=reply.init_ms)
         broken = _broken(request.slo, estimate, latency_ms, cost)
         return Served(

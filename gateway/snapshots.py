@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable
 
 from registry.catalogue import Catalogue
 from registry.store import Store
+from scheduler.errors import FleetError
 from scheduler.events import Event
 from scheduler.fleet import Fleet
+
+log = logging.getLogger(__name__)
 
 POLL_S = 0.5
 """How stale a catalogue may be; reading one integer from SQLite costs some 20 microseconds, off the path."""
@@ -30,10 +34,16 @@ class Snapshots:
         return self._view
 
     def emit(self, event: Event) -> None:
-        """Apply an event to the fleet."""
+        """Apply an event to the fleet; one that the fleet refuses is logged and dropped.
+
+        A report can be late: of a placement or tier that a newer catalogue no longer has.
+        """
         with self._lock:
             catalogue, fleet = self._view
-            self._view = (catalogue, fleet.apply(event))
+            try:
+                self._view = (catalogue, fleet.apply(event))
+            except FleetError as error:
+                log.info("dropped %s: %s", event, error)
 
     def replace(self, catalogue: Catalogue) -> None:
         """Move to another version of the catalogue, carrying the fleet's state over."""

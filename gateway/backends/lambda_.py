@@ -1,0 +1,281 @@
+"""Invokes the worker function on AWS Lambda, or on anything that speaks its API; never retries, never hides an error.
+
+boto3 is imported when no client is given. Its calls block, so they run on threads of this backend's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import math
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, cast
+
+from gateway.backends.calls import fault_of, infer_event, reply_of, warm_event
+from gateway.backends.protocol import Emit, Invocation, Reply, TierStatus
+from gateway.errors import BackendError, EnvironmentLost, ExecutionFailed, NotReady, Throttled, TimedOut
+from registry.model import Placement, StartMode, Tier, Variant
+from scheduler.events import EnvironmentGone, EnvironmentReady, EnvironmentStarting
+
+MAX_PAYLOAD = 6 * 1024 * 1024
+"""A synchronous invocation's largest request (Lambda quota)."""
+
+THREADS = 32
+"""Calls at once; each thread only waits on a socket. More are Throttled here."""
+
+CONNECT_TIMEOUT_S = 1.0
+
+NOT_READY_S = 5.0
+"""When to ask a function that is not ready again; Lambda itself gives no hint."""
+
+THROTTLED_S = 0.5
+"""When to ask again after 429 without a Retry-After: Lambda adds environments every few hundred milliseconds."""
+
+WARM_ROUNDS = 3
+"""How often `ensure` sends the missing warm-ups: short ones may land in one environment, one after the other."""
+
+REPORT = re.compile(r"(Billed|Init|Restore) Duration: ([0-9.]+) ms")
+"""What Lambda's REPORT line tells of cost and start-up."""
+
+
+class Client(Protocol):
+    """What this backend needs of a Lambda client."""
+
+    def invoke(self, **request: Any) -> Mapping[str, Any]:
+        """Lambda's Invoke."""
+
+
+class Report(NamedTuple):
+    """What the log tail says of an invocation; None where it says nothing."""
+
+    billed_ms: float | None
+    start_ms: float | None
+    """INIT or restore; only a cold invocation has one."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What replies told of one environment."""
+
+    resident: tuple[str, ...]
+    last: float
+
+
+class LambdaBackend:
+    """Calls one function; an environment is known by the replies it gave, and forgotten when it has idled out.
+
+    `function` is a name, ARN or alias; `make_client` makes a client whose reads time out after so many seconds.
+    """
+
+    def __init__(
+        self,
+        tier: Tier,
+        *,
+        emit: Emit,
+        function: str,
+        make_client: Callable[[int], Client] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        threads: int = THREADS,
+    ) -> None:
+        self.tier = tier
+        self._emit = emit
+        self._function = function
+        self._make_client = make_client or _boto3_client
+        self._clock = clock
+        self._clients: dict[int, Client] = {}
+        self._making = threading.Lock()
+        self._most = min(threads, tier.concurrency)
+        self._pool = ThreadPoolExecutor(self._most, thread_name_prefix=f"{tier.name}-invoke")
+        self._under_way = 0
+        self._seen: dict[str, _Seen] = {}
+        self._closed = False
+
+    async def invoke(self, invocation: Invocation) -> Reply:
+        """Invoke the function once, within the time that is left."""
+        document, report = await self._call(infer_event(invocation), invocation.deadline)
+        cold = self._learn(document, report)
+        if report.billed_ms is None:
+            report = report._replace(billed_ms=float(document["load_ms"]) + float(document["run_ms"]))
+        init_ms = report.start_ms or 0.0
+        # Billed duration includes a billed INIT, which the price model adds by itself.
+        bills_init = cold and self.tier.price.bills_init and self.tier.start_mode is StartMode.ONDEMAND
+        billed_ms = max(0.0, (report.billed_ms or 0.0) - (init_ms if bills_init else 0.0))
+        return reply_of(document, cold=cold, billed_ms=billed_ms, init_ms=init_ms)
+
+    def status(self) -> TierStatus:
+        """What the replies so far let suppose."""
+        self._forget()
+        resident: dict[str, int] = {}
+        for seen in self._seen.values():
+            for variant in seen.resident:
+                resident[variant] = resident.get(variant, 0) + 1
+        idle = max(0, len(self._seen) - self._under_way)
+        reason = f"{self.tier.name} is closed" if self._closed else ""
+        return TierStatus(not self._closed, reason, idle, self._under_way, 0, resident)
+
+    async def ensure(self, placement: Placement, variant: Variant, copies: int) -> None:
+        """Send as many warm-ups at once as copies are missing, until so many environments hold the variant.
+
+        Raises Throttled when they do not after WARM_ROUNDS.
+        """
+        if copies > self.tier.concurrency:
+            raise Throttled(f"{self.tier.name} allows {self.tier.concurrency} environments")
+        event = warm_event(placement, variant)
+        for _ in range(WARM_ROUNDS):
+            self._check_open()
+            missing = copies - self.status().resident.get(variant.id, 0)
+            if missing <= 0:
+                return
+            deadline = self._clock() + self.tier.timeout_s
+            # One that is short of its copies waits for all its calls, so that none is left behind.
+            calls = [self._call(event, deadline) for _ in range(missing)]
+            for outcome in await asyncio.gather(*calls, return_exceptions=True):
+                if isinstance(outcome, BaseException):
+                    raise outcome
+                self._learn(*outcome)
+        if self.status().resident.get(variant.id, 0) < copies:
+            raise Throttled(f"{self.tier.name} gave fewer than {copies} environments")
+
+    async def release(self, copies: int = 0) -> None:
+        """Forget idle environments: Lambda itself decides when they go."""
+        self._check_open()
+        for environment in sorted(self._seen, key=lambda e: self._seen[e].last)[: max(0, len(self._seen) - copies)]:
+            self._drop(environment, "released")
+
+    async def close(self) -> None:
+        """Stop calling; calls under way end by their read timeouts."""
+        self._closed = True
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for environment in list(self._seen):
+            self._drop(environment, "closed")
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise NotReady(f"{self.tier.name} is closed")
+
+    async def _call(self, event: Mapping[str, Any], deadline: float) -> tuple[Mapping[str, Any], Report]:
+        """One Invoke on a thread; the worker's document and Lambda's report."""
+        self._check_open()
+        if self._under_way >= self._most:
+            raise Throttled(f"{self.tier.name} has {self._under_way} calls under way", THROTTLED_S)
+        payload = json.dumps(event).encode()
+        if len(payload) > MAX_PAYLOAD:
+            raise ExecutionFailed(f"the request is {len(payload)} bytes, and Lambda takes {MAX_PAYLOAD}")
+        remaining = deadline - self._clock()
+        if remaining <= 0:
+            raise TimedOut("no time is left")
+        self._under_way += 1
+        call = asyncio.get_running_loop().run_in_executor(self._pool, self._invoke, payload, remaining)
+        call.add_done_callback(self._done)
+        try:
+            async with asyncio.timeout(remaining):
+                return await call
+        except TimeoutError:
+            raise TimedOut(f"no answer from {self.tier.name} by the deadline") from None
+
+    def _done(self, call: asyncio.Future[Any]) -> None:
+        self._under_way -= 1
+        if not call.cancelled():
+            call.exception()  # Seen here, so that a call whose caller has left is not reported as lost.
+
+    def _learn(self, document: Mapping[str, Any], report: Report) -> bool:
+        """Take in what a reply tells of its environment; returns whether it was started for it."""
+        environment, now = str(document["environment"]), self._clock()
+        name = f"{self.tier.name}-{environment}"
+        known = name in self._seen
+        if not known:
+            self._emit(EnvironmentStarting(self.tier.name, name, now))
+        resident = tuple(str(v) for v in document.get("resident", ()))
+        self._seen[name] = _Seen(resident, now)
+        self._emit(EnvironmentReady(self.tier.name, name, resident, now))
+        return report.start_ms is not None or not known
+
+    def _forget(self) -> None:
+        before = self._clock() - self.tier.idle_timeout_s
+        for environment in [e for e, seen in self._seen.items() if seen.last < before]:
+            self._drop(environment, "idle for as long as Lambda keeps one")
+
+    def _drop(self, environment: str, reason: str) -> None:
+        if self._seen.pop(environment, None) is not None:
+            self._emit(EnvironmentGone(self.tier.name, environment, reason, self._clock()))
+
+    # On a thread of the pool
+
+    def _invoke(self, payload: bytes, remaining: float) -> tuple[Mapping[str, Any], Report]:
+        client = self._client(2 ** max(0, math.ceil(math.log2(remaining))))
+        try:
+            response = client.invoke(FunctionName=self._function, Payload=payload, LogType="Tail")
+            body = json.loads(response["Payload"].read())
+        except _aws_faults() as error:
+            raise _translated(error) from error
+        except ValueError as error:
+            raise ExecutionFailed(f"the function's answer is no JSON: {error}") from None
+        if response.get("FunctionError"):
+            raise fault_of(str(body.get("errorType", "")), str(body.get("errorMessage", "")))
+        return body, _report(response.get("LogResult", ""))
+
+    def _client(self, timeout_s: int) -> Client:
+        """The client of a read timeout. botocore fixes it per client, so it is rounded up to a power of two."""
+        with self._making:
+            if timeout_s not in self._clients:
+                self._clients[timeout_s] = self._make_client(timeout_s)
+            return self._clients[timeout_s]
+
+
+def _boto3_client(timeout_s: int) -> Client:
+    import boto3  # noqa: PLC0415 - only a gateway with Lambda tiers pays for it
+    from botocore.config import Config  # noqa: PLC0415
+
+    # A retry would run the work twice and spend a deadline that the next placement could use.
+    config = Config(
+        connect_timeout=CONNECT_TIMEOUT_S,
+        read_timeout=timeout_s,
+        retries={"total_max_attempts": 1},
+        max_pool_connections=THREADS,
+        tcp_keepalive=True,
+    )
+    return cast(Client, boto3.client("lambda", config=config))
+
+
+def _report(log_tail: str) -> Report:
+    found = {name: float(ms) for name, ms in REPORT.findall(base64.b64decode(log_tail).decode("utf-8", "replace"))}
+    return Report(found.get("Billed"), found.get("Init", found.get("Restore")))
+
+
+def _aws_faults() -> tuple[type[Exception], ...]:
+    from botocore import exceptions as aws  # noqa: PLC0415 - imported already, by whoever raised
+
+    return aws.BotoCoreError, aws.ClientError
+
+
+def _translated(error: Exception) -> BackendError:
+    """The protocol's error for one of botocore's."""
+    from botocore import exceptions as aws  # noqa: PLC0415 - see above
+
+    match error:
+        case aws.ReadTimeoutError():
+            return TimedOut(str(error))
+        case aws.ConnectionClosedError():
+            return EnvironmentLost(str(error))
+        case aws.ClientError():
+            return _refusal(error.response)
+    # Unreachable, unauthenticated or misconfigured: nothing was run.
+    return NotReady(str(error), NOT_READY_S)
+
+
+def _refusal(response: Mapping[str, Any]) -> BackendError:
+    code = response.get("Error", {}).get("Code", "")
+    message = f"{code}: {response.get('Error', {}).get('Message', '')}"
+    if code in ("TooManyRequestsException", "ThrottlingException"):
+        headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        return Throttled(message, float(headers.get("retry-after", THROTTLED_S)))
+    if code in ("RequestTooLargeException", "InvalidRequestContentException"):
+        return ExecutionFailed(message)
+    # Every other code says that the function cannot be used now: absent, updating, not allowed, out of capacity.
+    return NotReady(message, NOT_READY_S)

@@ -1,0 +1,80 @@
+"""What every face shares: who asks, the body within its limit, and errors turned into answers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.auth import Keyring, Principal, credential
+from gateway.errors import BadRequest, GatewayError, TooLarge
+from gateway.http.errors import as_gateway_error
+from gateway.metrics import Metrics
+from gateway.service import Service
+from gateway.settings import BODY_LIMIT
+
+T = TypeVar("T")
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+OFF_LOOP_BYTES = 128 * 1024
+"""Bodies above it are parsed on a thread: below it, parsing (1 ms at worst) costs less than other requests notice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """The service behind a face, and what stands before it."""
+
+    service: Service
+    metrics: Metrics
+    keyring: Keyring = field(default_factory=Keyring)
+    body_limit: int = BODY_LIMIT
+    clock: Callable[[], float] = time.monotonic
+    """The service's clock."""
+
+    def principal(self, request: Request) -> Principal:
+        """Who asks; raises Unauthenticated."""
+        headers = request.headers
+        return self.keyring.identify(credential(headers.get("authorization"), headers.get("x-api-key")))
+
+    async def body(self, request: Request) -> bytes:
+        """The whole body; raises TooLarge as soon as it is known to be over the limit, before the rest is read."""
+        length = request.headers.get("content-length")
+        if length is not None and (not length.isdecimal() or int(length) > self.body_limit):
+            raise self._too_large()
+        if request.headers.get("content-encoding", "identity") != "identity":
+            raise BadRequest("compressed bodies are not taken; send the body as it is")
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > self.body_limit:
+                raise self._too_large()
+            chunks.append(chunk)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def guarded(self, endpoint: Endpoint, refusal: Callable[[GatewayError], Response]) -> Endpoint:
+        """The endpoint with whatever it raises turned into an answer: the outermost handler of a request."""
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await endpoint(request)
+            except Exception as error:  # noqa: BLE001 - see above
+                refused = as_gateway_error(error)
+                self.metrics.refused(refused.code)
+                return refusal(refused)
+
+        return answer
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"the body is over {self.body_limit} bytes", limit_bytes=self.body_limit)
+
+
+async def parsed(body: bytes, parse: Callable[[], T]) -> T:
+    """What `parse` makes of a body, off the loop when the body is large."""
+    return parse() if len(body) <= OFF_LOOP_BYTES else await asyncio.to_thread(parse)

@@ -1,0 +1,144 @@
+"""This platform's own JSON API under /v1; parses, calls the service once, and renders."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway.documents import (
+    decision_document,
+    explanation_document,
+    frontier_document,
+    served_document,
+    task_document,
+)
+from gateway.errors import BadRequest, Unprocessable
+from gateway.http.errors import native_refusal
+from gateway.http.face import Face, parsed
+from registry.model import Task
+from runtime.codecs.native_json import decode_inputs, encode_outputs
+from runtime.codecs.text import dumps, loads
+
+ID_LIMIT = 128
+_ID_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-_.:/")
+
+
+class Native:
+    """The endpoints of /v1."""
+
+    def __init__(self, face: Face) -> None:
+        self._face = face
+        self._service = face.service
+
+    def routes(self) -> list[Route]:
+        """The busiest first: routes are matched in order."""
+        table = [
+            ("/v1/tasks/{task}/predict", self.predict, "POST"),
+            ("/v1/tasks/{task}/plan", self.plan, "POST"),
+            ("/v1/tasks/{task}/frontier", self.frontier, "GET"),
+            ("/v1/tasks/{task}", self.task, "GET"),
+            ("/v1/tasks", self.tasks, "GET"),
+            ("/v1/decisions/{id}", self.decision, "GET"),
+        ]
+        return [
+            Route(path, self._face.guarded(endpoint, native_refusal), methods=[method])
+            for path, endpoint, method in table
+        ]
+
+    async def predict(self, request: Request) -> Response:
+        """Inputs and hints to outputs and the decision that gave them."""
+        arrived = self._face.clock()
+        principal = self._face.principal(request)
+        # The signature comes before the body: an unknown or foreign task costs nobody a parse.
+        task = self._service.task(principal, request.path_params["task"])
+        body = await self._face.body(request)
+        given, inputs = await parsed(body, lambda: _predict_request(body, task))
+        answer = await self._service.predict(
+            principal,
+            task.name,
+            inputs,
+            _hints(given),
+            id=_id(request.headers.get("x-request-id") or given.get("id")),
+            arrived=arrived,
+        )
+        document = {
+            "id": answer.id,
+            "task": task.name,
+            "outputs": encode_outputs(answer.outputs),
+            "decision": served_document(answer.decision),
+        }
+        return _json(document, {"x-request-id": answer.id, "x-decision-id": answer.decision.decision_id})
+
+    async def plan(self, request: Request) -> Response:
+        """What would be chosen now, without running."""
+        principal = self._face.principal(request)
+        task = self._service.task(principal, request.path_params["task"])
+        given = _object(await self._face.body(request) or b"{}", {"slo", "rows"})
+        rows = given.get("rows", 1)
+        if type(rows) is not int:
+            raise Unprocessable("rows: is not a whole number; give 1 or more", field="rows")
+        return _json(decision_document(self._service.plan(principal, task.name, _hints(given), rows)))
+
+    async def frontier(self, request: Request) -> Response:
+        """The task's accuracy, latency and cost trade-off."""
+        points = self._service.frontier(self._face.principal(request), request.path_params["task"])
+        return _json({"task": request.path_params["task"], "frontier": frontier_document(points)})
+
+    async def tasks(self, request: Request) -> Response:
+        """The caller's tasks."""
+        tasks = self._service.tasks(self._face.principal(request))
+        return _json({"tasks": [task_document(task) for task in tasks]})
+
+    async def task(self, request: Request) -> Response:
+        """One task."""
+        return _json(task_document(self._service.task(self._face.principal(request), request.path_params["task"])))
+
+    async def decision(self, request: Request) -> Response:
+        """One past decision, explained."""
+        return _json(
+            explanation_document(*self._service.explain(self._face.principal(request), request.path_params["id"]))
+        )
+
+
+def _predict_request(body: bytes, task: Task) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    given = _object(body, {"inputs", "slo", "id"})
+    if "inputs" not in given:
+        raise Unprocessable("inputs: is missing; give the task's tensors", field="inputs")
+    return given, decode_inputs(task.inputs, given["inputs"])
+
+
+def _object(body: bytes, known: set[str]) -> Mapping[str, Any]:
+    document = loads(body)
+    if not isinstance(document, dict):
+        raise BadRequest("the body is not a JSON object")
+    for name in document:
+        if name not in known:
+            raise Unprocessable(f"{name[:80]}: is not a field; use {', '.join(sorted(known))}", field=name[:80])
+    return document
+
+
+def _hints(given: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    hints = given.get("slo")
+    if hints is not None and not isinstance(hints, dict):
+        raise Unprocessable("slo: is not an object; give hints by name", field="slo")
+    return hints
+
+
+def _id(given: Any) -> str | None:
+    """The caller's id, fit to be echoed in a header."""
+    if given is None:
+        return None
+    if not isinstance(given, str) or not 0 < len(given) <= ID_LIMIT or set(given) - _ID_CHARACTERS:
+        raise Unprocessable(
+            f"id: is not 1 to {ID_LIMIT} letters, digits or any of - _ . : /; send another, or none", field="id"
+        )
+    return given
+
+
+def _json(document: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
+    return Response(dumps(document), 200, headers, "application/json")

@@ -1,0 +1,143 @@
+"""The OpenAPI 3.1 document of the HTTP faces, made from the schemas; it never imports a handler."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from gateway import schemas
+
+REFUSALS: Mapping[int, str] = {
+    400: "The body cannot be parsed.",
+    401: "No credential, or an unknown one.",
+    403: "The task belongs to another tenant.",
+    404: "No such task or decision.",
+    413: "The body is over the limit.",
+    422: "A field or tensor has an impossible value, or no placement holds a strict SLO.",
+    429: "No capacity in time; try again after Retry-After seconds.",
+    503: "Every placement failed; the error names each.",
+    504: "No answer came in time.",
+}
+
+
+class Operation(NamedTuple):
+    """One operation of the API."""
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    answer: type[BaseModel] | None
+    body: type[BaseModel] | None = None
+    refusals: tuple[int, ...] = (401, 403, 404)
+
+
+PREDICT_REFUSALS = tuple(REFUSALS)
+SMALL_REFUSALS = (400, 401, 403, 404, 413, 422)
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation("get", "/v1/tasks", "listTasks", "The caller's tasks", schemas.TasksResponse, None, (401,)),
+    Operation("get", "/v1/tasks/{task}", "getTask", "One task", schemas.TaskResponse),
+    Operation(
+        "post",
+        "/v1/tasks/{task}/predict",
+        "predict",
+        "Answer inputs under SLO hints",
+        schemas.PredictResponse,
+        schemas.PredictRequest,
+        PREDICT_REFUSALS,
+    ),
+    Operation(
+        "post",
+        "/v1/tasks/{task}/plan",
+        "plan",
+        "What would be chosen now, without running",
+        schemas.PlanResponse,
+        schemas.PlanRequest,
+        SMALL_REFUSALS,
+    ),
+    Operation("get", "/v1/tasks/{task}/frontier", "frontier", "The task's trade-off", schemas.FrontierResponse),
+    Operation(
+        "get", "/v1/decisions/{id}", "explain", "A past decision, explained", schemas.ExplainResponse, None, (401, 404)
+    ),
+    Operation("get", "/v2", "serverMetadata", "Open Inference Protocol: server", None, None, ()),
+    Operation("get", "/v2/health/live", "serverLive", "Open Inference Protocol: live", None, None, ()),
+    Operation("get", "/v2/health/ready", "serverReady", "Open Inference Protocol: ready", None, None, ()),
+    Operation("get", "/v2/models/{model}", "modelMetadata", "Open Inference Protocol: a task's signature", None),
+    Operation("get", "/v2/models/{model}/ready", "modelReady", "Open Inference Protocol: task ready", None),
+    Operation(
+        "post",
+        "/v2/models/{model}/infer",
+        "infer",
+        "Open Inference Protocol: infer, JSON and binary; hints as parameters",
+        None,
+        None,
+        PREDICT_REFUSALS,
+    ),
+    Operation("post", "/v2/repository/index", "repositoryIndex", "The caller's tasks as models", None, None, (401,)),
+    Operation("get", "/metrics", "metrics", "Prometheus metrics", None, None, (401,)),
+    Operation("get", "/healthz", "healthz", "Whether the gateway answers", None, None, ()),
+)
+
+
+@cache
+def document(version: str) -> Mapping[str, Any]:
+    """The whole document; made once."""
+    models = {m for o in OPERATIONS for m in (o.answer, o.body) if m is not None} | {schemas.ErrorResponse}
+    ordered = sorted(models, key=lambda model: model.__name__)
+    _, components = models_json_schema(
+        [(model, "validation") for model in ordered], ref_template="#/components/schemas/{model}"
+    )
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Modelless",
+            "version": version,
+            "description": "Name a task, hint an SLO, get a prediction.",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": components["$defs"],
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            },
+        },
+        "security": [{}, {"bearer": []}, {"apiKey": []}],
+    }
+
+
+def _operation(operation: Operation) -> dict[str, Any]:
+    answer: dict[str, Any] = {"description": "Done."}
+    if operation.answer is not None:
+        answer["content"] = _json(operation.answer)
+    responses = {"200": answer} | {
+        str(status): {"description": REFUSALS[status]}
+        | ({"content": _json(schemas.ErrorResponse)} if operation.path.startswith("/v1") else {})
+        for status in operation.refusals
+    }
+    parameters = [
+        {"name": part[1:-1], "in": "path", "required": True, "schema": {"type": "string"}}
+        for part in operation.path.split("/")
+        if part.startswith("{")
+    ]
+    described: dict[str, Any] = {
+        "operationId": operation.name,
+        "summary": operation.summary,
+        "parameters": parameters,
+        "responses": responses,
+    }
+    if operation.body is not None:
+        described["requestBody"] = {"required": True, "content": _json(operation.body)}
+    return described
+
+
+def _json(model: type[BaseModel]) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}

@@ -1,0 +1,106 @@
+"""The platform on one machine: a home folder opened as store, blobs, backends and service, and closed again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.backends.open import open_backends
+from gateway.backends.protocol import Backend
+from gateway.metrics import Metrics
+from gateway.service import Service
+from gateway.snapshots import Snapshots, follow, refresh
+from registry.blobs import Blobs
+from registry.blobs.files import Files
+from registry.catalogue import Catalogue
+from registry.model import Tier
+from registry.store import Store
+from registry.stores.sqlite import SqliteStore
+
+CATALOGUE = "catalogue.db"
+BLOBS = "blobs"
+
+
+def open_store(home: Path) -> Store:
+    """The home's catalogue store, made if it is not there; several processes may have it open."""
+    home.mkdir(parents=True, exist_ok=True)
+    return SqliteStore(home / CATALOGUE)
+
+
+def open_blobs(home: Path) -> Blobs:
+    """The home's blobs, made if they are not there."""
+    (home / BLOBS).mkdir(parents=True, exist_ok=True)
+    return Files(home / BLOBS)
+
+
+@dataclass(slots=True)
+class Platform:
+    """Everything that serves one home; `async with Platform.open(home) as platform`."""
+
+    home: Path
+    store: Store
+    blobs: Blobs
+    snapshots: Snapshots
+    backends: dict[str, Backend]
+    metrics: Metrics
+    service: Service
+    functions: Mapping[str, str]
+    clock: Callable[[], float]
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        home: Path,
+        *,
+        functions: Mapping[str, str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> AsyncIterator[Platform]:
+        """Open a home and serve its tiers; follows the store's head until closed.
+
+        Environments start when they are first needed, and everything that was started is stopped at the end.
+        """
+        store, blobs = open_store(home), open_blobs(home)
+        platform = cls._assembled(home, store, blobs, dict(functions or {}), clock)
+        following = asyncio.create_task(follow(store, platform.snapshots, changed=platform.serve_tiers_of))
+        try:
+            yield platform
+        finally:
+            following.cancel()
+            with suppress(asyncio.CancelledError):
+                await following
+            await asyncio.gather(*(backend.close() for backend in platform.backends.values()))
+            store.close()
+
+    @classmethod
+    def _assembled(
+        cls, home: Path, store: Store, blobs: Blobs, functions: Mapping[str, str], clock: Callable[[], float]
+    ) -> Platform:
+        catalogue = store.load()
+        snapshots = Snapshots(catalogue)
+        backends: dict[str, Backend] = {}
+        metrics = Metrics(backends)
+        service = Service(snapshots, backends, clock=clock, observers=[metrics.observe])
+        platform = cls(home, store, blobs, snapshots, backends, metrics, service, functions, clock)
+        platform.serve_tiers_of(catalogue)
+        return platform
+
+    def serve_tiers_of(self, catalogue: Catalogue) -> None:
+        """Open a backend for each tier that has none; a tier keeps its backend for as long as the platform is open."""
+        self.serve(*(tier for name, tier in catalogue.tiers.items() if name not in self.backends))
+
+    def serve(self, *tiers: Tier) -> None:
+        """Open backends for these tiers, in the catalogue or not yet (a profiler measures before it publishes)."""
+        new = [tier for tier in tiers if tier.name not in self.backends]
+        self.backends.update(
+            open_backends(new, emit=self.snapshots.emit, blobs=self.blobs, functions=self.functions, clock=self.clock)
+        )
+
+    async def refresh(self) -> Catalogue:
+        """Bring the service to the store's head now, rather than at the next look; returns the catalogue."""
+        await refresh(self.store, self.snapshots, changed=self.serve_tiers_of)
+        return self.snapshots.view()[0]

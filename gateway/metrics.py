@@ -1,0 +1,77 @@
+"""What an operator watches, for Prometheus: labels are tasks, tiers and codes, never callers or inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from gateway.backends.protocol import Backend
+from gateway.decisions import Record, Served
+
+BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+"""From the overhead of an inline run to the timeout of a tier."""
+
+
+class Metrics:
+    """Counters of one gateway, in a registry of its own; `observe` is one of the service's observers."""
+
+    def __init__(self, backends: Mapping[str, Backend]) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(_Environments(backends))
+        labels = ("task", "tier")
+        self._answers = Counter("modelless_answers", "Requests answered.", labels, registry=self._registry)
+        self._latency = Histogram(
+            "modelless_latency_seconds", "Arrival to answer.", labels, registry=self._registry, buckets=BUCKETS_S
+        )
+        self._missed = Counter("modelless_slo_missed", "Answers that broke a bound.", labels, registry=self._registry)
+        self._cold = Counter(
+            "modelless_cold_starts", "Answers that had to wait for a start.", labels, registry=self._registry
+        )
+        self._cost = Counter("modelless_cost_usd", "Cost by the tiers' price models.", labels, registry=self._registry)
+        self._retried = Counter("modelless_fallbacks", "Placements tried in vain.", labels, registry=self._registry)
+        self._refused = Counter("modelless_refusals", "Requests refused, by code.", ("code",), registry=self._registry)
+
+    def observe(self, record: Record) -> None:
+        """Count one request that was decided."""
+        attempts = record.served.attempts if record.served is not None else ()
+        for attempt in attempts:
+            if attempt.error:
+                self._retried.labels(record.request.task, attempt.tier).inc()
+        if record.served is not None:
+            self._answered(record.served)
+
+    def refused(self, code: str) -> None:
+        """Count one request that was refused, decided or not."""
+        self._refused.labels(code).inc()
+
+    def exposition(self) -> bytes:
+        """All of it in Prometheus's text format."""
+        return generate_latest(self._registry)
+
+    def _answered(self, served: Served) -> None:
+        labels = (served.task, served.tier)
+        self._answers.labels(*labels).inc()
+        self._latency.labels(*labels).observe(served.latency_ms / 1000)
+        self._cost.labels(*labels).inc(served.cost_usd)
+        if not served.slo_met:
+            self._missed.labels(*labels).inc()
+        if served.cold_start:
+            self._cold.labels(*labels).inc()
+
+
+class _Environments(Collector):
+    """Environments by tier and state, asked of the backends when scraped."""
+
+    def __init__(self, backends: Mapping[str, Backend]) -> None:
+        self._backends = backends
+
+    def collect(self) -> Iterable[Metric]:
+        gauge = GaugeMetricFamily("modelless_environments", "Execution environments.", labels=("tier", "state"))
+        for tier, backend in list(self._backends.items()):
+            status = backend.status()
+            for state, count in (("idle", status.idle), ("busy", status.busy), ("starting", status.starting)):
+                gauge.add_metric((tier, state), count)
+        return [gauge]

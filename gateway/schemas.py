@@ -1,0 +1,199 @@
+"""The JSON API's bodies as pydantic models, for OpenAPI and small bodies; tensors never pass through them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from registry.model import Objective, OnInfeasible
+
+
+class Body(BaseModel):
+    """A body that refuses fields it does not know."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Hints(Body):
+    """SLO hints; one left out keeps the task's default, null lifts the bound."""
+
+    latency_ms: float | None = Field(None, gt=0, le=900_000, description="Most milliseconds from arrival to answer.")
+    percentile: float | None = Field(None, ge=1, le=99.9, description="The percentile at which latency_ms must hold.")
+    min_accuracy: float | None = Field(None, ge=0, le=1, description="Least accuracy of the variant, as measured.")
+    max_cost_usd: float | None = Field(None, ge=0, le=1e6, description="Most dollars for this one request.")
+    objective: Objective | None = Field(None, description="What to optimise among placements that hold every bound.")
+    on_infeasible: OnInfeasible | None = Field(
+        None, description="best_effort serves and flags what broke; strict refuses, and ends at the latency bound."
+    )
+
+
+class PredictRequest(Body):
+    """Inputs of a task, and hints."""
+
+    inputs: dict[str, Any] | list[Any] = Field(
+        description="Tensors by name as nested lists, rows first; or the one tensor itself where the task has one "
+        'input. Images: {"image_b64": ...}.',
+    )
+    slo: Hints | None = None
+    id: str | None = Field(None, max_length=128, pattern=r"^[A-Za-z0-9\-_.:/]+$")
+
+
+class PlanRequest(Body):
+    """What would be chosen for so many rows under these hints?"""
+
+    slo: Hints | None = None
+    rows: int = Field(1, ge=1)
+
+
+class Attempted(BaseModel):
+    """One placement that was tried."""
+
+    placement: str
+    tier: str
+    error: str = Field(description="Empty when it answered.")
+    ms: float
+
+
+class ServedBy(BaseModel):
+    """How a request was answered."""
+
+    decision_id: str
+    task: str
+    variant: str
+    tier: str
+    placement: str
+    predicted_latency_ms: float
+    latency_ms: float
+    run_ms: float
+    accuracy: float
+    cost_usd: float
+    cold_start: bool
+    loaded: bool
+    slo_met: bool
+    broken: list[str]
+    reason: str
+    attempts: list[Attempted]
+
+
+class PredictResponse(BaseModel):
+    """Outputs, and the decision that gave them."""
+
+    id: str
+    task: str
+    outputs: dict[str, Any]
+    decision: ServedBy
+
+
+class Candidate(BaseModel):
+    """A placement and what is expected of it."""
+
+    placement: str
+    variant: str
+    tier: str
+    threads: int
+    predicted_latency_ms: float
+    p50_ms: float
+    wait_ms: float
+    on_time: float
+    accuracy: float
+    effective_accuracy: float
+    cost_usd: float
+    cold: bool
+    load: bool
+    broken: list[str]
+
+
+class FullSlo(BaseModel):
+    """An SLO with every field; null is no bound."""
+
+    latency_ms: float | None
+    percentile: float
+    min_accuracy: float | None
+    max_cost_usd: float | None
+    objective: Objective
+    on_infeasible: OnInfeasible
+
+
+class PlanResponse(BaseModel):
+    """A decision, with the next best and why each other placement was not chosen."""
+
+    task: str
+    rows: int
+    slo: FullSlo
+    catalogue_version: int
+    feasible: bool
+    broken: list[str]
+    nearest: FullSlo | None
+    reason: str
+    chosen: Candidate | None
+    ranked: list[Candidate]
+    why_not: dict[str, str]
+
+
+class ErrorBody(BaseModel):
+    """What went wrong; further fields name the tensor, field or placements concerned."""
+
+    model_config = ConfigDict(extra="allow")
+    code: str
+    message: str
+
+
+class ExplainResponse(PlanResponse):
+    """A past decision, and what came of it."""
+
+    decision_id: str
+    at: float = Field(description="Seconds since the epoch.")
+    served: ServedBy | None
+    error: ErrorBody | None
+
+
+class Tensor(BaseModel):
+    """A tensor of a signature; -1 is any extent, axis 0 is the batch."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    finite: bool
+
+
+class TaskResponse(BaseModel):
+    """What callers name."""
+
+    name: str
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+    metric: str
+    default_slo: FullSlo
+    owner: str
+    classes: list[str]
+    description: str
+
+
+class TasksResponse(BaseModel):
+    """The caller's tasks."""
+
+    tasks: list[TaskResponse]
+
+
+class FrontierEntry(BaseModel):
+    """One placement of a task: measured accuracy, 95th percentile latency of one warm row, and its cost."""
+
+    placement: str
+    accuracy: float
+    latency_ms: float
+    cost_usd: float
+    dominated_by: str | None = Field(description="A placement that is at least as good in everything, or null.")
+
+
+class FrontierResponse(BaseModel):
+    """The task's trade-off."""
+
+    task: str
+    frontier: list[FrontierEntry]
+
+
+class ErrorResponse(BaseModel):
+    """A refusal."""
+
+    error: ErrorBody

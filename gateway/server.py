@@ -1,0 +1,73 @@
+"""Listens: one process, one loop, one platform; never beyond loopback unless API keys are configured.
+
+uvicorn with uvloop and httptools runs inside our own loop, which the environments need anyway; see
+`benchmarks/servers.py` for what was measured against granian.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+import uvicorn
+import uvloop
+
+from gateway.app import create_app
+from gateway.auth import check_binding
+from gateway.local import Platform
+from gateway.settings import Settings
+
+BACKLOG = 2048
+
+DRAIN_S = 10.0
+"""How long requests under way may take to end after a stop; then their connections are closed."""
+
+
+def run(settings: Settings, *, ready: Callable[[str], None] = lambda _: None) -> None:
+    """Serve until SIGINT or SIGTERM; `ready` is told the URL once requests are taken.
+
+    Raises InvalidValue for an impossible setting, before anything is opened.
+    """
+    uvloop.run(serve(settings, ready=ready))
+
+
+async def serve(settings: Settings, *, ready: Callable[[str], None] = lambda _: None) -> None:
+    """What `run` does, in the running loop."""
+    keyring = settings.keyring()
+    check_binding(settings.host, keyring)
+    with _listen(settings.host, settings.port) as listener:
+        async with Platform.open(settings.home, functions=settings.functions) as platform:
+            app = create_app(
+                platform.service, metrics=platform.metrics, keyring=keyring, body_limit=settings.body_limit
+            )
+            server = uvicorn.Server(_config(app))
+            ready(_url(listener))
+            await server.serve(sockets=[listener])
+
+
+def _config(app: object) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        loop="none",
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=int(DRAIN_S),
+    )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket; connections made before the server runs wait in its backlog."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    listener.setblocking(False)
+    return listener
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,68 @@
+"""What an operator may set, from MODELLESS_* variables; every fault is named, nothing is guessed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateway.auth import KEYS_FILE_VARIABLE, Keyring
+from registry.errors import InvalidValue
+
+HOME = Path("~/.modelless")
+
+BODY_LIMIT = 16 * 2**20
+"""Largest request body in bytes: a batch of 25 images of 224 x 224 as FP32. Lambda's own limit is 6 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A gateway's settings; the defaults serve one machine to itself."""
+
+    home: Path = field(default_factory=HOME.expanduser)
+    """Where catalogue and blobs are kept."""
+    host: str = "127.0.0.1"
+    port: int = 8080
+    """0 takes a free one."""
+    keys_file: Path | None = None
+    body_limit: int = BODY_LIMIT
+    functions: Mapping[str, str] = field(default_factory=dict)
+    """Lambda tier to the name, ARN or alias of its worker function."""
+
+    @classmethod
+    def read(cls, variables: Mapping[str, str]) -> Settings:
+        """Settings from environment variables; raises InvalidValue naming the variable."""
+        defaults = cls()
+        keys_file = variables.get(KEYS_FILE_VARIABLE)
+        return cls(
+            home=Path(variables.get("MODELLESS_HOME") or defaults.home).expanduser(),
+            host=variables.get("MODELLESS_HOST") or defaults.host,
+            port=_whole(variables, "MODELLESS_PORT", defaults.port, 65_535),
+            keys_file=Path(keys_file) if keys_file else None,
+            body_limit=_whole(variables, "MODELLESS_BODY_LIMIT", defaults.body_limit, 2**31),
+            functions=_functions(variables.get("MODELLESS_LAMBDA_FUNCTIONS", "{}")),
+        )
+
+    def keyring(self) -> Keyring:
+        """The keys, or an open keyring when no file is set; raises InvalidValue."""
+        return Keyring() if self.keys_file is None else Keyring.load(self.keys_file)
+
+
+def _whole(variables: Mapping[str, str], name: str, default: int, most: int) -> int:
+    text = variables.get(name)
+    if not text:
+        return default
+    if not text.isdecimal() or int(text) > most:
+        raise InvalidValue(name, f"{text!r} is not a whole number up to {most}", f"leave it out for {default}")
+    return int(text)
+
+
+def _functions(text: str) -> dict[str, str]:
+    try:
+        functions = json.loads(text)
+    except ValueError:
+        functions = None
+    if not isinstance(functions, dict) or not all(isinstance(v, str) for v in functions.values()):
+        raise InvalidValue("MODELLESS_LAMBDA_FUNCTIONS", "is not a JSON object of strings", '{"lambda-1769": "arn"}')
+    return functions
