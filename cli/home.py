@@ -12,14 +12,17 @@ from cli.errors import BadInput
 if TYPE_CHECKING:
     from registry.store import Store
 
+CATALOGUE = "catalogue.db"
+"""As `gateway.local` names it; importing that from here would make every question pay for a server."""
+
 
 @contextmanager
-def opened(home: Path, *, create: bool = False) -> Iterator[Store]:
-    """The store at `home`; raises BadInput when there is none and `create` is false."""
+def opened(home: Path) -> Iterator[Store]:
+    """The store at `home`; raises BadInput when there is none."""
     from registry.stores.sqlite import SqliteStore
 
-    database = home / "catalogue.db"
-    if not create and not database.exists():
+    database = home / CATALOGUE
+    if not database.exists():
         raise BadInput(f"{home} has no catalogue yet; make one with `modelless register digits --home {home}`")
     store = SqliteStore(database)
     try:

@@ -1,0 +1,65 @@
+"""`modelless up`: serves a home over HTTP until it is stopped; what it serves is the gateway's business."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from cli.options import home_option, json_option
+from cli.output import screen
+
+
+@click.command()
+@home_option
+@click.option("--host", envvar="MODELLESS_HOST", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    envvar="MODELLESS_PORT",
+    default=8080,
+    show_default=True,
+    help="Port to listen on; 0 takes a free one.",
+)
+@json_option
+def up(home: Path, host: str, port: int, as_json: bool) -> None:
+    """Serve the tasks of a home over HTTP until Ctrl-C.
+
+    Listens on this machine only, unless MODELLESS_API_KEYS_FILE names a file of API keys. Follows what is registered
+    or rolled back meanwhile. With --json, one line with the URL is printed when requests are taken.
+    """
+    import logging
+
+    from gateway.server import run
+    from gateway.settings import Settings
+
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings = replace(Settings.read(os.environ), home=home, host=host, port=port)
+
+    def ready(url: str) -> None:
+        if as_json:
+            click.echo(json.dumps({"url": url, "home": str(home), "pid": os.getpid()}))
+        else:
+            _greet(url, home)
+
+    try:
+        run(settings, ready=ready)
+    except KeyboardInterrupt:
+        if not as_json:
+            screen(stderr=True).print("Stopped.")
+
+
+def _greet(url: str, home: Path) -> None:
+    console = screen()
+    console.print(f"Modelless serves {home}", style="bold")
+    for what, where in (
+        ("tasks", f"{url}/v1/tasks"),
+        ("API docs", f"{url}/docs"),
+        ("inference protocol", f"{url}/v2"),
+        ("metrics", f"{url}/metrics"),
+    ):
+        console.print(f"  {what:<20}{where}")
+    console.print("Ctrl-C stops it.", style="dim")

@@ -1,0 +1,201 @@
+"""Every kind of bad input, over real HTTP: the right status, the culprit named, and nothing changed by it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from cli.running import Running
+from registry.catalogue import Catalogue
+from registry.model import Task, TensorSpec
+
+ROW = [0.0] * 64
+PREDICT = "/v1/tasks/digits/predict"
+
+
+def refusal(response: httpx.Response) -> tuple[int, str]:
+    """Its status and its message with all details, as one text."""
+    return response.status_code, json.dumps(response.json()["error"])
+
+
+def test_unknown_task_is_404(http: httpx.Client) -> None:
+    for response in (
+        http.post("/v1/tasks/digit/predict", json={"inputs": [ROW]}),
+        http.post("/v1/tasks/digit/plan", json={}),
+        http.get("/v1/tasks/digit"),
+        http.get("/v1/tasks/digit/frontier"),
+        http.get("/v1/decisions/nothing"),
+        http.get("/v2/models/digit"),
+        http.post("/v2/models/digit/infer", json={"inputs": []}),
+    ):
+        assert response.status_code == 404, response.request.url
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[1, 2", b"\xff\xfe", b'{"inputs": NaN}'])
+def test_malformed_json_is_400(http: httpx.Client, body: bytes) -> None:
+    for path in (PREDICT, "/v1/tasks/digits/plan", "/v2/models/digits/infer"):
+        if body or path == PREDICT:
+            response = http.post(path, content=body, headers={"content-type": "application/json"})
+            assert response.status_code == 400, path
+
+
+@pytest.mark.parametrize(
+    ("inputs", "problem"),
+    [
+        ([ROW[:63]], "64"),
+        ([[ROW]], "64"),
+        (ROW, "64"),
+        ([], "row"),
+        ([["a"] * 64], "FP32"),
+        ([[*ROW[:63], None]], ""),
+        ({"images": [ROW]}, "images"),
+        ([ROW, ROW[:3]], ""),
+    ],
+    ids=["extent", "rank-3", "rank-1", "empty", "text", "null", "name", "ragged"],
+)
+def test_wrong_tensor_is_422_naming_it(http: httpx.Client, inputs: Any, problem: str) -> None:
+    name = http.get("/v1/tasks/digits").json()["inputs"][0]["name"]
+    status, message = refusal(http.post(PREDICT, json={"inputs": inputs}))
+
+    assert status == 422
+    assert name in message
+    assert problem in message
+
+
+@pytest.mark.parametrize("value", ["1e999", "-1e999"])
+def test_infinity_is_422_naming_the_tensor(http: httpx.Client, value: str) -> None:
+    name = http.get("/v1/tasks/digits").json()["inputs"][0]["name"]
+    row = ",".join(["0"] * 63 + [value])
+    response = http.post(PREDICT, content=f'{{"inputs": {{"{name}": [[{row}]]}}}}')
+
+    assert response.status_code in {400, 422}
+    assert "inputs" in response.text or name in response.text
+
+
+def test_nan_in_a_binary_tensor_is_422_naming_it(http: httpx.Client) -> None:
+    import numpy as np
+
+    name = http.get("/v1/tasks/digits").json()["inputs"][0]["name"]
+    data = np.full((1, 64), np.nan, np.float32).tobytes()
+    tensor = {"name": name, "datatype": "FP32", "shape": [1, 64], "parameters": {"binary_data_size": len(data)}}
+    header = json.dumps({"inputs": [tensor]}).encode()
+    response = http.post(
+        "/v2/models/digits/infer",
+        content=header + data,
+        headers={"Inference-Header-Content-Length": str(len(header))},
+    )
+
+    assert response.status_code == 422
+    assert name in response.text
+
+
+def test_wrong_datatype_over_v2_is_422(http: httpx.Client) -> None:
+    name = http.get("/v1/tasks/digits").json()["inputs"][0]["name"]
+    tensor = {"name": name, "datatype": "INT64", "shape": [1, 64], "data": [0] * 64}
+    response = http.post("/v2/models/digits/infer", json={"inputs": [tensor]})
+
+    assert response.status_code == 422
+    assert name in response.text
+    assert "FP32" in response.text
+
+
+def test_body_over_the_limit_is_413(http: httpx.Client) -> None:
+    assert http.post(PREDICT, content=b" " * (17 * 2**20)).status_code == 413
+
+
+def test_body_over_the_limit_without_a_length_is_413(http: httpx.Client) -> None:
+    chunk = b" " * 2**20
+    assert http.post(PREDICT, content=(chunk for _ in range(17))).status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("latency_ms", 0),
+        ("latency_ms", -5),
+        ("percentile", 100),
+        ("min_accuracy", 1.5),
+        ("max_cost_usd", -1),
+        ("objective", "beauty"),
+        ("on_infeasible", "panic"),
+        ("latency_ms", "fast"),
+        ("latency", 5),
+    ],
+)
+def test_slo_out_of_range_is_422_naming_the_field(http: httpx.Client, field: str, value: Any) -> None:
+    for path, body in ((PREDICT, {"inputs": [ROW]}), ("/v1/tasks/digits/plan", {})):
+        status, message = refusal(http.post(path, json={**body, "slo": {field: value}}))
+        assert status == 422
+        assert field in message
+
+
+def test_strict_infeasible_is_422_with_the_nearest_feasible(http: httpx.Client) -> None:
+    impossible = {"latency_ms": 1000, "min_accuracy": 1.0, "on_infeasible": "strict"}
+    response = http.post(PREDICT, json={"inputs": [ROW], "slo": impossible})
+    nearest = response.json()["error"]["nearest"]
+    again = http.post(PREDICT, json={"inputs": [ROW], "slo": nearest})
+
+    assert response.status_code == 422
+    assert nearest["min_accuracy"] < 1.0
+    assert again.status_code == 200, again.text
+
+
+def test_best_effort_infeasible_is_served_and_flagged(http: httpx.Client) -> None:
+    response = http.post(PREDICT, json={"inputs": [ROW], "slo": {"min_accuracy": 1.0}})
+    decision = response.json()["decision"]
+
+    assert response.status_code == 200
+    assert not decision["slo_met"]
+    assert "min_accuracy" in decision["broken"]
+
+
+@pytest.fixture
+def guarded(
+    home: Path,
+    tmp_path: Path,
+    edit: Callable[..., Catalogue],
+    start: Callable[..., Running],
+    monkeypatch: pytest.MonkeyPatch,
+) -> httpx.Client:
+    """A platform with two keys, and a task that belongs to one of them."""
+    spec = TensorSpec("x", "FP32", (-1, 1))
+    edit(home, lambda c: c.with_tasks(Task("secret", (spec,), (spec,), "accuracy", owner="acme")))
+    keys = [
+        {"name": n, "tenant": n, "sha256": hashlib.sha256(f"{n}-key".encode()).hexdigest()} for n in ("acme", "other")
+    ]
+    (tmp_path / "keys.json").write_text(json.dumps({"keys": keys}))
+    monkeypatch.setenv("MODELLESS_API_KEYS_FILE", str(tmp_path / "keys.json"))
+    return httpx.Client(base_url=start(home).url)
+
+
+def test_credentials(guarded: httpx.Client) -> None:
+    def status(key: str | None, task: str = "digits") -> int:
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        return guarded.post(f"/v1/tasks/{task}/plan", json={}, headers=headers).status_code
+
+    with guarded:
+        assert status(None) == 401
+        assert status("wrong") == 401
+        assert status("other-key") == 200
+        assert status("other-key", "secret") == 403
+        assert status("acme-key", "secret") != 403
+
+
+def test_nothing_that_was_refused_changed_the_catalogue(registered: Path, http: httpx.Client) -> None:
+    from registry.stores.sqlite import SqliteStore
+
+    store = SqliteStore(registered / "catalogue.db")
+    before = store.load().to_document()
+    http.post("/v1/tasks/digits/predict", content=b"{")
+    http.post("/v1/tasks/nothing/predict", json={"inputs": [ROW]})
+    http.post(PREDICT, json={"inputs": [ROW], "slo": {"percentile": 200}})
+    after = store.load().to_document()
+    store.close()
+
+    assert before == after
