@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from gateway.backends.calls import fault_of, infer_event, reply_of, warm_event
 from gateway.backends.protocol import Emit, Invocation, Reply, TierStatus
 from gateway.environments.cpu_share import Shares
 from gateway.environments.environment import Answer, FunctionError
 from gateway.environments.pool import Pool
 from gateway.environments.spec import FunctionSpec, import_roots
-from gateway.errors import BackendError, CorruptArtifact, ExecutionFailed, NotReady, Throttled, TimedOut
+from gateway.errors import NotReady, TimedOut
 from registry.model import Placement, Tier, Variant
-from runtime.codecs import wire
 
 HANDLER = "functions.worker.app.handler"
-
-ERRORS: Mapping[str, type[BackendError]] = {
-    "CorruptArtifact": CorruptArtifact,
-    "ExecutionFailed": ExecutionFailed,
-    "NoRoom": Throttled,
-    "Function.ResponseSizeTooLarge": ExecutionFailed,
-}
-"""The worker's errors by class name, as the service knows them; any other is the execution's failure."""
 
 
 def worker_spec(tier: Tier, blobs_root: Path, preload: Iterable[str] = (), **changes: Any) -> FunctionSpec:
@@ -43,6 +35,8 @@ def worker_spec(tier: Tier, blobs_root: Path, preload: Iterable[str] = (), **cha
             "MODELLESS_BLOBS": str(blobs_root.resolve()),
             "MODELLESS_THREADS": str(max(1, int(tier.vcpus))),
             "MODELLESS_PRELOAD": ",".join(preload),
+            # onnxruntime 1.29 and later report home from a thread of their own, which also forbids a fork.
+            "ORT_DISABLE_TELEMETRY": "1",
         },
         "memory_mb": tier.memory_mb,
         "timeout_s": tier.timeout_s,
@@ -103,11 +97,7 @@ class ProcessBackend:
         """See Backend."""
         pool = self.pool
         documents: list[dict[str, Any]] = []
-        event = {
-            "kind": "infer",
-            **_event(invocation.id, invocation.placement, invocation.variant),
-            "inputs": wire.encode(invocation.inputs),
-        }
+        event = infer_event(invocation)
         left = invocation.deadline - self._clock()
         try:
             async with asyncio.timeout(max(0.0, left)):
@@ -117,7 +107,9 @@ class ProcessBackend:
         except TimeoutError:
             raise TimedOut(f"no answer from {self.tier.name} within the deadline") from None
         _raise_fault(answer.error)
-        return _reply(answer, documents[0])
+        reply = reply_of(documents[0], cold=answer.cold, billed_ms=answer.billed_ms, init_ms=answer.init_ms)
+        # The fleet knows environments by the pool's names, not by what each calls itself.
+        return replace(reply, environment=answer.environment)
 
     def status(self) -> TierStatus:
         """See Backend."""
@@ -130,7 +122,7 @@ class ProcessBackend:
 
     async def ensure(self, placement: Placement, variant: Variant, copies: int) -> None:
         """See Backend."""
-        event = {"kind": "warm", **_event(os.urandom(8).hex(), placement, variant)}
+        event = warm_event(placement, variant)
         answers = await self.pool.ensure(
             variant.id, copies, orjson.dumps(event), observe=_reader(lambda document: None)
         )
@@ -148,17 +140,6 @@ class ProcessBackend:
             await self._pool.close()
 
 
-def _event(request: str, placement: Placement, variant: Variant) -> dict[str, Any]:
-    return {
-        "id": request,
-        "task": placement.task,
-        "variant": variant.id,
-        "artifact": variant.artifact,
-        "threads": placement.threads,
-        "prepack": placement.prepack,
-    }
-
-
 def _reader(keep: Callable[[dict[str, Any]], None]) -> Callable[[Answer], frozenset[str] | None]:
     """Read a worker's reply once: hand the document on, and say what is resident."""
 
@@ -174,19 +155,4 @@ def _reader(keep: Callable[[dict[str, Any]], None]) -> Callable[[Answer], frozen
 
 def _raise_fault(error: FunctionError | None) -> None:
     if error is not None:
-        kind = ERRORS.get(error.kind, ExecutionFailed)
-        named = error.message if error.kind in ERRORS else f"{error.kind}: {error.message}"
-        raise kind(named)
-
-
-def _reply(answer: Answer, document: Mapping[str, Any]) -> Reply:
-    return Reply(
-        outputs=wire.decode(document["outputs"]),
-        environment=answer.environment,
-        cold=answer.cold,
-        loaded=bool(document["loaded"]),
-        run_ms=float(document["run_ms"]),
-        billed_ms=answer.billed_ms,
-        init_ms=answer.init_ms,
-        load_ms=float(document["load_ms"]),
-    )
+        raise fault_of(error.kind, error.message)

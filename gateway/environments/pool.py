@@ -116,7 +116,10 @@ class Pool:
 
     async def release(self, copies: int = 0) -> None:
         """End idle environments, the least recently used first, until at most `copies` are idle."""
-        ending = self._idle[: max(0, len(self._idle) - copies)]
+        # One that has answered is idle as far as its callers can see; the runtime just has not said so yet.
+        answered = [] if self._waiting else [e for e in self._all.values() if e.freeing and e.started]
+        spare = [*self._idle, *answered]
+        ending = spare[: max(0, len(spare) - copies)]
         for environment in ending:
             environment.kill("released")
         await asyncio.gather(*(environment.closed() for environment in ending))
