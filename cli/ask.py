@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 SHOWN_ROWS = 10
 """Rows of an output tensor that people are shown; --json has them all."""
 
+SHOWN_OTHERS = 12
+"""Placements beyond the ranking that people are shown; --json has them all."""
+
 DECISION_NUMBERS = ("p50 ms", "at percentile ms", "accuracy", "effective", "$ per million")
 
 
@@ -78,14 +81,14 @@ def frontier(task: str, url: str, api_key: str | None, as_json: bool) -> None:
 
     def render(console: Console) -> None:
         numbers = ("accuracy", "p95 ms", "$ per million")
-        drawn = table(f"Frontier of {task}: one warm row", ("placement", *numbers, "beaten by"), numbers=numbers)
+        drawn = table(f"Frontier of {task}: one warm row", ("placement", *numbers, "why"), numbers=numbers)
         for point in document["frontier"]:
             drawn.add_row(
-                point["placement"],
+                f"{point['placement']['variant']}@{point['placement']['tier']}",
                 f"{point['accuracy']:.4f}",
                 ms(point["latency_ms"]),
                 dollars(point["cost_usd"]),
-                point["dominated_by"] or "",
+                point["reason"],
                 style="dim" if point["dominated_by"] else None,
             )
         console.print(drawn)
@@ -102,12 +105,8 @@ def render_decision(console: Console, decision: dict[str, Any]) -> None:
         console.print(f"No placement holds {', '.join(decision['broken']) or 'the SLO'}.", style="yellow")
     if decision["nearest"] is not None:
         console.print(f"Nearest SLO that can be held: {_bounds(decision['nearest'])}")
-    console.print(_ranking(decision["ranked"]))
-    if decision["why_not"]:
-        drawn = table("Why not the others", ("placement", "reason"))
-        for placement, reason in decision["why_not"].items():
-            drawn.add_row(placement, reason)
-        console.print(drawn)
+    console.print(_ranking(decision))
+    _render_rest(console, decision)
     _render_outcome(console, decision)
 
 
@@ -115,10 +114,10 @@ def _bounds(slo: dict[str, Any]) -> str:
     return ", ".join(f"{name}={value}" for name, value in slo.items() if value is not None)
 
 
-def _ranking(ranked: list[dict[str, Any]]) -> Any:
-    columns = ("#", "placement", *DECISION_NUMBERS, "start", "breaks")
+def _ranking(decision: dict[str, Any]) -> Any:
+    columns = ("#", "placement", *DECISION_NUMBERS, "start", "why not")
     drawn = table("Ranking", columns, numbers=("#", *DECISION_NUMBERS))
-    for place, estimate in enumerate(ranked, 1):
+    for place, estimate in enumerate(decision["ranked"], 1):
         drawn.add_row(
             str(place),
             estimate["placement"],
@@ -128,9 +127,23 @@ def _ranking(ranked: list[dict[str, Any]]) -> Any:
             f"{estimate['effective_accuracy']:.4f}",
             dollars(estimate["cost_usd"]),
             "cold" if estimate["cold"] else "load" if estimate["load"] else "warm",
-            ", ".join(estimate["broken"]),
+            decision["why_not"].get(estimate["placement"], ""),
         )
     return drawn
+
+
+def _render_rest(console: Console, decision: dict[str, Any]) -> None:
+    """The reasons of placements that the ranking does not list."""
+    listed = {estimate["placement"] for estimate in decision["ranked"]}
+    rest = [(p, reason) for p, reason in decision["why_not"].items() if p not in listed]
+    if not rest:
+        return
+    drawn = table("The others", ("placement", "why not"))
+    for placement, reason in rest[:SHOWN_OTHERS]:
+        drawn.add_row(placement, reason)
+    console.print(drawn)
+    if len(rest) > SHOWN_OTHERS:
+        console.print(f"… and {len(rest) - SHOWN_OTHERS} more; --json has them all", style="dim")
 
 
 def _render_outcome(console: Console, decision: dict[str, Any]) -> None:

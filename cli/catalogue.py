@@ -122,7 +122,7 @@ def _measured(profile: Profile | None) -> dict[str, Any]:
 def _drawn(task: str, rows: list[dict[str, Any]]) -> Any:
     tiers = list(dict.fromkeys(p["tier"] for row in rows for p in row["placements"]))
     fixed = ("variant", "accuracy", "95 %", "size", "made by", "from")
-    columns = [f"{tier}\np50 ms" for tier in tiers]
+    columns = [tier.replace("-snapstart", "\nsnapstart") + "\np50 ms" for tier in tiers]
     drawn = table(f"Variants of {task}", (*fixed, *columns), numbers=("accuracy", "size", *columns))
     for row in rows:
         accuracy = row["accuracy"]

@@ -136,7 +136,10 @@ def test_the_command_line_talks_to_it(platform: Running, cli: Callable[..., Any]
     assert explained["served"] == answer["decision"]
     assert explained["chosen"]["placement"] == answer["decision"]["placement"]
     assert plan["feasible"]
-    assert plan["chosen"]["placement"] in {p["placement"] for p in frontier["frontier"]}
+    chosen = plan["chosen"]
+    assert f"{chosen['variant']}@{chosen['tier']}" in {
+        f"{p['placement']['variant']}@{p['placement']['tier']}" for p in frontier["frontier"]
+    }
 
 
 @pytest.fixture

@@ -85,13 +85,17 @@ class Platform:
 def _canned(what: str) -> dict[str, Any]:
     points = [
         {
-            "placement": f"flowers/{name}@inline:1",
+            "placement": {"variant": f"flowers/{name}", "tier": "inline", "threads": 1},
             "accuracy": 0.9,
             "latency_ms": 1.0,
             "cost_usd": 1e-8,
             "dominated_by": by,
+            "reason": reason,
         }
-        for name, by in (("small", None), ("slow", "flowers/small@inline:1"))
+        for name, by, reason in (
+            ("small", [], "the fastest"),
+            ("slow", ["flowers/small@inline:1"], "flowers/small@inline:1 is faster"),
+        )
     ]
     return {
         "predict": {"id": "d1", "outputs": {"label": list(range(12))}, "decision": SERVED},
@@ -166,7 +170,7 @@ def test_frontier_says_who_beats_whom(invoke: Invoke, platform: Platform) -> Non
     shown = invoke("frontier", "flowers", obj=platform.transport).stdout
 
     slow = next(line for line in shown.splitlines() if "flowers/slow" in line)
-    assert "flowers/small@inline:1" in slow
+    assert "flowers/small@inline:1 is faster" in slow
 
 
 @pytest.mark.parametrize(
