@@ -92,7 +92,8 @@ def _print_table(name: str, rows: Sequence[Row]) -> None:
         table.add_column(column, justify="right" if numeric else "left")
     for row in rows:
         table.add_row(*(_cell(value) for value in row.values()))
-    Console(file=sys.stdout).print(table)
+    # Where the output is no terminal, rich would cut columns at 80 characters.
+    Console(file=sys.stdout, width=None if sys.stdout.isatty() else 200).print(table)
 
 
 def _cell(value: Any) -> str:
