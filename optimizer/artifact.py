@@ -14,7 +14,6 @@ from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, numpy_help
 from registry.artifacts import TensorBlob, write_artifact
 from registry.blobs import Blobs, blob_name
 from registry.errors import InvalidValue
-from runtime.ort import set_threads
 
 MAX_MODEL_BYTES = 1 << 30
 """Largest source model: half of protobuf's 2 GiB limit, as optimisation holds several copies."""
@@ -84,7 +83,7 @@ def _optimise(model: bytes) -> bytes:
         options = ort.SessionOptions()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         options.optimized_model_filepath = str(path)
-        set_threads(options, 1)
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 4
         try:
             ort.InferenceSession(model, options, providers=["CPUExecutionProvider"], enable_fallback=0)

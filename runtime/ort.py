@@ -1,19 +1,64 @@
-"""The one door to ONNX Runtime: session options and errors as this platform uses them; never a policy.
+"""ONNX Runtime as this platform uses it: one environment, sessions over mapped weights; never a policy.
 
-Importing this module costs nothing; onnxruntime itself (about 30 ms beyond numpy) is imported when a session opens.
+Importing this module costs nothing; the library is loaded when the first session opens, or the global pool is made.
 """
 
 from __future__ import annotations
 
+import ctypes
+import math
 import threading
+from collections.abc import Iterator, Mapping
+from ctypes import byref, c_char_p, c_int, c_int64, c_size_t, c_void_p
 from pathlib import Path
 from typing import Any
 
+from runtime.capi import Api, find_library
 from runtime.errors import ExecutionFailed, PoolTooLate
+from runtime.tensor import SIZES, Tensor, join_bytes, split_bytes
 
-_pool_lock = threading.Lock()
-_pool_threads: int | None = None
-_sessions_opened = False
+# ONNXTensorElementDataType of onnxruntime_c_api.h.
+_ELEMENT_TYPES = {
+    1: "FP32",
+    2: "UINT8",
+    3: "INT8",
+    4: "UINT16",
+    5: "INT16",
+    6: "INT32",
+    7: "INT64",
+    8: "BYTES",
+    9: "BOOL",
+    10: "FP16",
+    11: "FP64",
+    12: "UINT32",
+    13: "UINT64",
+}
+_ELEMENT_CODES = {name: code for code, name in _ELEMENT_TYPES.items()}
+
+_FATAL, _DISABLE_ALL, _ARENA, _DEFAULT_MEMORY = 4, 0, 1, 0
+
+
+class _Runtime:
+    """The library, its environment and what every session shares."""
+
+    def __init__(self, pool_threads: int | None) -> None:
+        self.api = api = Api(find_library())
+        self.pool_threads = pool_threads
+        if pool_threads is None:
+            self.environment = api.make("CreateEnv", _FATAL, b"modelless")
+        else:
+            options = api.make("CreateThreadingOptions")
+            api.SetGlobalIntraOpNumThreads(options, pool_threads)
+            api.SetGlobalInterOpNumThreads(options, 1)
+            api.SetGlobalSpinControl(options, 0)
+            self.environment = api.make("CreateEnvWithGlobalThreadPools", _FATAL, b"modelless", options)
+            api.ReleaseThreadingOptions(options)
+        self.memory = api.make("CreateCpuMemoryInfo", _ARENA, _DEFAULT_MEMORY)
+        self.allocator = api.make("GetAllocatorWithDefaultOptions")
+
+
+_runtime: _Runtime | None = None
+_runtime_lock = threading.Lock()
 
 
 def use_global_pool(threads: int) -> None:
@@ -22,67 +67,198 @@ def use_global_pool(threads: int) -> None:
     Without it each session has a pool of its own. Call it once, before the first session opens; asking again for the
     same size changes nothing. Raises PoolTooLate otherwise.
     """
-    global _pool_threads  # noqa: PLW0603 - the pool is ONNX Runtime's own process-wide state
-    with _pool_lock:
-        if _pool_threads == threads:
-            return
-        if _pool_threads is not None:
-            raise PoolTooLate(f"the global pool has {_pool_threads} threads; ask for that many, or restart the process")
-        if _sessions_opened:
-            raise PoolTooLate("a session is open already; make the pool before the first one")
-        import onnxruntime  # noqa: PLC0415 - imported when first needed
-
-        onnxruntime.set_global_thread_pool_sizes(threads, 1)
-        _pool_threads = threads
+    global _runtime  # noqa: PLW0603 - the pool belongs to ONNX Runtime's one environment per process
+    with _runtime_lock:
+        if _runtime is None:
+            _runtime = _Runtime(threads)
+        elif _runtime.pool_threads is None:
+            raise PoolTooLate("a session was opened before; make the pool before the first one")
+        elif _runtime.pool_threads != threads:
+            raise PoolTooLate(f"the pool has {_runtime.pool_threads} threads; ask for as many, or restart the process")
 
 
-def create(graph: bytes, tensors_root: Path, *, threads: int, prepack: bool) -> Any:
-    """An onnxruntime session over an already optimised graph whose external tensors lie under `tensors_root`.
+def start() -> None:
+    """Load the library now rather than with the first session."""
+    _started()
 
-    Raises ExecutionFailed with ONNX Runtime's reason.
-    """
-    import onnxruntime as ort  # noqa: PLC0415 - imported when first needed
 
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    set_threads(options, threads)
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(tensors_root))
+def _started() -> _Runtime:
+    global _runtime  # noqa: PLW0603 - see use_global_pool
+    with _runtime_lock:
+        if _runtime is None:
+            _runtime = _Runtime(None)
+        return _runtime
+
+
+class OrtSession:
+    """A session over an already optimised graph; several threads may run it at once."""
+
+    def __init__(self, graph: bytes, tensors_root: Path, *, threads: int, prepack: bool) -> None:
+        """Load `graph`, whose external tensors lie under `tensors_root` and are mapped, not read.
+
+        `threads` counts when there is no global pool. Raises ExecutionFailed with ONNX Runtime's reason.
+        """
+        self._handle: c_void_p | None = None
+        self._runtime = runtime = _started()
+        self._api = api = runtime.api
+        options = api.make("CreateSessionOptions")
+        try:
+            api.SetSessionGraphOptimizationLevel(options, _DISABLE_ALL)
+            api.SetSessionLogSeverityLevel(options, _FATAL)
+            if runtime.pool_threads is None:
+                api.SetIntraOpNumThreads(options, threads)
+                api.SetInterOpNumThreads(options, 1)
+            else:
+                api.DisablePerSessionThreads(options)
+            for key, value in _config(tensors_root, prepack):
+                api.AddSessionConfigEntry(options, key, value)
+            self._handle = api.make("CreateSessionFromArray", runtime.environment, graph, len(graph), options)
+        finally:
+            api.ReleaseSessionOptions(options)
+        self.inputs = {self._name("Input", i): self._input(i) for i in range(self._count("Input"))}
+        """Datatype and shape of each input, -1 for any extent."""
+        self.outputs = [self._name("Output", i) for i in range(self._count("Output"))]
+        self._output_names = (c_char_p * len(self.outputs))(*(name.encode() for name in self.outputs))
+
+    def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """All outputs by name; raises ExecutionFailed with ONNX Runtime's reason."""
+        api, count = self._api, len(self.outputs)
+        values, results = (c_void_p * len(inputs))(), (c_void_p * count)()
+        buffers: list[_Buffer] = []
+        try:
+            for i, (name, tensor) in enumerate(inputs.items()):
+                values[i] = self._value(name, tensor, buffers)
+            names = (c_char_p * len(inputs))(*map(str.encode, inputs))
+            api.Run(self._handle, None, names, values, len(inputs), self._output_names, count, results)
+            return {name: self._read(value) for name, value in zip(self.outputs, results, strict=True)}
+        finally:
+            for value in (*values, *results):
+                if value:
+                    api.ReleaseValue(value)
+            for buffer in buffers:
+                _release_buffer(buffer)
+
+    def close(self) -> None:
+        """Free the session; nobody may be running it."""
+        handle, self._handle = self._handle, None
+        if handle:
+            self._api.ReleaseSession(handle)
+
+    def __del__(self) -> None:
+        """Free what was not closed."""
+        self.close()
+
+    def _count(self, side: str) -> int:
+        count = c_size_t()
+        getattr(self._api, f"SessionGet{side}Count")(self._handle, byref(count))
+        return count.value
+
+    def _name(self, side: str, i: int) -> str:
+        text = self._api.make(f"SessionGet{side}Name", self._handle, i, self._runtime.allocator)
+        try:
+            return ctypes.string_at(text).decode()
+        finally:
+            self._api.AllocatorFree(self._runtime.allocator, text)
+
+    def _input(self, i: int) -> tuple[str, tuple[int, ...]]:
+        kind = self._api.make("SessionGetInputTypeInfo", self._handle, i)
+        try:
+            # The tensor's info is part of the type's, and null for what is no tensor.
+            tensor = self._api.make("CastTypeInfoToTensorInfo", kind)
+            if not tensor:
+                raise ExecutionFailed(f"input {i} is no dense tensor")
+            return self._describe(tensor)
+        finally:
+            self._api.ReleaseTypeInfo(kind)
+
+    def _describe(self, info: c_void_p) -> tuple[str, tuple[int, ...]]:
+        code, rank = c_int(), c_size_t()
+        self._api.GetTensorElementType(info, byref(code))
+        self._api.GetDimensionsCount(info, byref(rank))
+        extents = (c_int64 * rank.value)()
+        self._api.GetDimensions(info, extents, rank)
+        datatype = _ELEMENT_TYPES.get(code.value)
+        if datatype is None:
+            raise ExecutionFailed(f"tensors of ONNX element type {code.value} are not served")
+        return datatype, tuple(extents)
+
+    def _value(self, name: str, tensor: Tensor, buffers: list[_Buffer]) -> int | None:
+        """The tensor as an OrtValue over its own buffer, which joins `buffers`; BYTES are copied."""
+        code, rank = _ELEMENT_CODES[tensor.datatype], len(tensor.shape)
+        shape = (c_int64 * rank)(*tensor.shape)
+        if tensor.datatype == "BYTES":
+            elements = split_bytes(name, math.prod(tensor.shape), tensor.data)
+            value = self._api.make("CreateTensorAsOrtValue", self._runtime.allocator, shape, rank, code)
+            self._fill(value, elements)
+            return value.value
+        # ctypes' own `from_buffer` refuses read-only memory, which is what bodies are; ONNX Runtime only reads inputs.
+        buffer = _Buffer()
+        _get_buffer(tensor.data, buffer, _SIMPLE)
+        buffers.append(buffer)
+        return self._api.make(
+            "CreateTensorWithDataAsOrtValue", self._runtime.memory, buffer.buf, buffer.len, shape, rank, code
+        ).value
+
+    def _fill(self, value: c_void_p, elements: list[bytes]) -> None:
+        for i, element in enumerate(elements):
+            # Not FillStringTensor: that ends at a zero byte.
+            buffer = self._api.make("GetResizedStringTensorElementBuffer", value, i, len(element))
+            ctypes.memmove(buffer, element, len(element))
+
+    def _read(self, value: int) -> Tensor:
+        info = self._api.make("GetTensorTypeAndShape", value)
+        try:
+            datatype, shape = self._describe(info)
+        finally:
+            self._api.ReleaseTensorTypeAndShapeInfo(info)
+        if datatype == "BYTES":
+            return Tensor(datatype, shape, join_bytes(self._strings(value, math.prod(shape))))
+        data = self._api.make("GetTensorMutableData", value)
+        return Tensor(datatype, shape, ctypes.string_at(data, math.prod(shape) * SIZES[datatype]))
+
+    def _strings(self, value: int, count: int) -> list[bytes]:
+        if count == 0:
+            return []
+        size = c_size_t()
+        self._api.GetStringTensorDataLength(value, byref(size))
+        text, offsets = ctypes.create_string_buffer(size.value or 1), (c_size_t * count)()
+        self._api.GetStringTensorContent(value, text, size, offsets, count)
+        ends = [*offsets[1:], size.value]
+        raw = text.raw
+        return [raw[start:end] for start, end in zip(offsets, ends, strict=True)]
+
+
+def _config(tensors_root: Path, prepack: bool) -> Iterator[tuple[bytes, bytes]]:
+    """Session configuration, by the keys of onnxruntime_session_options_config_keys.h."""
+    yield b"session.model_external_initializers_file_folder_path", str(tensors_root).encode()
     # A spinning thread burns the CPU credits of a throttled environment while it waits.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    yield b"session.intra_op.allow_spinning", b"0"
+    yield b"session.inter_op.allow_spinning", b"0"
     if not prepack:
-        options.add_session_config_entry("session.disable_prepacking", "1")
-    try:
-        return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"], enable_fallback=0)
-    except faults() as fault:
-        raise ExecutionFailed(f"cannot load the graph: {reason(fault)}") from fault
+        yield b"session.disable_prepacking", b"1"
 
 
-def set_threads(options: Any, threads: int) -> None:
-    """Give a session that is about to open the global pool, or `threads` threads of its own where there is none.
+class _Buffer(ctypes.Structure):
+    """CPython's Py_buffer (Include/pybuffer.h, part of the stable ABI since 3.11)."""
 
-    Every session of the process needs this: onnxruntime refuses one with its own threads beside a global pool.
-    """
-    global _sessions_opened  # noqa: PLW0603 - see above
-    with _pool_lock:
-        _sessions_opened = True
-        pooled = _pool_threads is not None
-    if pooled:
-        options.use_per_session_threads = False
-    else:
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-
-
-def faults() -> tuple[type[Exception], ...]:
-    """Every class that onnxruntime's calls raise: its status classes have no common root but Exception."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as state  # noqa: PLC0415 - imported when first needed
-
-    statuses = tuple(v for v in vars(state).values() if isinstance(v, type) and issubclass(v, Exception))
-    return (*statuses, RuntimeError, ValueError, TypeError)
+    _fields_ = (
+        ("buf", c_void_p),
+        ("obj", ctypes.py_object),
+        ("len", ctypes.c_ssize_t),
+        ("itemsize", ctypes.c_ssize_t),
+        ("readonly", c_int),
+        ("ndim", c_int),
+        ("format", c_char_p),
+        ("shape", c_void_p),
+        ("strides", c_void_p),
+        ("suboffsets", c_void_p),
+        ("internal", c_void_p),
+    )
 
 
-def reason(fault: BaseException) -> str:
-    """ONNX Runtime's own words, on one line of at most 500 characters."""
-    return " ".join(str(fault).split())[:500]
+_get_buffer: Any = ctypes.pythonapi.PyObject_GetBuffer
+_get_buffer.argtypes = (ctypes.py_object, ctypes.POINTER(_Buffer), c_int)
+_release_buffer: Any = ctypes.pythonapi.PyBuffer_Release
+_release_buffer.argtypes = (ctypes.POINTER(_Buffer),)
+_release_buffer.restype = None
+_SIMPLE = 0

@@ -1,6 +1,6 @@
 """One execution environment's work: load variants, run them, say what is resident; never decides what to run.
 
-Importing this module does not import onnxruntime; the first load does.
+It needs neither numpy nor the Python package onnxruntime: a cold start imports what it uses and no more.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from registry.artifacts import read_manifest
 from registry.blobs import Blobs
@@ -22,9 +22,7 @@ from runtime.errors import CorruptArtifact, ExecutionFailed, InvalidBody, ReplyT
 from runtime.memory import private_mb
 from runtime.residency import Residency
 from runtime.session import Session
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from runtime.tensor import Tensor
 
 MAX_REPLY_BYTES = 6_291_556
 """A synchronous invocation's largest reply (Lambda quota: 6 MB)."""
@@ -123,13 +121,13 @@ class Worker:
 
     def _infer(self, event: Mapping[str, Any]) -> dict[str, Any]:
         key = self._key(event)
-        inputs = wire.decode(event.get("inputs", ()))
+        inputs = wire.unpack(event.get("inputs", ()))
         with self._residency.lease(key, partial(self._open, key), floor_mb=self._floor_mb(key)) as lease:
             started = time.perf_counter()
-            outputs = lease.item.run(inputs)
+            outputs = lease.item.run_tensors(inputs)
             run_ms = (time.perf_counter() - started) * 1e3
         self._check_size(outputs)
-        return self._reply(wire.encode(outputs), loaded=lease.loaded, load_ms=lease.load_ms, run_ms=run_ms)
+        return self._reply(wire.pack(outputs), loaded=lease.loaded, load_ms=lease.load_ms, run_ms=run_ms)
 
     def _warm(self, event: Mapping[str, Any]) -> dict[str, Any]:
         loaded, load_ms = self._load(self._key(event))
@@ -166,8 +164,8 @@ class Worker:
             raise InvalidBody("event.threads must be an integer from 1 to 64 and event.prepack a boolean")
         return Key(_field(event, "variant", str), _field(event, "artifact", str), threads, prepack)
 
-    def _check_size(self, outputs: Mapping[str, NDArray[Any]]) -> None:
-        size = sum(array.nbytes for array in outputs.values())
+    def _check_size(self, outputs: Mapping[str, Tensor]) -> None:
+        size = sum(len(tensor.data) for tensor in outputs.values())
         if size * 4 // 3 > self._max_reply_bytes:
             raise ReplyTooLarge(f"the outputs are {size} bytes, and a reply holds {self._max_reply_bytes * 3 // 4}")
 

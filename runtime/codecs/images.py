@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.model import TensorSpec
-from runtime.codecs.binary import MAX_ELEMENTS
 from runtime.errors import InvalidTensor
+from runtime.tensor import MAX_ELEMENTS
 
 MAX_PIXELS = 1 << 24
 """Most pixels of one image, checked from its header: a small file can promise gigabytes."""

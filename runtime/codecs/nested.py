@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.codecs.binary import DTYPES, MAX_ELEMENTS, MAX_RANK
+from runtime.codecs.binary import DTYPES
 from runtime.errors import InvalidTensor
+from runtime.tensor import MAX_ELEMENTS, MAX_RANK
 
 _LEAVES: dict[str, frozenset[type]] = {
     "f": frozenset({int, float}),

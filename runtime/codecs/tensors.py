@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.model import TensorSpec
-from runtime.codecs.binary import DTYPES, MAX_ELEMENTS
+from runtime.codecs.binary import DTYPES
 from runtime.errors import InvalidTensor
+from runtime.tensor import MAX_ELEMENTS
 
 
 def check_inputs(

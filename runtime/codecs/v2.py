@@ -15,10 +15,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from registry.model import TensorSpec
-from runtime.codecs.binary import check_datatype, check_extents, datatype_of, from_binary, to_binary
+from runtime.codecs.binary import datatype_of, from_binary, to_binary
 from runtime.codecs.nested import from_nested, to_nested
 from runtime.codecs.text import dumps, loads
 from runtime.errors import InvalidBody, InvalidTensor
+from runtime.tensor import check_datatype, check_extents
 
 Parameters = Mapping[str, str | int | float | bool]
 
@@ -169,8 +170,7 @@ def _json_tensor(name: str, tensor: Mapping[str, Any]) -> NDArray[Any]:
 
 
 def _signature(name: str, tensor: Mapping[str, Any]) -> tuple[str, tuple[int, ...]]:
-    check_datatype(name, tensor.get("datatype"))
-    return tensor["datatype"], check_extents(name, tensor.get("shape"))
+    return check_datatype(name, tensor.get("datatype")), check_extents(name, tensor.get("shape"))
 
 
 def _outputs(document: Mapping[str, Any], binary_output: bool) -> dict[str, bool] | None:
