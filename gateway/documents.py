@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gateway.decisions import Record, Served
 from gateway.errors import GatewayError
 from registry.documents import to_document
 from registry.model import Estimate, Slo, Task
 from scheduler.decision import Decision
-
-if TYPE_CHECKING:
-    from scheduler.frontier import FrontierPoint
+from scheduler.frontier import FrontierPoint
 
 CANDIDATES = 10
 """Ranked placements that a plan lists; the rest differ only in being worse."""
@@ -87,8 +85,20 @@ def explanation_document(record: Record, decision: Decision) -> dict[str, Any]:
 
 
 def frontier_document(points: tuple[FrontierPoint, ...]) -> list[dict[str, Any]]:
-    """The trade-off, one object for each placement."""
-    return [to_document(point) for point in points]
+    """The trade-off, one object for each measured placement; `dominated_by` is null on the frontier."""
+    return [
+        {
+            "placement": point.placement.id,
+            "variant": point.placement.variant,
+            "tier": point.placement.tier,
+            "accuracy": point.accuracy,
+            "latency_ms": point.latency_ms,
+            "cost_usd": point.cost_usd,
+            "dominated_by": ", ".join(point.dominated_by) or None,
+            "reason": point.reason,
+        }
+        for point in points
+    ]
 
 
 def error_document(error: GatewayError) -> dict[str, Any]:

@@ -180,10 +180,13 @@ class FrontierEntry(BaseModel):
     """One placement of a task: measured accuracy, 95th percentile latency of one warm row, and its cost."""
 
     placement: str
+    variant: str
+    tier: str
     accuracy: float
     latency_ms: float
     cost_usd: float
-    dominated_by: str | None = Field(description="A placement that is at least as good in everything, or null.")
+    dominated_by: str | None = Field(description="Placements no worse in all three and better in one, or null.")
+    reason: str
 
 
 class FrontierResponse(BaseModel):

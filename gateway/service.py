@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gateway.auth import Principal, authorise
 from gateway.backends.protocol import Backend, Tensors
@@ -26,10 +26,8 @@ from runtime.codecs.tensors import check_inputs
 from runtime.errors import InvalidTensor
 from scheduler.choose import choose
 from scheduler.decision import Decision
+from scheduler.frontier import FrontierPoint, frontier
 from scheduler.requests import Request
-
-if TYPE_CHECKING:
-    from scheduler.frontier import FrontierPoint
 
 LEAST_RETRY_S = 0.05
 """The shortest wait that is worth asking a caller for: a few service times."""
@@ -80,8 +78,6 @@ class Service:
 
     def frontier(self, principal: Principal, name: str) -> tuple[FrontierPoint, ...]:
         """The task's accuracy, latency and cost trade-off; raises UnknownTask or Forbidden."""
-        from scheduler.frontier import frontier  # noqa: PLC0415 - no prediction needs it
-
         catalogue, _ = self.snapshots.view()
         return frontier(_task(catalogue, principal, name).name, catalogue)
 
@@ -149,7 +145,7 @@ class Service:
         """
         if not decision.ranked:
             raise self._nothing(decision, request, catalogue)
-        if all(e.wait_ms >= _budget_ms(e, request, catalogue) for e in decision.ranked):
+        if all(0 < e.wait_ms >= _budget_ms(e, request, catalogue) for e in decision.ranked):
             excess_ms = min(e.wait_ms - _budget_ms(e, request, catalogue) for e in decision.ranked)
             raise Overloaded("every queue outlasts the request", retry_after_s=max(LEAST_RETRY_S, excess_ms / 1000))
         if not decision.feasible and request.slo.on_infeasible is OnInfeasible.STRICT:

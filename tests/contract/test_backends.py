@@ -1,0 +1,261 @@
+"""What every backend owes the service, run on each of them: inline, process, Lambda (over a local function) and fake."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import json
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from gateway.backends.fake import FakeBackend, steady
+from gateway.backends.inline import InlineBackend
+from gateway.backends.lambda_ import LambdaBackend
+from gateway.backends.process import ProcessBackend
+from gateway.backends.protocol import Backend, Invocation
+from gateway.errors import BackendError, CorruptArtifact, ExecutionFailed, NotReady, TimedOut
+from registry.artifacts import TensorBlob, read_manifest, write_artifact
+from registry.blobs import blob_name
+from registry.blobs.files import Files
+from registry.catalogue import Catalogue
+from registry.model import (
+    Accuracy,
+    Placement,
+    Price,
+    Recipe,
+    StartMode,
+    Task,
+    TensorSpec,
+    Tier,
+    TierKind,
+    Variant,
+)
+from runtime.errors import RuntimeFault
+from runtime.worker import Worker
+from scheduler.events import Event
+from scheduler.fleet import Fleet
+
+WEIGHTS = {name: np.random.default_rng(seed).random((32, 16), np.float32) for seed, name in enumerate("ab")}
+X = np.linspace(0, 1, 64, dtype=np.float32).reshape(2, 32)
+KINDS = ("inline", "process", "lambda", "fake")
+
+
+@dataclass
+class Rig:
+    """A backend, the variants it can run, and every event it emitted."""
+
+    blobs: Files
+    tier: Tier
+    variants: dict[str, Variant]
+    events: list[Event] = field(default_factory=list)
+    backend: Backend = field(init=False)
+
+    def placement(self, name: str = "a") -> Placement:
+        return Placement(self.variants[name].id, self.tier.name)
+
+    async def invoke(self, name: str = "a", *, x: np.ndarray = X, within_s: float = 30.0) -> Any:
+        invocation = Invocation(
+            "request", self.placement(name), self.variants[name], {"x": x}, time.monotonic() + within_s
+        )
+        return await self.backend.invoke(invocation)
+
+    async def ensure(self, name: str = "a", copies: int = 1) -> None:
+        await self.backend.ensure(self.placement(name), self.variants[name], copies)
+
+    def corrupt(self, name: str) -> None:
+        if isinstance(self.backend, FakeBackend):
+            self.backend.corrupt.add(self.variants[name].artifact)
+            return
+        digest = read_manifest(self.blobs, self.variants[name].artifact).tensors[0].digest
+        path = self.blobs.path(digest)
+        damaged = bytearray(path.read_bytes())
+        damaged[100] ^= 1
+        path.chmod(0o644)
+        path.write_bytes(damaged)
+
+    def catalogue(self) -> Catalogue:
+        spec = (TensorSpec("x", "FP32", (-1, 32)),)
+        task = Task("product", spec, (TensorSpec("y", "FP32", (-1, 16)),), "accuracy")
+        made = Catalogue.empty().with_tasks(task).with_tiers(self.tier).with_variants(*self.variants.values())
+        return made.with_placements(*(self.placement(name) for name in self.variants))
+
+
+class LocalFunction:
+    """A Lambda client whose one function is the real worker, in this process, one environment for ever."""
+
+    def __init__(self, blobs: Files) -> None:
+        self._worker = Worker(blobs, memory_mb=1769, threads=1)
+        self._report = b"REPORT Duration: 1.50 ms Billed Duration: 130 ms Init Duration: 128.00 ms"
+
+    def invoke(self, *, Payload: bytes, **request: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = {"LogResult": base64.b64encode(self._report).decode()}
+        self._report = b"REPORT Duration: 1.50 ms Billed Duration: 2 ms"
+        try:
+            body = self._worker.handle(json.loads(Payload))
+        except RuntimeFault as fault:
+            answer["FunctionError"] = "Unhandled"
+            body = {"errorType": type(fault).__name__, "errorMessage": str(fault)}
+        return answer | {"Payload": io.BytesIO(json.dumps(body).encode())}
+
+
+def artifact(weights: np.ndarray, blobs: Files) -> str:
+    """An artifact of y = x @ weights, the weights in a blob of their own."""
+    data = weights.tobytes()
+    digest = blobs.put(data)
+    tensor = numpy_helper.from_array(weights, "w")
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", blob_name(digest)), ("offset", "0"), ("length", str(len(data)))):
+        tensor.external_data.add(key=key, value=value)
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "product",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", "k"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", weights.shape[1]])],
+        [tensor],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+    return write_artifact(blobs, made.SerializeToString(), [TensorBlob("w", digest, len(data))])
+
+
+def tier_of(kind: str) -> Tier:
+    return Tier(
+        name=f"{kind}-1769",
+        kind={"inline": TierKind.INLINE, "lambda": TierKind.LAMBDA}.get(kind, TierKind.PROCESS),
+        vcpus=1.0,
+        memory_mb=1769,
+        concurrency=1 if kind == "lambda" else 2,
+        start_mode=StartMode.ALWAYS if kind == "inline" else StartMode.ONDEMAND,
+        price=Price(0.00003),
+    )
+
+
+def open_backend(kind: str, rig: Rig) -> Backend:
+    emit = rig.events.append
+    match kind:
+        case "inline":
+            return InlineBackend(rig.tier, emit=emit, blobs=rig.blobs)
+        case "process":
+            return ProcessBackend(rig.tier, emit=emit, blobs_root=rig.blobs.root)
+        case "lambda":
+            client = LocalFunction(rig.blobs)
+            return LambdaBackend(rig.tier, emit=emit, function="worker", make_client=lambda timeout_s: client)
+    return FakeBackend(rig.tier, emit=emit, answer=multiply, timing=steady(init_ms=2, load_ms=1))
+
+
+def multiply(invocation: Invocation) -> dict[str, Any]:
+    return {"y": invocation.inputs["x"] @ WEIGHTS[invocation.variant.name]}
+
+
+@pytest.fixture(params=KINDS)
+async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rig]:
+    blobs = Files(tmp_path / "blobs")
+    variants = {
+        name: Variant("product", name, artifact(weights, blobs), Recipe("test"), Accuracy(0.9, 0.9, 0.9, 9, "wilson"))
+        for name, weights in WEIGHTS.items()
+    }
+    made = Rig(blobs, tier_of(request.param), variants)
+    made.backend = open_backend(request.param, made)
+    yield made
+    await made.backend.close()
+
+
+async def test_a_reply_has_the_outputs_and_what_they_took(rig: Rig) -> None:
+    reply = await rig.invoke()
+    np.testing.assert_allclose(reply.outputs["y"], X @ WEIGHTS["a"], rtol=1e-5)
+    assert reply.environment
+    assert reply.run_ms > 0
+    assert reply.load_ms > 0
+    assert reply.billed_ms >= reply.run_ms
+
+
+async def test_the_first_run_is_cold_and_the_second_is_not(rig: Rig) -> None:
+    first, second = await rig.invoke(), await rig.invoke()
+    assert first.cold is (rig.tier.start_mode is not StartMode.ALWAYS)
+    assert (first.init_ms > 0) is first.cold
+    assert (second.cold, second.init_ms) == (False, 0.0)
+    assert first.environment == second.environment
+
+
+async def test_a_variant_is_loaded_once_and_then_resident(rig: Rig) -> None:
+    replies = [await rig.invoke(name) for name in ("a", "a", "b", "a")]
+    assert [reply.loaded for reply in replies] == [True, False, True, False]
+    assert [reply.load_ms > 0 for reply in replies] == [True, False, True, False]
+    assert dict(rig.backend.status().resident) == {"product/a": 1, "product/b": 1}
+
+
+async def test_no_answer_is_given_after_the_deadline(rig: Rig) -> None:
+    with pytest.raises(TimedOut):
+        await rig.invoke(within_s=0.0)
+    np.testing.assert_allclose((await rig.invoke()).outputs["y"], X @ WEIGHTS["a"], rtol=1e-5)
+
+
+async def test_ensure_makes_warm_and_resident_and_is_idempotent(rig: Rig) -> None:
+    await rig.ensure()
+    await rig.ensure()
+    assert rig.backend.status().resident["product/a"] == 1
+    reply = await rig.invoke()
+    assert (reply.cold, reply.loaded) == (False, False)
+
+
+async def test_release_gives_up_what_is_idle(rig: Rig) -> None:
+    await rig.ensure()
+    await rig.backend.release()
+    assert rig.backend.status().resident.get("product/a", 0) == 0
+
+
+@pytest.mark.parametrize("by", ["invoke", "ensure"])
+async def test_bytes_that_do_not_match_their_digest_are_not_run(rig: Rig, by: str) -> None:
+    rig.corrupt("a")
+    with pytest.raises(CorruptArtifact):
+        await (rig.invoke() if by == "invoke" else rig.ensure())
+    np.testing.assert_allclose((await rig.invoke("b")).outputs["y"], X @ WEIGHTS["b"], rtol=1e-5)
+
+
+async def test_a_variant_that_fails_on_its_inputs_says_so_and_the_next_run_works(rig: Rig) -> None:
+    if isinstance(rig.backend, FakeBackend):
+        rig.backend.script.append(ExecutionFailed("wrong inner extent"))
+    with pytest.raises(ExecutionFailed):
+        await rig.invoke(x=np.ones((1, 5), np.float32))
+    assert (await rig.invoke()).outputs["y"].shape == (2, 16)
+
+
+async def test_a_closed_backend_is_not_ready(rig: Rig) -> None:
+    await rig.invoke()
+    await rig.backend.close()
+    await rig.backend.close()
+    assert not rig.backend.status().ready
+    assert rig.backend.status().reason
+    for call in (rig.invoke, rig.ensure):
+        with pytest.raises(NotReady):
+            await call()
+
+
+async def test_every_request_of_a_crowd_gets_one_outcome(rig: Rig) -> None:
+    outcomes = await asyncio.gather(*(rig.invoke("ab"[i % 2]) for i in range(12)), return_exceptions=True)
+    assert len(outcomes) == 12
+    for i, outcome in enumerate(outcomes):
+        if not isinstance(outcome, BackendError):
+            np.testing.assert_allclose(outcome.outputs["y"], X @ WEIGHTS["ab"[i % 2]], rtol=1e-5)
+    assert any(not isinstance(outcome, BackendError) for outcome in outcomes)
+
+
+async def test_its_events_are_legal_and_end_with_nothing_there(rig: Rig) -> None:
+    await rig.invoke("a")
+    await asyncio.gather(rig.invoke("b"), rig.invoke("a"), return_exceptions=True)
+    await rig.ensure("a")
+    await rig.backend.close()
+    fleet = Fleet.empty(rig.catalogue())
+    for event in rig.events:
+        fleet = fleet.apply(event)  # raises FleetError for a transition that cannot happen
+    started = {e.environment for e in rig.events if type(e).__name__ == "EnvironmentStarting"}
+    gone = {e.environment for e in rig.events if type(e).__name__ == "EnvironmentGone"}
+    assert started == gone != set()

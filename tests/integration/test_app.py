@@ -1,0 +1,355 @@
+"""The HTTP face over real ASGI and a real service, with fake backends: every route and every refusal."""
+
+from __future__ import annotations
+
+import json
+import struct
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from gateway.app import create_app
+from gateway.auth import Keyring, Principal, key_digest
+from gateway.backends.fake import FakeBackend, steady
+from gateway.backends.protocol import Invocation
+from gateway.errors import EnvironmentLost, NotReady, Throttled
+from gateway.metrics import Metrics
+from gateway.service import Service
+from gateway.snapshots import Snapshots
+from registry.catalogue import Catalogue
+from registry.model import (
+    LEVELS,
+    ZERO,
+    Accuracy,
+    Placement,
+    Price,
+    Profile,
+    Quantiles,
+    Recipe,
+    ServiceTime,
+    StartMode,
+    Task,
+    TensorSpec,
+    Tier,
+    TierKind,
+    Variant,
+)
+
+LIMIT = 4096
+ROWS = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
+ACCURACY = {"small": 0.8, "large": 0.99}
+
+
+def facts() -> Catalogue:
+    spec, out = (TensorSpec("x", "FP32", (-1, 3)),), (TensorSpec("y", "FP32", (-1, 1)),)
+    tiers = [
+        Tier(name, TierKind.PROCESS, 1.0, 1769, 4, StartMode.ALWAYS, Price(0.00003), timeout_s=5.0)
+        for name in ("a", "b")
+    ]
+    variants = [
+        Variant("sum", name, f"sha256:{i:064x}", Recipe("test"), Accuracy(value, value, value, 100, "wilson"))
+        for i, (name, value) in enumerate(ACCURACY.items())
+    ]
+    placements = [Placement("sum/small", "a"), Placement("sum/large", "b")]
+    quick = Quantiles((1.0,) * len(LEVELS), 1.0)
+    profiles = [
+        Profile(p.id, (ServiceTime(1, quick, 1.0), ServiceTime(64, quick, 1.0)), ZERO, ZERO, 1.0, "t", "none", 9, "now")
+        for p in placements
+    ]
+    made = Catalogue.empty().with_tasks(
+        Task("sum", spec, out, "accuracy", description="Adds."), Task("private", spec, out, "accuracy", owner="globex")
+    )
+    return made.with_tiers(*tiers).with_variants(*variants).with_placements(*placements).with_profiles(*profiles)
+
+
+class Gateway:
+    """The application, its fake backends and a client."""
+
+    def __init__(self, keyring: Keyring | None = None) -> None:
+        catalogue = facts()
+        snapshots = Snapshots(catalogue)
+        self.backends = {
+            name: FakeBackend(tier, emit=snapshots.emit, answer=total, clock=time.monotonic, timing=steady(run_ms=0.1))
+            for name, tier in catalogue.tiers.items()
+        }
+        self.metrics = Metrics(self.backends)
+        self.service = Service(snapshots, self.backends, observers=[self.metrics.observe])
+        app = create_app(self.service, metrics=self.metrics, keyring=keyring, body_limit=LIMIT)
+        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway")
+
+    async def predict(self, body: Any = None, task: str = "sum", **options: Any) -> httpx.Response:
+        body = {"inputs": {"x": ROWS}} if body is None else body
+        return await self.http.post(f"/v1/tasks/{task}/predict", json=body, **options)
+
+
+def total(invocation: Invocation) -> dict[str, Any]:
+    return {"y": invocation.inputs["x"].sum(axis=1, keepdims=True)}
+
+
+@pytest.fixture
+async def gateway() -> AsyncIterator[Gateway]:
+    made = Gateway()
+    yield made
+    await made.http.aclose()
+
+
+@pytest.fixture
+async def guarded() -> AsyncIterator[Gateway]:
+    made = Gateway(Keyring({key_digest("alice-key"): Principal("alice", "acme")}))
+    yield made
+    await made.http.aclose()
+
+
+async def test_predict_answers_with_the_decision(gateway: Gateway) -> None:
+    response = await gateway.predict({"inputs": {"x": ROWS}, "slo": {"objective": "accuracy"}, "id": "mine"})
+    assert response.status_code == 200
+    answer = response.json()
+    assert answer["outputs"] == {"y": [[6.0], [15.0]]}
+    assert (answer["id"], response.headers["x-request-id"]) == ("mine", "mine")
+    decision = answer["decision"]
+    assert (decision["variant"], decision["tier"], decision["slo_met"]) == ("sum/large", "b", True)
+    assert response.headers["x-decision-id"] == decision["decision_id"]
+
+
+async def test_the_one_input_may_be_given_by_itself_and_the_id_in_a_header(gateway: Gateway) -> None:
+    response = await gateway.predict({"inputs": ROWS}, headers={"X-Request-Id": "r-1"})
+    assert response.json()["outputs"] == {"y": [[6.0], [15.0]]}
+    assert response.headers["x-request-id"] == "r-1"
+
+
+async def test_plan_frontier_tasks_and_explain(gateway: Gateway) -> None:
+    plan = (await gateway.http.post("/v1/tasks/sum/plan", json={"slo": {"min_accuracy": 0.9}, "rows": 2})).json()
+    assert plan["chosen"]["variant"] == "sum/large"
+    assert "sum/small@a:1" in plan["why_not"]
+    assert (await gateway.http.post("/v1/tasks/sum/plan")).json()["rows"] == 1
+    frontier = (await gateway.http.get("/v1/tasks/sum/frontier")).json()["frontier"]
+    assert {point["placement"] for point in frontier} == {"sum/small@a:1", "sum/large@b:1"}
+    assert [task["name"] for task in (await gateway.http.get("/v1/tasks")).json()["tasks"]] == ["sum"]
+    task = (await gateway.http.get("/v1/tasks/sum")).json()
+    assert task["inputs"] == [{"name": "x", "datatype": "FP32", "shape": [-1, 3], "finite": True}]
+    decision_id = (await gateway.predict()).json()["decision"]["decision_id"]
+    explained = (await gateway.http.get(f"/v1/decisions/{decision_id}")).json()
+    assert explained["served"]["placement"] == explained["chosen"]["placement"] == "sum/large@b:1"
+    assert (await gateway.http.get("/v1/decisions/none")).status_code == 404
+
+
+BAD = [
+    ({"inputs": {"x": [[1.0, 2.0]]}}, {"tensor": "x"}),
+    ({"inputs": {"x": [1.0, 2.0, 3.0]}}, {"tensor": "x"}),
+    ({"inputs": {"x": [["a", "b", "c"]]}}, {"tensor": "x"}),
+    ({"inputs": {"x": [[1.0, 2.0], [3.0]]}}, {"tensor": "x"}),
+    ({"inputs": {}}, {"tensor": "x"}),
+    ({"inputs": {"x": ROWS, "z": ROWS}}, {"tensor": "z"}),
+    ({"slo": {}}, {"field": "inputs"}),
+    ({"inputs": {"x": ROWS}, "slo": {"latency_ms": -5}}, {"field": "slo.latency_ms"}),
+    ({"inputs": {"x": ROWS}, "slo": {"percentile": 100}}, {"field": "slo.percentile"}),
+    ({"inputs": {"x": ROWS}, "slo": {"min_accuracy": 1.5}}, {"field": "slo.min_accuracy"}),
+    ({"inputs": {"x": ROWS}, "slo": {"speed": 1}}, {"field": "slo.speed"}),
+    ({"inputs": {"x": ROWS}, "slo": {"objective": "fun"}}, {"field": "slo.objective"}),
+    ({"inputs": {"x": ROWS}, "slo": 5}, {"field": "slo"}),
+    ({"inputs": {"x": ROWS}, "hints": {}}, {"field": "hints"}),
+    ({"inputs": {"x": ROWS}, "id": "a\nb"}, {"field": "id"}),
+]
+
+
+@pytest.mark.parametrize(("body", "names"), BAD, ids=[json.dumps(b)[:50] for b, _ in BAD])
+async def test_impossible_values_are_422_and_named(gateway: Gateway, body: Any, names: dict[str, str]) -> None:
+    response = await gateway.predict(body)
+    assert response.status_code == 422
+    error = response.json()["error"]
+    assert error["code"] == "unprocessable"
+    assert names.items() <= error.items()
+    assert error["message"]
+
+
+async def test_nan_is_422_naming_the_tensor(gateway: Gateway) -> None:
+    body = b'{"inputs": [{"name": "x", "shape": [1, 3], "datatype": "FP32", "parameters": {"binary_data_size": 12}}]}'
+    response = await gateway.http.post(
+        "/v2/models/sum/infer",
+        content=body + struct.pack("<3f", 1.0, float("nan"), 2.0),
+        headers={"Inference-Header-Content-Length": str(len(body))},
+    )
+    assert response.status_code == 422
+    assert response.json()["error"].startswith("x: ")
+
+
+@pytest.mark.parametrize("body", [b"{", b"", b"[1]", b'{"inputs": NaN}', b"\xff"])
+async def test_a_body_that_is_no_json_object_is_400(gateway: Gateway, body: bytes) -> None:
+    response = await gateway.http.post("/v1/tasks/sum/predict", content=body)
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] == "bad_request"
+
+
+async def test_over_the_limit_is_413_before_all_is_read(gateway: Gateway) -> None:
+    read: list[int] = []
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for i in range(100):
+            read.append(i)
+            yield b" " * 1024
+
+    declared = await gateway.http.post("/v1/tasks/sum/predict", content=b" " * (LIMIT + 1))
+    # httpx's ASGI transport hands chunks over one by one, so the count of those read is ours.
+    streamed = await gateway.http.post("/v1/tasks/sum/predict", content=chunks())
+    assert (declared.status_code, streamed.status_code) == (413, 413)
+    assert declared.json()["error"]["limit_bytes"] == LIMIT
+    assert len(read) <= 6
+
+
+async def test_unknown_things_are_404_in_the_face_s_own_words(gateway: Gateway) -> None:
+    assert (await gateway.predict(task="nothing")).json()["error"]["code"] == "not_found"
+    assert (await gateway.http.get("/v1/nothing")).status_code == 404
+    model = await gateway.http.get("/v2/models/nothing")
+    assert (model.status_code, type(model.json()["error"])) == (404, str)
+    assert isinstance((await gateway.http.get("/v2/nothing")).json()["error"], str)
+    wrong = await gateway.http.get("/v1/tasks/sum/predict")
+    assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
+
+
+async def test_strict_and_infeasible_is_422_with_the_nearest(gateway: Gateway) -> None:
+    slo = {"min_accuracy": 0.999, "on_infeasible": "strict"}
+    response = await gateway.predict({"inputs": ROWS, "slo": slo})
+    assert response.status_code == 422
+    assert response.json()["error"]["code"] == "infeasible"
+    assert response.json()["error"]["nearest"]["min_accuracy"] <= 0.99
+    served = (await gateway.predict({"inputs": ROWS, "slo": {"min_accuracy": 0.999}})).json()["decision"]
+    assert (served["slo_met"], served["broken"]) == (False, ["min_accuracy"])
+
+
+async def test_no_capacity_is_429_with_retry_after(gateway: Gateway) -> None:
+    for backend in gateway.backends.values():
+        backend.script.append(Throttled("full", 2.5))
+    response = await gateway.predict()
+    assert (response.status_code, response.headers["retry-after"]) == (429, "3")
+    assert response.json()["error"]["retry_after_s"] == 2.5
+
+
+async def test_every_placement_failing_is_503_with_reasons(gateway: Gateway) -> None:
+    gateway.backends["a"].script.append(EnvironmentLost("killed by signal 9"))
+    gateway.backends["b"].script.append(NotReady("no copies"))
+    response = await gateway.predict()
+    assert response.status_code == 503
+    errors = [attempt["error"] for attempt in response.json()["error"]["attempts"]]
+    assert errors == ["NotReady: no copies", "EnvironmentLost: killed by signal 9"]
+
+
+async def test_no_answer_in_time_is_504(gateway: Gateway) -> None:
+    for backend in gateway.backends.values():
+        backend._timing = steady(run_ms=60_000)
+    slo = {"latency_ms": 20, "on_infeasible": "strict"}
+    response = await gateway.predict({"inputs": ROWS, "slo": slo})
+    assert (response.status_code, response.json()["error"]["code"]) == (504, "deadline_exceeded")
+
+
+async def test_an_unexpected_fault_is_500_and_tells_nothing(gateway: Gateway, caplog: pytest.LogCaptureFixture) -> None:
+    gateway.backends["b"].script.append(KeyError("secret"))  # type: ignore[arg-type]
+    response = await gateway.predict()
+    assert response.status_code == 500
+    assert "secret" not in response.text
+    assert "KeyError" in caplog.text
+
+
+async def test_credentials_401_and_foreign_tasks_403(guarded: Gateway) -> None:
+    assert (await guarded.predict()).status_code == 401
+    assert (await guarded.predict(headers={"X-API-Key": "wrong"})).headers["www-authenticate"] == "Bearer"
+    for headers in ({"Authorization": "Bearer alice-key"}, {"X-API-Key": "alice-key"}):
+        assert (await guarded.predict(headers=headers)).status_code == 200
+        assert (await guarded.predict(task="private", headers=headers)).status_code == 403
+    for path in ("/metrics", "/v1/tasks", "/v2/models/sum", "/v2/models/sum/ready"):
+        assert (await guarded.http.get(path)).status_code == 401
+    for path in ("/healthz", "/docs", "/openapi.json", "/v2", "/v2/", "/v2/health/live", "/v2/health/ready"):
+        assert (await guarded.http.get(path)).status_code == 200
+
+
+async def test_the_inference_protocol_in_json(gateway: Gateway) -> None:
+    body = {
+        "id": "42",
+        "parameters": {"latency_ms": 1000, "objective": "cost"},
+        "inputs": [{"name": "x", "shape": [2, 3], "datatype": "FP32", "data": [1, 2, 3, 4, 5, 6]}],
+    }
+    for path in ("/v2/models/sum/infer", "/v2/models/sum/versions/1/infer"):
+        answer = (await gateway.http.post(path, json=body)).json()
+        assert (answer["model_name"], answer["id"], answer["model_version"]) == ("sum", "42", "1")
+        assert answer["outputs"] == [{"name": "y", "datatype": "FP32", "shape": [2, 1], "data": [6.0, 15.0]}]
+        assert answer["parameters"]["slo_met"] is True
+    wrong = await gateway.http.post("/v2/models/sum/infer", json=body | {"parameters": {"latency": 5}})
+    assert (wrong.status_code, "latency" in wrong.json()["error"]) == (422, True)
+    assert (await gateway.http.post("/v2/models/sum/versions/7/infer", json=body)).status_code == 404
+    assert (await gateway.http.post("/v2/models/sum/infer", json={"inputs": 5})).status_code == 400
+
+
+async def test_the_inference_protocol_in_binary(gateway: Gateway) -> None:
+    x = np.array(ROWS, np.float32)
+    header = json.dumps(
+        {
+            "inputs": [{"name": "x", "shape": [2, 3], "datatype": "FP32", "parameters": {"binary_data_size": 24}}],
+            "outputs": [{"name": "y", "parameters": {"binary_data": True}}],
+        }
+    ).encode()
+    response = await gateway.http.post(
+        "/v2/models/sum/infer",
+        content=header + x.tobytes(),
+        headers={"Inference-Header-Content-Length": str(len(header))},
+    )
+    length = int(response.headers["inference-header-content-length"])
+    np.testing.assert_array_equal(np.frombuffer(response.content[length:], np.float32), [6.0, 15.0])
+    bad = await gateway.http.post(
+        "/v2/models/sum/infer", content=header, headers={"Inference-Header-Content-Length": "x"}
+    )
+    assert bad.status_code == 400
+
+
+async def test_the_inference_protocol_s_metadata(gateway: Gateway) -> None:
+    assert (await gateway.http.get("/v2")).json()["name"] == "modelless"
+    model = (await gateway.http.get("/v2/models/sum")).json()
+    assert model["inputs"] == [{"name": "x", "datatype": "FP32", "shape": [-1, 3]}]
+    assert (await gateway.http.get("/v2/models/sum/ready")).json() == {"name": "sum", "ready": True}
+    assert (await gateway.http.post("/v2/repository/index")).json()[0]["name"] == "sum"
+    for backend in gateway.backends.values():
+        backend.script.append(NotReady("no copies", 60))
+    await gateway.predict()
+    assert (await gateway.http.get("/v2/models/sum/ready")).status_code == 503
+
+
+async def test_metrics_count_answers_and_refusals(gateway: Gateway) -> None:
+    gateway.backends["b"].script.append(EnvironmentLost("killed"))
+    await gateway.predict()
+    await gateway.predict({"inputs": 5})
+    text = (await gateway.http.get("/metrics")).text
+    assert 'modelless_answers_total{task="sum",tier="a"} 1.0' in text
+    assert 'modelless_fallbacks_total{task="sum",tier="b"} 1.0' in text
+    assert 'modelless_refusals_total{code="unprocessable"} 1.0' in text
+    assert 'modelless_environments{state="idle",tier="a"} 1.0' in text
+
+
+async def test_docs_are_one_page_that_loads_nothing_else(gateway: Gateway) -> None:
+    document = (await gateway.http.get("/openapi.json")).json()
+    page = (await gateway.http.get("/docs")).text
+    for path in document["paths"]:
+        assert path in page
+    assert "src=" not in page
+    assert "http://" not in page
+    assert "https://" not in page
+
+
+def test_every_route_is_documented() -> None:
+    gateway = Gateway()
+    routed = set(_routed(gateway))
+    documented = set(gateway_paths())
+    aliases = {"/v2/", "/openapi.json", "/docs"}
+    assert {path for path in routed if "/versions/" not in path} - aliases == documented
+
+
+def _routed(gateway: Gateway) -> Iterator[str]:
+    for route in create_app(gateway.service, metrics=gateway.metrics).routes:
+        yield route.path  # type: ignore[attr-defined]
+
+
+def gateway_paths() -> list[str]:
+    from gateway.http.openapi import document
+
+    return list(document("1")["paths"])
