@@ -16,6 +16,7 @@ from optimizer.evaluation import Evaluation
 from optimizer.memory import per_copy_mb
 from optimizer.profile import Candidate
 from optimizer.progress import Steps
+from optimizer.signature import check_outputs
 from registry.artifacts import read_manifest
 from registry.blobs import Blobs
 from registry.errors import InvalidValue
@@ -68,6 +69,7 @@ def make(task: Task, entry: VariantManifest, blobs: Blobs, evaluation: Evaluatio
     """One variant from its ONNX file; raises OSError, InvalidValue, RuntimeFault or InvalidEvaluation."""
     digest = make_artifact(entry.model.read_bytes(), blobs)
     session = Session.open(blobs, digest, threads=entry.threads or 1, prepack=True)
+    check_outputs(task, session.run(evaluation.batch(3)), 3)
     accuracy = measure(session.run, evaluation, task.metric, np.random.default_rng(SEED))
     variant = Variant(task.name, entry.name, digest, entry.recipe, accuracy, size_of(blobs, digest))
     inputs = evaluation.batch(entry.max_batch)

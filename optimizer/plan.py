@@ -21,7 +21,7 @@ class Plan:
     most: int = 100
     burst: int = 5
     """Runs of one cell before it is another's turn; small, so that drift of the machine hits all cells alike."""
-    trials: int = 8
+    trials: int = 12
     """Runs with and without pre-packing, at the smallest and the largest batch, to choose between them."""
 
     def sizes(self, max_batch: int) -> tuple[int, ...]:

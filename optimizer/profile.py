@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, median
 
 from optimizer.backend import cpu_share
-from optimizer.bench import Bench
+from optimizer.bench import Bench, Timed
 from optimizer.errors import MeasurementFailed
 from optimizer.fingerprint import fingerprint
 from optimizer.plan import Plan
@@ -66,15 +66,27 @@ class _Cell:
 
 @dataclass(slots=True)
 class _Subject:
-    """A placement and the runs of it so far; a loading run's time includes the service, a cold one's all three."""
+    """A placement and the runs of it so far."""
 
     placement: Placement
     variant: Variant
-    loading_ms: list[float] = field(default_factory=list)
     cold_ms: list[float] = field(default_factory=list)
+    """Runs that started an environment: INIT, load and service."""
+    later_ms: list[float] = field(default_factory=list)
+    """First runs in an environment that another variant had started: load and service."""
+    loading_ms: list[float] = field(default_factory=list)
+    """Those of them that did load; a snapshot may come with the variant resident."""
     cold_load_ms: list[float] = field(default_factory=list)
-    """As the environment reports it, for variants that were only ever loaded by the run that started it."""
+    """As the environment reports it, for a variant that was only ever loaded by the run that started it."""
     cells: dict[int, _Cell] = field(default_factory=dict)
+
+    def note(self, timed: Timed) -> None:
+        """Keep a run of the starts."""
+        (self.cold_ms if timed.reply.cold else self.later_ms).append(timed.ms)
+        if timed.reply.loaded and timed.reply.cold:
+            self.cold_load_ms.append(timed.reply.load_ms)
+        elif timed.reply.loaded:
+            self.loading_ms.append(timed.ms)
 
     @property
     def warm_ms(self) -> float:
@@ -89,8 +101,12 @@ class _Subject:
 
     def inits(self) -> list[float]:
         """Samples of what a start adds."""
-        loads = self.loads()
-        beside = self.warm_ms + (median(loads) if loads else 0.0)
+        if self.later_ms:
+            beside = median(self.later_ms)
+        elif self.cells:
+            beside = self.warm_ms + (median(self.cold_load_ms) if self.cold_load_ms else 0.0)
+        else:
+            return []
         return [max(0.0, ms - beside) for ms in self.cold_ms]
 
 
@@ -105,11 +121,12 @@ async def profile_tier(
     steps = steps or Steps()
     tier = bench.backend.tier
     forms = [[_Subject(placement, c.variant) for placement in c.placements(tier)] for c in candidates]
-    await _starts(bench, [subject for pair in forms for subject in pair], plan, steps)
+    every = [subject for pair in forms for subject in pair]
+    await _starts(bench, every, plan, steps)
     chosen = await _trials(bench, forms, plan)
     steps.step(f"{tier.name}: pre-packing chosen")
     await _service(bench, chosen, plan, steps)
-    init = _init(tier, chosen)
+    init = _init(tier, every)
     return [(subject.placement, _profile(bench, subject, init, memory_mb)) for subject in chosen]
 
 
@@ -126,12 +143,7 @@ async def _starts(bench: Bench, subjects: Sequence[_Subject], plan: Plan, steps:
         first = turn * len(subjects) // plan.starts
         for subject in (*subjects[first:], *subjects[:first]):
             timed = await bench.run(subject.placement, subject.variant, 1)
-            if timed.reply.cold:
-                subject.cold_ms.append(timed.ms)
-                if timed.reply.loaded:
-                    subject.cold_load_ms.append(timed.reply.load_ms)
-            elif timed.reply.loaded:
-                subject.loading_ms.append(timed.ms)
+            subject.note(timed)
         steps.step(f"{bench.backend.tier.name}: start {turn + 1} of {plan.starts}")
 
 
@@ -164,7 +176,7 @@ async def _service(bench: Bench, subjects: Sequence[_Subject], plan: Plan, steps
         for subject, cell in open_cells:
             await _burst(bench, subject, cell, plan)
             if cell.done(plan):
-                steps.step(f"{subject.placement.id}: {cell.rows} rows")
+                steps.step(f"{subject.placement.id}: batch of {cell.rows}")
         open_cells = [(subject, cell) for subject, cell in open_cells if not cell.done(plan)]
 
 
