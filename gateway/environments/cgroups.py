@@ -1,7 +1,7 @@
 """Control groups of one gateway process, version 1 or 2: made, filled, read and removed; never anybody else's.
 
-All groups of a gateway live in one directory `modelless-<pid>` beneath its own group, so what a killed gateway left
-behind is recognised and removed by the next one.
+All groups of a tree live in one directory `modelless-<pid>-<n>` beneath the gateway's own group, so what a killed
+gateway left behind is recognised and removed by the next one.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ PERIOD_US = 20_000
 """Quota period: at 20 ms the share is within 2 %, and 5 ms falls below the kernel's 1 ms quota floor (measured)."""
 
 PREFIX = "modelless-"
+
+_trees = itertools.count(1)
 
 
 class Tree:
@@ -109,7 +111,7 @@ def _open_v2(root: Path) -> Tree | None:
     own = _own_group(root, "")
     if own is None:
         return None
-    base = own / f"{PREFIX}{os.getpid()}"
+    base = own / _tree_name()
     try:
         _sweep(own)
         if not {"cpu", "memory"} <= set((own / "cgroup.subtree_control").read_text().split()):
@@ -124,11 +126,12 @@ def _open_v2(root: Path) -> Tree | None:
 
 def _open_v1(root: Path) -> Tree | None:
     bases = {}
+    name = _tree_name()
     for controller in ("cpu", "memory"):
         own = _own_group(root, controller)
         if own is None:
             return None
-        bases[controller] = own / f"{PREFIX}{os.getpid()}"
+        bases[controller] = own / name
         try:
             _sweep(own)
             bases[controller].mkdir(exist_ok=True)
@@ -165,10 +168,14 @@ def _own_group(root: Path, controller: str) -> Path | None:
     return None
 
 
+def _tree_name() -> str:
+    return f"{PREFIX}{os.getpid()}-{next(_trees)}"
+
+
 def _sweep(own: Path) -> None:
     """Remove what gateways that no longer run left behind."""
     for base in own.glob(f"{PREFIX}*"):
-        pid = base.name.removeprefix(PREFIX)
+        pid = base.name.removeprefix(PREFIX).partition("-")[0]
         if pid.isdecimal() and not Path(f"/proc/{pid}").exists():
             _remove([*base.glob("env-*"), base])
 

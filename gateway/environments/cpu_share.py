@@ -10,7 +10,6 @@ import asyncio
 import os
 import signal
 import time
-from concurrent.futures import Future
 from typing import Protocol
 
 from gateway.environments.cgroups import PERIOD_US, Group, Tree, open_tree
@@ -71,13 +70,18 @@ class GroupShare:
     def __init__(self, tree: Tree, group: Group) -> None:
         self._tree, self._group = tree, group
         self._child: Child | None = None
-        self._attached: asyncio.Future[None] | Future[None] | None = None
-        self._closed = False
+        self._attached: asyncio.Future[None] | None = None
 
     def attach(self, child: Child) -> None:
         """Move the process into its group, off the loop: the kernel may wait an RCU grace period (10 ms) for it."""
         self._child = child
         self._attached = asyncio.get_running_loop().run_in_executor(None, self._group.add, child.pid)
+        self._attached.add_done_callback(self._checked)
+
+    def _checked(self, attached: asyncio.Future[None]) -> None:
+        """What cannot be capped must not run: a profile says that it was."""
+        if attached.exception() is not None and self._child is not None:
+            self._child.signal(signal.SIGKILL)
 
     def freeze(self) -> None:
         """See Share."""
@@ -177,8 +181,8 @@ class DutyCycle:
         # CPUCLOCK_PID | CPUCLOCK_SCHED (linux/posix-timers.h): the CPU clock of another process.
         cpu = time.clock_gettime((~child.pid << 3) | 2)
         if self._depth != float("inf"):
-            refilled = min(self._depth, self._tokens + self._vcpus * (now - self._now))
-            self._tokens = refilled - (cpu - self._cpu)
+            gained = self._vcpus * (now - self._now) - (cpu - self._cpu)
+            self._tokens = min(self._depth, self._tokens + gained)
         self._now, self._cpu = now, cpu
         if now - self._memory_at >= MEMORY_CHECK_S:
             self._memory_at = now

@@ -77,6 +77,7 @@ class _Phase(Enum):
     FIXED = auto()
     CHUNK_SIZE = auto()
     CHUNK = auto()
+    CHUNK_END = auto()
     TRAILER = auto()
 
 
@@ -153,6 +154,8 @@ class Connection(asyncio.Protocol):
                 return self._read_chunk_size()
             case _Phase.CHUNK:
                 return self._read_data(done=self._end_chunk)
+            case _Phase.CHUNK_END:
+                return self._read_chunk_end()
             case _Phase.TRAILER:
                 return self._read_trailer()
 
@@ -215,7 +218,16 @@ class Connection(asyncio.Protocol):
         return True
 
     def _end_chunk(self) -> None:
+        self._phase = _Phase.CHUNK_END
+
+    def _read_chunk_end(self) -> bool:
+        line = self._take_line()
+        if line:
+            self._abort()
+        if line != b"":
+            return False
         self._phase = _Phase.CHUNK_SIZE
+        return True
 
     def _read_trailer(self) -> bool:
         line = self._take_line()
