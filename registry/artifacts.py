@@ -1,11 +1,13 @@
-"""A variant's bytes as one graph and many tensors, each a blob stored once; never parses ONNX itself."""
+"""A variant's bytes as one graph and many tensors, each a blob stored once; never parses ONNX itself.
+
+A worker's cold start pays for what this imports, so its values are named tuples rather than dataclasses.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from registry.blobs import Blobs, blob_name
 from registry.errors import InvalidValue, NotFound
@@ -13,8 +15,7 @@ from registry.errors import InvalidValue, NotFound
 FORMAT = "modelless-artifact-1"
 
 
-@dataclass(frozen=True, slots=True)
-class TensorBlob:
+class TensorBlob(NamedTuple):
     """One external initializer: its name in the graph, its blob, its length in bytes."""
 
     name: str
@@ -22,8 +23,7 @@ class TensorBlob:
     nbytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(NamedTuple):
     """What an artifact consists of; the digest of its canonical JSON is the artifact's digest."""
 
     graph: str

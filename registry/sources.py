@@ -17,6 +17,9 @@ Where = tuple[str | int, ...]
 MAX_BYTES = 256 * 1024
 """A hundred variants fit into a tenth of it; pure-Python YAML reads about this much in a second or two."""
 
+MAX_DEPTH = 16
+"""A manifest needs six; PyYAML's time grows with the square of the depth."""
+
 _SCALARS: dict[str, Callable[[str], Any]] = {
     "tag:yaml.org,2002:null": lambda text: None,
     "tag:yaml.org,2002:bool": lambda text: text.lower() == "true",
@@ -67,11 +70,8 @@ class Source:
         """Each scalar as it was written."""
         self._lines: dict[Where, int] = {}
         self._faults: list[tuple[int, str]] = []
-        try:
-            node = self._compose(file)
-            self.data = self._plain(node, ()) if node else None
-        except RecursionError:
-            raise InvalidManifest([f"{file}: is nested too deeply; a manifest has five levels"]) from None
+        node = self._compose(file)
+        self.data = self._plain(node, ()) if node else None
         self.raise_faults()
 
     def fault(self, where: Where, message: str) -> None:
@@ -101,9 +101,7 @@ class Source:
                     [f"{file}: is larger than {MAX_BYTES // 1024} KiB; keep data in files of its own"]
                 )
             text = data.decode()
-            for event in yaml.parse(text, Loader=_Loader):
-                if isinstance(event, yaml.AliasEvent):
-                    raise InvalidManifest([f"{file}:{_line(event)}: has an alias (*{event.anchor}); write it out"])
+            _refuse_bombs(file, text)
             return yaml.compose(text, Loader=_Loader)
         except OSError as error:
             raise InvalidManifest([f"{file}: cannot be read: {error.strerror}"]) from error
@@ -141,6 +139,17 @@ def shown(where: Where) -> str:
     """The way to a field as people write it: `task.inputs[0].shape`."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where)
     return text.removeprefix(".") or "the manifest"
+
+
+def _refuse_bombs(file: Path, text: str) -> None:
+    """Raise InvalidManifest at the first alias or at too deep a level, while the text is still a stream of events."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.AliasEvent):
+            raise InvalidManifest([f"{file}:{_line(event)}: has an alias (*{event.anchor}); write it out"])
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise InvalidManifest([f"{file}:{_line(event)}: is nested deeper than {MAX_DEPTH} levels; flatten it"])
 
 
 def _line(part: yaml.Node | yaml.Event) -> int:

@@ -55,20 +55,30 @@ def update(store: Store, edit: Callable[[Catalogue], Catalogue], note: str = "")
     `edit` is pure, and may run several times; what it raises is raised, with nothing written. Raises Conflict
     after ATTEMPTS lost races.
     """
-    for _ in range(ATTEMPTS - 1):
+
+    def attempt() -> Catalogue:
         base = store.load()
-        try:
-            return store.publish(edit(base).at(base.version), note=note)
-        except Conflict:
-            continue
-    base = store.load()
-    return store.publish(edit(base).at(base.version), note=note)
+        return store.publish(edit(base).at(base.version), note=note)
+
+    return _until_first(attempt)
 
 
 def roll_back(store: Store, version: int) -> Catalogue:
-    """What every store's `rollback` does: the facts of `version`, released over whatever is the head."""
+    """What every store's `rollback` does: the facts of `version`, released over whatever is the head.
+
+    The head itself is not read, so this mends a catalogue whose newest snapshot is damaged.
+    """
     old = store.load(version)
-    return update(store, lambda _: old, note=f"rollback to {version}")
+    return _until_first(lambda: store.publish(old.at(store.head()), note=f"rollback to {version}"))
+
+
+def _until_first(attempt: Callable[[], Catalogue]) -> Catalogue:
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return attempt()
+        except Conflict:
+            continue
+    return attempt()
 
 
 def utc_now() -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -66,6 +65,8 @@ class Files:
         The bytes go to a temporary file beside the final one, which takes the final name only when they are on disk
         and hash to it; of two writers of one blob either may come last, for both bring the same bytes.
         """
+        import tempfile  # noqa: PLC0415 - readers do not pay for it; a worker's cold start is one
+
         file = self._file(digest)
         file.parent.mkdir(parents=True, exist_ok=True)
         hasher = hashlib.sha256()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,10 +41,13 @@ class S3Blobs:
         """Upload these bytes unless the bucket has them; returns their digest."""
         digest = digest_of(data)
         if not self.has(digest):
-            checksum = base64.b64encode(hashlib.sha256(data).digest()).decode()
             with self._failures():
                 self._client.put_object(
-                    Bucket=self._bucket, Key=self._key(digest), Body=bytes(data), ChecksumSHA256=checksum
+                    Bucket=self._bucket,
+                    Key=self._key(digest),
+                    Body=bytes(data),
+                    ChecksumAlgorithm="SHA256",
+                    ChecksumSHA256=base64.b64encode(bytes.fromhex(digest.removeprefix("sha256:"))).decode(),
                 )
         return digest
 
