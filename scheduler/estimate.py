@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from registry.model import LEVELS, Estimate
 from scheduler.fleet import Fleet
-from scheduler.quantiles import NORMAL, Floats, around, delay, probability, probability_of
+from scheduler.quantiles import NORMAL, Floats, around, delay, probability, probability_of, stretch
 from scheduler.requests import Request
 from scheduler.table import COLD, LOAD, RESIDENT, Batch, Table
 
 MEDIAN = LEVELS.index(0.5)
+_Z: list[float] = NORMAL.tolist()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,7 +32,7 @@ class Outlook:
     columns: NDArray[np.intp]
     """Stacked column of each placement in its start state."""
     wait: tuple[Floats, Floats] | None
-    """Mean (ms) and variance (ms²) of each placement's wait for a slot; None when no tier makes anybody wait."""
+    """Mean of each placement's wait for a slot, and by how much it widens the spread (ms); None when nobody waits."""
     runnable: NDArray[np.bool_]
     """Takes the batch, and is neither failing, quarantined nor on a tier that is unavailable."""
     latency_ms: Floats
@@ -44,9 +45,8 @@ class Outlook:
         grid = self.batch.grid.take(columns, axis=1)
         if self.wait is None:
             return grid
-        mean, variance = self.wait
-        deviation = self.batch.deviation.take(columns)
-        return delay(grid, NORMAL[:, None], deviation, mean.take(chosen), variance.take(chosen))
+        mean, stretches = self.wait
+        return delay(grid, NORMAL[:, None], mean.take(chosen), stretches.take(chosen))
 
     def effective_accuracy(self, chosen: NDArray[np.intp]) -> Floats:
         """P(done by the deadline) × accuracy of some placements; P is 1 without a deadline."""
@@ -58,7 +58,7 @@ class Outlook:
 
     def estimate(self, i: int, broken: tuple[str, ...]) -> Estimate:
         """The expectations of one placement as a value."""
-        times = self.grid(np.array([i]))[:, 0].tolist()
+        times = self._times(i)
         deadline, elapsed_ms = self.request.slo.latency_ms, self.request.elapsed_ms
         on_time = 1.0 if deadline is None else probability_of(times, deadline - elapsed_ms)
         accuracy = float(self.table.accuracy[i])
@@ -77,11 +77,19 @@ class Outlook:
             broken=broken,
         )
 
+    def _times(self, i: int) -> list[float]:
+        """`grid` of one placement, without arrays."""
+        times: list[float] = self.batch.grid[:, self.columns[i]].tolist()
+        if self.wait is None:
+            return times
+        mean, wider = float(self.wait[0][i]), float(self.wait[1][i])
+        return [max(ms + (mean + z * wider), ms) for ms, z in zip(times, _Z, strict=True)]
+
 
 def outlook(request: Request, table: Table, fleet: Fleet, now: float) -> Outlook:
     """What to expect of each measured placement of the request's task; `now` in seconds on the fleet's clock."""
     batch = table.batch(request.rows)
-    columns, wait = _start(table, fleet, now)
+    columns, wait = _start(table, batch, fleet, now)
     refused_until = fleet.columns.refused_until[table.span.start : table.span.measured]
     latency_ms = _at_percentile(batch, columns, wait, request.slo.percentile / 100.0)
     return Outlook(
@@ -107,30 +115,34 @@ def _at_percentile(batch: Batch, columns: NDArray[np.intp], wait: tuple[Floats, 
 
 def _at_level(batch: Batch, columns: NDArray[np.intp], wait: tuple[Floats, Floats] | None, level: int) -> Floats:
     times: Floats = batch.grid[level].take(columns)
-    if wait is None:
-        return times
-    return delay(times, float(NORMAL[level]), batch.deviation.take(columns), *wait)
+    return times if wait is None else delay(times, _Z[level], *wait)
 
 
-def _start(table: Table, fleet: Fleet, now: float) -> tuple[NDArray[np.intp], tuple[Floats, Floats] | None]:
-    """The stacked column of each placement's start state, and the moments of its wait for a slot.
+def _start(
+    table: Table, batch: Batch, fleet: Fleet, now: float
+) -> tuple[NDArray[np.intp], tuple[Floats, Floats] | None]:
+    """The stacked column of each placement's start state, and its wait for a slot.
 
     A free warm environment is used, one that holds the variant first; else a new one starts while the tier's
     concurrency allows it; else the request waits, and then finds the variant resident only if every ready environment
     holds it.
     """
-    fleet_columns, start_columns = fleet.columns, table.columns
-    free = fleet_columns.free_until > now
+    state, span = fleet.columns, slice(table.span.start, table.span.measured)
+    free = state.free_until > now
     warm = free.take(table.tiers)
-    resident = fleet_columns.resident_until[table.span.start : table.span.measured] > now
-    wait = None
-    if fleet.columns.any_full:
-        waiting = fleet_columns.full & ~free
-        queued = waiting.take(table.tiers)
-        holders = fleet_columns.holders[table.span.start : table.span.measured]
-        everywhere = holders >= np.maximum(fleet_columns.live, 1).take(table.tiers)
-        resident = np.where(queued, everywhere, resident)
-        warm |= queued
-        wait = tuple((fleet_columns.wait * waiting).take(table.tiers, axis=1))
-    warm_columns = np.where(resident, start_columns[RESIDENT], start_columns[LOAD])
-    return np.where(warm, warm_columns, start_columns[COLD]), wait
+    resident = state.resident_until[span] > now
+    if not state.any_full:
+        return _columns(table, warm, resident), None
+    waiting = state.full & ~free
+    queued = waiting.take(table.tiers)
+    everywhere = state.holders[span] >= state.live.take(table.tiers)
+    columns = _columns(table, warm | queued, np.where(queued, everywhere, resident))
+    mean, variance = state.wait * waiting
+    wider = stretch(batch.deviation.take(columns), variance.take(table.tiers))
+    return columns, (mean.take(table.tiers), wider)
+
+
+def _columns(table: Table, warm: NDArray[np.bool_], resident: NDArray[np.bool_]) -> NDArray[np.intp]:
+    loaded = np.where(resident, table.columns[RESIDENT], table.columns[LOAD])
+    columns: NDArray[np.intp] = np.where(warm, loaded, table.columns[COLD])
+    return columns

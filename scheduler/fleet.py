@@ -47,6 +47,7 @@ class Columns:
     full: NDArray[np.bool_]
     any_full: bool
     live: NDArray[np.intp]
+    """Ready environments of the tier, but 1 where there is none: nothing is resident everywhere there."""
     wait: Floats
     """Mean (ms) and variance (ms²) of the wait for a slot, [2, tiers]; holds where the tier is full."""
 
@@ -251,7 +252,7 @@ def _columns(
         free_until=np.full(len(tiers), -np.inf),
         full=np.zeros(len(tiers), dtype=np.bool_),
         any_full=False,
-        live=np.zeros(len(tiers), dtype=np.intp),
+        live=np.ones(len(tiers), dtype=np.intp),
         wait=np.zeros((2, len(tiers))),
     )
     for number, state in enumerate(tiers):
@@ -265,7 +266,7 @@ def _tier_columns(columns: Columns, number: int, state: TierState) -> Columns:
     free_until, full = columns.free_until.copy(), columns.full.copy()
     live, wait = columns.live.copy(), columns.wait.copy()
     free_until[number], full[number] = state.free_until, state.full
-    live[number], wait[:, number] = state.live, state.wait
+    live[number], wait[:, number] = max(state.live, 1), state.wait
     return replace(columns, free_until=free_until, full=full, any_full=bool(full.any()), live=live, wait=wait)
 
 

@@ -46,7 +46,11 @@ _MIDDLES = (_EDGES[1:] + _EDGES[:-1]) / 2
 # Column i is the quantile function that is 1 at level i only, so _TO_ATOMS @ grid is the atoms of every distribution.
 _TO_ATOMS: Floats = np.stack([np.interp(_MIDDLES, P, unit) for unit in np.eye(len(P))], axis=1)
 _PAIR_WEIGHTS: Floats = np.outer(WEIGHTS, WEIGHTS).ravel()
-_STEPS: Floats = np.diff(P)
+_TINY_MS = 1e-12
+# By the number of quantiles that a deadline reaches: the one below it, P up to there, and by how much P rises from it.
+_BELOW = np.clip(np.arange(len(P) + 1) - 1, 0, len(P) - 2)
+_FROM: Floats = np.concatenate([[0.0], P])
+_RISE: Floats = np.concatenate([[0.0], np.diff(P), [0.0]])
 
 
 def deviation(grid: Floats) -> Floats:
@@ -90,7 +94,13 @@ def _read(values: Floats, positions: Floats, level: float) -> Floats:
     return read
 
 
-def delay(times: Floats, z: Floats | float, deviations: Floats, wait_ms: Floats, wait_variance: Floats) -> Floats:
+def stretch(deviations: Floats, wait_variance: Floats) -> Floats:
+    """By how much (ms) an independent wait of this variance (ms²) widens each service's standard deviation."""
+    wider: Floats = np.sqrt(deviations * deviations + wait_variance) - deviations
+    return wider
+
+
+def delay(times: Floats, z: Floats | float, wait_ms: Floats, stretches: Floats) -> Floats:
     """Quantiles (ms) of service after an independent wait of which only mean and variance are known.
 
     `times` are the service's quantiles at the levels whose standard normal quantiles are `z`; the other arrays have one
@@ -99,8 +109,7 @@ def delay(times: Floats, z: Floats | float, deviations: Floats, wait_ms: Floats,
     variance. Without a wait it is the measured quantile; after a constant service it is a normal wait. Never earlier
     than without the wait.
     """
-    stretch = np.sqrt(deviations**2 + wait_variance) - deviations
-    delayed: Floats = np.maximum(times + wait_ms + z * stretch, times)
+    delayed: Floats = np.maximum(times + (wait_ms + z * stretches), times)
     return delayed
 
 
@@ -114,23 +123,19 @@ def around(level: float) -> tuple[int, float]:
 
 def probability(grid: Floats, within_ms: float) -> Floats:
     """P(time <= within_ms) of each distribution; 0 below its first quantile, LEVELS[-1] from its last on."""
-    levels, count = grid.shape
+    count = grid.shape[1]
     reached = np.add.reduce(grid <= within_ms, axis=0, dtype=np.intp)
-    high = np.minimum(np.maximum(reached, 1), levels - 1)
-    position = high * count + np.arange(count)
+    position = _BELOW.take(reached) * count + np.arange(count)
     flat = grid.reshape(-1)
-    low_ms, high_ms = flat.take(position - count), flat.take(position)
-    width = high_ms - low_ms
-    width[width <= 0.0] = 1.0
-    share = np.minimum(np.maximum((within_ms - low_ms) / width, 0.0), 1.0)
-    found: Floats = P.take(high - 1) + _STEPS.take(high - 1) * share
-    found[reached == 0] = 0.0
-    found[reached == levels] = LEVELS[-1]
+    below_ms = flat.take(position)
+    # Two quantiles are equal only where the deadline is outside of both, and there _RISE is 0.
+    width = np.maximum(flat.take(position + count) - below_ms, _TINY_MS)
+    found: Floats = _FROM.take(reached) + _RISE.take(reached) * ((within_ms - below_ms) / width)
     return found
 
 
 def probability_of(times: Sequence[float], within_ms: float) -> float:
-    """`probability` of one distribution, to the last bit, without arrays."""
+    """`probability` of one distribution, without arrays."""
     reached = bisect_right(times, within_ms)
     if reached == 0:
         return 0.0

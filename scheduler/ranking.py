@@ -14,9 +14,15 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.model import Estimate, Objective
+from registry.model import LEVELS, Estimate, Objective
 from scheduler.estimate import Outlook
 from scheduler.quantiles import Floats
+
+FEW = 32
+"""With no more candidates than this, dropping some first costs more than it saves (benchmarks.decision)."""
+
+ROUNDING = 1.0 - 1e-9
+"""Keeps a candidate that only the rounding of floats would drop."""
 
 SMALLEST_BOUND = 1e-9
 """A bound of 0 is broken by any excess; this keeps the relative excess finite."""
@@ -30,7 +36,7 @@ class Ranking(Sequence[Estimate]):
         held = np.flatnonzero(_holds(outlook))
         self.held = len(held)
         """How many placements hold every bound."""
-        candidates = held if self.held else _least_broken(outlook)
+        candidates = _contenders(outlook, held) if self.held else _least_broken(outlook)
         self._first = _best(outlook, candidates) if len(candidates) else None
         self._made: dict[int, Estimate] = {}
 
@@ -119,6 +125,20 @@ def _best(view: Outlook, candidates: NDArray[np.intp]) -> int:
         if len(candidates) > 1:
             candidates = _least(column.take(candidates), candidates)
     return int(candidates[0])
+
+
+def _contenders(view: Outlook, held: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Of placements that hold every bound, drop what cannot have the highest effective accuracy; looks up no P.
+
+    Whatever holds the latency bound is on time with the percentile's probability at least, and with LEVELS[-1] at most.
+    So something less accurate than the most accurate one by more than that ratio loses to it.
+    """
+    slo = view.request.slo
+    if len(held) <= FEW or slo.objective is not Objective.ACCURACY or slo.latency_ms is None:
+        return held
+    accuracy = view.table.accuracy.take(held)
+    contenders: NDArray[np.intp] = held[accuracy >= accuracy.max() * (slo.percentile / 100 / LEVELS[-1] * ROUNDING)]
+    return contenders
 
 
 def _least(values: Floats, candidates: NDArray[np.intp]) -> NDArray[np.intp]:
