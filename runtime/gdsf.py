@@ -8,18 +8,21 @@ victim, so what is not asked for again is overtaken however valuable it once was
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
 
-@dataclass(slots=True)
 class _Entry:
-    size: float
-    cost: float
-    frequency: int
-    priority: float
+    """What a resident's priority is made of."""
+
+    __slots__ = ("cost", "frequency", "priority", "size")
+
+    def __init__(self, size: float, cost: float, clock: float) -> None:
+        self.size = size
+        self.cost = cost
+        self.frequency = 1
+        self.priority = clock + cost / size
 
 
 class GreedyDual(Generic[K]):
@@ -35,7 +38,7 @@ class GreedyDual(Generic[K]):
         A size or cost of zero counts as a millionth: a free resident is still ordered by frequency.
         """
         size, cost = max(size, 1e-6), max(cost, 1e-6)
-        self._entries[key] = _Entry(size, cost, 1, self.clock + cost / size)
+        self._entries[key] = _Entry(size, cost, self.clock)
 
     def hit(self, key: K) -> None:
         """Count one more use of `key`; raises KeyError when it is not resident."""

@@ -1,7 +1,8 @@
 """Which loaded things stay in one environment's memory; never loads one twice, never drops one that is in use.
 
 Sizes are what the process really grew by (RssAnon), with the caller's floor for what is touched only later. To
-measure growth, loads run one at a time; uses of what is already resident never wait for a load.
+measure growth, loads run one at a time; uses of what is already resident never wait for a load. This module and
+those it needs do without dataclasses: importing those, and what they import, costs a worker's cold start 5 ms.
 """
 
 from __future__ import annotations
@@ -10,8 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from runtime.errors import NoRoom
 from runtime.gdsf import GreedyDual
@@ -21,22 +21,25 @@ K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
-class _Resident(Generic[T]):
-    item: T
-    size_mb: float
-    users: int = 0
-    pinned: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Lease(Generic[T]):
+class Lease(NamedTuple, Generic[T]):
     """The use of a resident, and what it took to get it."""
 
     item: T
     loaded: bool
     """It was loaded for this lease."""
     load_ms: float
+
+
+class _Resident(Generic[T]):
+    """A loaded item and who keeps it."""
+
+    __slots__ = ("item", "pinned", "size_mb", "users")
+
+    def __init__(self, item: T, size_mb: float) -> None:
+        self.item = item
+        self.size_mb = size_mb
+        self.users = 1
+        self.pinned = False
 
 
 class Residency(Generic[K, T]):
@@ -138,7 +141,7 @@ class Residency(Generic[K, T]):
                 self._release()
                 raise
             with self._lock:
-                self._residents[key] = _Resident(item, size_mb, users=1)
+                self._residents[key] = _Resident(item, size_mb)
                 self._order.add(key, size=size_mb, cost=load_ms * value)
             return Lease(item, loaded=True, load_ms=load_ms)
 

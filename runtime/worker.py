@@ -6,7 +6,6 @@ It needs neither numpy nor the Python package onnxruntime: a cold start imports 
 from __future__ import annotations
 
 import os
-import random
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -112,10 +111,10 @@ class Worker:
     def after_restore(self) -> None:
         """Become an environment of its own: new id, new random state, sessions of several threads open again."""
         self.environment = _new_environment()
-        random.seed()
-        if "numpy.random" in sys.modules:
+        for generator in ("random", "numpy.random"):
             # Not imported only to be seeded: that would cost a restore more than all the rest.
-            sys.modules["numpy.random"].seed(int.from_bytes(os.urandom(4)))
+            if generator in sys.modules:
+                sys.modules[generator].seed(int.from_bytes(os.urandom(4)))
         self.preload(self._reopen)
         self._reopen = []
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from snapshot_restore_py import register_after_restore, register_before_snapshot
 
@@ -17,8 +16,7 @@ from runtime.worker import Worker, parse_preload
 _NUMBERS = ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "MODELLESS_THREADS")
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """What the environment's variables say."""
 
     blobs: str
