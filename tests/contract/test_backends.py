@@ -1,4 +1,4 @@
-"""What every backend owes the service, run on each of them: inline, process, Lambda (over a local function) and fake."""
+"""What every backend owes the service, on each of them: inline, process, Lambda (over a local function) and fake."""
 
 from __future__ import annotations
 
@@ -95,11 +95,11 @@ class LocalFunction:
         self._worker = Worker(blobs, memory_mb=1769, threads=1)
         self._report = b"REPORT Duration: 1.50 ms Billed Duration: 130 ms Init Duration: 128.00 ms"
 
-    def invoke(self, *, Payload: bytes, **request: Any) -> dict[str, Any]:
+    def invoke(self, **request: Any) -> dict[str, Any]:
         answer: dict[str, Any] = {"LogResult": base64.b64encode(self._report).decode()}
         self._report = b"REPORT Duration: 1.50 ms Billed Duration: 2 ms"
         try:
-            body = self._worker.handle(json.loads(Payload))
+            body = self._worker.handle(json.loads(request["Payload"]))
         except RuntimeFault as fault:
             answer["FunctionError"] = "Unhandled"
             body = {"errorType": type(fault).__name__, "errorMessage": str(fault)}
