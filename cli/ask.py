@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -157,7 +158,7 @@ def _render_outcome(console: Console, decision: dict[str, Any]) -> None:
         console.print(f"Failed: {error['message']}", style="red")
 
 
-def start_of(served: dict[str, Any]) -> str:
+def start_of(served: Mapping[str, Any]) -> str:
     """`cold` when an environment started, `loaded` when only the variant was loaded, else `warm`."""
     return "cold" if served["cold_start"] else "loaded" if served["loaded"] else "warm"
 

@@ -50,20 +50,28 @@ class Server:
         """The JSON answer to `body`; raises as `get` does."""
         return self._send("POST", path, json=body)
 
+    def exchange(self, path: str, body: Any) -> tuple[int, Any]:
+        """The status and the JSON of whatever the platform answers; raises Failed when it does not."""
+        response = self._request("POST", path, json=body)
+        return response.status_code, response.json()
+
     def _send(self, method: str, path: str, **body: Any) -> Any:
+        response = self._request(method, path, **body)
+        if response.is_success:
+            return response.json()
+        raise self._refusal(path, response)
+
+    def _request(self, method: str, path: str, **body: Any) -> httpx.Response:
         import httpx
 
         try:
-            response = self._http.request(method, path, **body)
+            return self._http.request(method, path, **body)
         except httpx.UnsupportedProtocol as error:
             raise BadInput(f"--url {self.url!r}: {error}") from error
         except httpx.ConnectError as error:
             raise Failed(f"nothing answers at {self.url}; start it with `modelless up`, or give --url") from error
         except httpx.HTTPError as error:
             raise Failed(f"{self.url}: {type(error).__name__}: {error}") from error
-        if response.is_success:
-            return response.json()
-        raise self._refusal(path, response)
 
     def _refusal(self, path: str, response: httpx.Response) -> BadInput | Failed:
         message = _message(response)

@@ -16,7 +16,7 @@ Step = Callable[[str, int, int], None]
 """Called with what has just been done, how many steps are done, and of how many."""
 
 
-WIDTH = 160
+WIDTH = 170
 """Columns of a table that goes to a file or a pipe."""
 
 
@@ -54,11 +54,16 @@ def table(title: str, columns: Sequence[str], *, numbers: Sequence[str] = ()) ->
 
 @contextmanager
 def progress(title: str) -> Iterator[Step]:
-    """A progress bar on stderr while the block runs; yields what moves it."""
+    """A progress bar on stderr while the block runs, or one line where that is no terminal; yields what moves it."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+    console = screen(stderr=True)
+    if not console.is_terminal:
+        console.print(f"{title} ...")
+        yield lambda _what, _done, _total: None
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
-    with Progress(*columns, TimeElapsedColumn(), console=screen(stderr=True), transient=True) as bar:
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
         whole = bar.add_task(title, total=None)
 
         def step(what: str, done: int, total: int) -> None:
@@ -76,7 +81,7 @@ def ms(value: float | None) -> str:
 
 def dollars(value: float | None) -> str:
     """US dollars per million requests: single requests cost too little to read."""
-    return "–" if value is None else f"{value * 1e6:.2f}"
+    return "–" if value is None else f"{value * 1e6:.3g}"
 
 
 def size(count: float) -> str:

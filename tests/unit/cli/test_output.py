@@ -13,7 +13,8 @@ def test_milliseconds(value: float | None, shown: str) -> None:
 
 
 def test_dollars_are_per_million() -> None:
-    assert dollars(2.5e-6) == "2.50"
+    assert dollars(2.5e-6) == "2.5"
+    assert dollars(4.74e-10) == "0.000474"
 
 
 @pytest.mark.parametrize(("value", "shown"), [(12, "12 B"), (1500, "1.5 KB"), (2.5e6, "2.5 MB"), (3e9, "3.0 GB")])
