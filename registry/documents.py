@@ -61,13 +61,23 @@ def _reader(hint: Any) -> Reader:
         inner = _reader(next(a for a in arguments if a is not types.NoneType))
         return lambda value, where: None if value is None else inner(value, where)
     if origin is tuple and arguments[-1] is Ellipsis:
-        item = _reader(arguments[0])
-        return lambda value, where: tuple(item(v, f"{where}[{i}]") for i, v in enumerate(_array(value, where)))
+        return _sequence(arguments[0], _reader(arguments[0]))
     if origin is tuple:
         return _record([_reader(a) for a in arguments])
     if dataclasses.is_dataclass(hint):
         return lambda value, where: from_document(hint, value, where)  # type: ignore[arg-type]
     return _enum(hint) if issubclass(hint, Enum) else _SCALARS[hint]
+
+
+def _sequence(kind: Any, item: Reader) -> Reader:
+    def read(value: Any, where: str) -> tuple[Any, ...]:
+        array = _array(value, where)
+        # Most of a catalogue is tuples of floats; one look at their types spares a call for each.
+        if kind in _SCALARS and set(map(type, array)) <= {kind}:
+            return tuple(array)
+        return tuple(item(v, f"{where}[{i}]") for i, v in enumerate(array))
+
+    return read
 
 
 def _record(readers: list[Reader]) -> Reader:

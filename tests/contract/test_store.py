@@ -79,6 +79,12 @@ def test_what_is_published_is_loaded_again(store: Store, other: Store) -> None:
     assert other.history() == (Release(1, NOON, "first"),)
 
 
+def test_version_0_is_the_empty_catalogue_and_can_be_rolled_back_to(store: Store) -> None:
+    update(store, _adding("one"))
+    assert store.load(0) == Catalogue.empty()
+    assert store.rollback(0) == store.load() == Catalogue.empty().at(2)
+
+
 def test_every_version_stays(store: Store) -> None:
     first = store.publish(_adding("one")(Catalogue.empty()))
     second = store.publish(_adding("two")(first))

@@ -1,0 +1,124 @@
+"""The values refuse what cannot be, naming field, problem and fix."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from registry.errors import InvalidValue
+from registry.model import (
+    LEVELS,
+    ZERO,
+    Accuracy,
+    Objective,
+    OnInfeasible,
+    Placement,
+    Price,
+    Profile,
+    Quantiles,
+    ServiceTime,
+    Slo,
+    StartMode,
+    TensorSpec,
+    Tier,
+    TierKind,
+    check_name,
+)
+
+
+@pytest.mark.parametrize("name", ["a", "digits", "0", "a.b_c-d", "x" * 64])
+def test_a_name(name: str) -> None:
+    check_name(name, "task.name")
+
+
+@pytest.mark.parametrize("name", ["", "A", "-a", ".a", "a b", "a/b", "a@b", "é", "digits\n", "x" * 65])
+def test_what_is_no_name(name: str) -> None:
+    with pytest.raises(InvalidValue, match=r"task\.name: .* is not a name; use"):
+        check_name(name, "task.name")
+
+
+@pytest.mark.parametrize(
+    ("hints", "field"),
+    [
+        ({"latency_ms": 0}, "latency_ms"),
+        ({"latency_ms": -5}, "latency_ms"),
+        ({"latency_ms": math.inf}, "latency_ms"),
+        ({"latency_ms": math.nan}, "latency_ms"),
+        ({"latency_ms": "80"}, "latency_ms"),
+        ({"latency_ms": True}, "latency_ms"),
+        ({"percentile": 100}, "percentile"),
+        ({"percentile": None}, "percentile"),
+        ({"min_accuracy": 1.01}, "min_accuracy"),
+        ({"max_cost_usd": -1}, "max_cost_usd"),
+        ({"objective": "fame"}, "objective"),
+        ({"on_infeasible": 3}, "on_infeasible"),
+        ({"latency": 3}, "latency"),
+    ],
+)
+def test_a_wrong_hint_is_named(hints: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidValue) as caught:
+        Slo().with_hints(hints)
+    assert caught.value.field == f"slo.{field}"
+    assert str(caught.value) == f"slo.{field}: {caught.value.problem}; {caught.value.fix}"
+
+
+def test_hints_lie_over_the_default() -> None:
+    default = Slo(latency_ms=50.0, min_accuracy=0.9)
+    hinted = default.with_hints({"latency_ms": None, "objective": "cost", "on_infeasible": "strict", "max_cost_usd": 1})
+    assert hinted == Slo(None, 95.0, 0.9, 1.0, Objective.COST, OnInfeasible.STRICT)
+    assert default == Slo(latency_ms=50.0, min_accuracy=0.9)
+
+
+@pytest.mark.parametrize(("datatype", "shape"), [("float", (1,)), ("FP32", ()), ("FP32", (0,)), ("FP32", (-2,))])
+def test_a_tensor_that_cannot_be(datatype: str, shape: tuple[int, ...]) -> None:
+    with pytest.raises(InvalidValue, match=r"x\.(datatype|shape)"):
+        TensorSpec("x", datatype, shape)
+
+
+@pytest.mark.parametrize("interval", [(0.9, 0.95, 1.0), (0.9, 0.8, 0.85), (1.1, 1.0, 1.2), (0.5, -0.1, 0.6)])
+def test_an_accuracy_outside_its_interval_cannot_be(interval: tuple[float, float, float]) -> None:
+    with pytest.raises(InvalidValue, match="accuracy"):
+        Accuracy(*interval, rows=10, method="wilson")
+
+
+@pytest.mark.parametrize(
+    "ms",
+    [
+        (1.0,),
+        tuple(range(len(LEVELS), 0, -1)),
+        (-1.0, *range(1, len(LEVELS))),
+        (*range(1, len(LEVELS)), math.inf),
+    ],
+)
+def test_quantiles_that_cannot_be(ms: tuple[float, ...]) -> None:
+    with pytest.raises(InvalidValue, match="quantiles"):
+        Quantiles(ms, 1.0)
+
+
+@pytest.mark.parametrize("rows", [(), (0,), (2, 1), (1, 1)])
+def test_a_profile_has_ascending_batch_sizes(rows: tuple[int, ...]) -> None:
+    service = tuple(ServiceTime(n, ZERO, 0.0) for n in rows)
+    with pytest.raises(InvalidValue, match=r"profile p\.service"):
+        Profile("p", service, ZERO, ZERO, 1.0, "cpu", "none", 1, "2026-11-23T00:00:00+00:00")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Tier("t", TierKind.INLINE, 0.0, 1, 1, StartMode.ALWAYS, Price(0.0)),
+        lambda: Tier("t", TierKind.INLINE, 1.0, 0, 1, StartMode.ALWAYS, Price(0.0)),
+        lambda: Tier("t", TierKind.INLINE, 1.0, 1, 0, StartMode.ALWAYS, Price(0.0)),
+    ],
+)
+def test_a_tier_needs_room(make: Callable[[], Tier]) -> None:
+    with pytest.raises(InvalidValue, match="tier t"):
+        make()
+
+
+def test_a_placement_is_named_by_all_that_tells_it_apart() -> None:
+    packed, unpacked = Placement("digits/mlp", "inline", 2), Placement("digits/mlp", "inline", 2, prepack=False)
+    assert (packed.id, unpacked.id) == ("digits/mlp@inline:2", "digits/mlp@inline:2u")
+    assert packed.task == "digits"
