@@ -61,4 +61,4 @@ def derive(parent: Made, generator: str, name: str) -> Made:
 
 
 def _recipe(candidate: Candidate) -> Recipe:
-    return Recipe("train", parameters=(("family", candidate.family), ("augmented", str(candidate.augmented).lower())))
+    return Recipe("train", parameters=(("augmented", str(candidate.augmented).lower()), ("family", candidate.family)))

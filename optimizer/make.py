@@ -53,7 +53,6 @@ async def make_all(
 
     Raises InvalidEvaluation, for that is no variant's own fault.
     """
-    _share_pool(manifest.tiers)
     made, failures = [], []
     for entry in manifest.variants:
         try:
@@ -88,8 +87,11 @@ def size_of(blobs: Blobs, digest: str) -> int:
     return len(blobs.get(manifest.graph)) + sum(tensor.nbytes for tensor in manifest.tensors)
 
 
-def _share_pool(tiers: Sequence[Tier]) -> None:
-    """Let the inline tier be measured with the thread pool it serves with: the pool must precede every session."""
+def share_pool(tiers: Sequence[Tier]) -> None:
+    """Let the inline tier be measured with the thread pool it serves with: it must precede every session.
+
+    Without an inline tier, or after the first session of the process, nothing changes.
+    """
     for tier in tiers:
         if tier.kind is TierKind.INLINE:
             with suppress(PoolTooLate):

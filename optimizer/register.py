@@ -11,7 +11,7 @@ from optimizer.backend import Backend
 from optimizer.bench import Bench
 from optimizer.errors import MeasurementFailed, NothingRegistered
 from optimizer.evaluation import load_evaluation
-from optimizer.make import Failure, Made, make_all
+from optimizer.make import Failure, Made, make_all, share_pool
 from optimizer.plan import FULL, Plan
 from optimizer.profile import expected_steps, profile_tier
 from optimizer.progress import Progress, Steps
@@ -63,6 +63,7 @@ async def register(
     steps = Steps(progress)
     steps.expect(len(manifest.variants))
     evaluation = load_evaluation(manifest.evaluation, manifest.task)
+    share_pool(chosen)
     made, failures = await make_all(manifest, blobs, evaluation, steps)
     if not made:
         raise NothingRegistered([f"{failure.variant}: {failure.reason}" for failure in failures])

@@ -1,0 +1,26 @@
+"""Private memory is what pre-packing costs, and what mapping saves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from optimizer.artifact import make_artifact
+from optimizer.memory import per_copy_mb
+from registry.blobs.files import Files
+from runtime.session import Session
+
+
+def test_mapped_weights_are_not_private_and_packed_ones_are(network: Callable[[int], bytes], tmp_path: Path) -> None:
+    blobs = Files(tmp_path)
+    digest = make_artifact(network(1536), blobs)
+    x = {"x": np.zeros((4, 8), np.float32)}
+    packed, unpacked = (
+        per_copy_mb(partial(Session.open, blobs, digest, threads=1, prepack=form), x) for form in (True, False)
+    )
+    weights_mb = 4 * 1536 * 1536 / 2**20
+    assert packed > 0.8 * weights_mb
+    assert unpacked < 0.3 * weights_mb
