@@ -73,7 +73,7 @@ def _expect(request: Request, catalogue: Catalogue, fleet: Fleet, now: float, pl
         cold=cold,
         init_ms=profile.init.mean,
     )
-    latency = _quantile(times, slo.percentile / 100) + request.elapsed_ms
+    latency = _quantile(times, min(slo.percentile / 100, LEVELS[-1])) + request.elapsed_ms
     on_time = 1.0 if slo.latency_ms is None else _probability(times, slo.latency_ms - request.elapsed_ms)
     excess = 0.0
     if slo.latency_ms is not None:

@@ -91,7 +91,7 @@ def outlook(request: Request, table: Table, fleet: Fleet, now: float) -> Outlook
     batch = table.batch(request.rows)
     columns, wait = _start(table, batch, fleet, now)
     refused_until = fleet.columns.refused_until[table.span.start : table.span.measured]
-    latency_ms = _at_percentile(batch, columns, wait, request.slo.percentile / 100.0)
+    latency_ms = _at_percentile(batch, columns, wait, request.slo.percentile)
     return Outlook(
         table=table,
         batch=batch,
@@ -104,9 +104,11 @@ def outlook(request: Request, table: Table, fleet: Fleet, now: float) -> Outlook
     )
 
 
-def _at_percentile(batch: Batch, columns: NDArray[np.intp], wait: tuple[Floats, Floats] | None, level: float) -> Floats:
-    """Finish times (ms) from now on at one level; mixes the two measured levels around it."""
-    high, share = around(level)
+def _at_percentile(
+    batch: Batch, columns: NDArray[np.intp], wait: tuple[Floats, Floats] | None, percentile: float
+) -> Floats:
+    """Finish times (ms) from now on at one percentile; mixes the two measured levels around it."""
+    high, share = around(percentile)
     times = _at_level(batch, columns, wait, high)
     if share:
         times = times * (1.0 - share) + _at_level(batch, columns, wait, high - 1) * share

@@ -26,8 +26,11 @@ NORMAL: Floats = np.array([NormalDist().inv_cdf(level) for level in LEVELS])
 """Standard normal quantiles at LEVELS."""
 
 WIDEST = 0.125
-"""Widest probability that one atom of a sum stands for; 15 atoms, 225 pairs. Against 10^6 draws of lognormal sums this
-keeps every level within about 2 %; 23 atoms halve the error at twice the work."""
+"""Widest probability that one atom of a sum stands for: 15 atoms, 225 pairs.
+
+Against 10^6 draws of the sum of two lognormals every level is within 2 % for a shape of 0.3 and within 5 % for 0.5,
+mostly above, since a straight line between two levels overstates a convex tail. Twice the atoms change little.
+"""
 
 CHUNK = 2048
 """Rows summed at once, to keep the pairs of a large catalogue within a few megabytes."""
@@ -113,8 +116,12 @@ def delay(times: Floats, z: Floats | float, wait_ms: Floats, stretches: Floats) 
     return delayed
 
 
-def around(level: float) -> tuple[int, float]:
-    """Index of the first of LEVELS at or above `level`, and the share of the one before it that mixes to `level`."""
+def around(percentile: float) -> tuple[int, float]:
+    """Index of the first of LEVELS at or above a percentile, and the share of the level before it in the mix.
+
+    The percentile is from 1 to 99.9, as an SLO's is.
+    """
+    level = round(percentile / 100, 9)  # 99.9 / 100 is a little more than 0.999
     high = bisect_left(LEVELS, level)
     if LEVELS[high] == level:
         return high, 0.0
