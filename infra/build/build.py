@@ -1,4 +1,4 @@
-"""Makes one Lambda function's artefact: its rooms, its pinned wheels, trimmed and compiled; it never runs them.
+"""Makes one Lambda function's artefact: what its handler imports and no more, compiled; it never runs any of it.
 
     python infra/build/build.py worker --artifacts DIR
 
@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 
 from bytecode import check_interpreter, compile_tree, find_interpreter
-from imports import missing_imports
-from recipes import PYTHON, RECIPES, RUNTIME_PROVIDES, UNZIPPED_LIMIT, Recipe
+from imports import closure, exists
+from recipes import DATA, PYTHON, RECIPES, RUNTIME_PROVIDES, UNZIPPED_LIMIT, Recipe
 from wheels import MACHINES, Target, WheelError, dependencies
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -50,7 +50,7 @@ def build(recipe: Recipe, artifacts: Path, target: Target, cache: Path) -> int:
         raise BuildError(f"{artifacts} is not empty; give a new folder")
     try:
         shutil.copytree(dependencies(recipe.name, target, cache), artifacts, dirs_exist_ok=True)
-        _add_rooms(recipe, artifacts, target)
+        _add_code(recipe, artifacts, target)
         return _checked_size(recipe, artifacts)
     except BaseException:
         shutil.rmtree(artifacts, ignore_errors=True)
@@ -80,25 +80,32 @@ def _target(recipe: Recipe, arguments: argparse.Namespace) -> Target:
     return Target(version, arguments.architecture or recipe.architecture, interpreter)
 
 
-def _add_rooms(recipe: Recipe, artifacts: Path, target: Target) -> None:
-    sources = [copy for pattern in recipe.rooms for copy in _copy(pattern, artifacts) if copy.suffix == ".py"]
-    missing = missing_imports(artifacts, REPOSITORY, sources, RUNTIME_PROVIDES | recipe.unreached)
+def _add_code(recipe: Recipe, artifacts: Path, target: Target) -> None:
+    code = closure(REPOSITORY, recipe.entry, recipe.unreached)
+    missing = [
+        f"{file}: {module}"
+        for module, file in sorted(code.foreign.items())
+        if module.partition(".")[0] not in RUNTIME_PROVIDES and not exists(artifacts, module)
+    ]
     if missing:
-        raise BuildError("its code imports what it does not hold; look at RECIPES again\n  " + "\n  ".join(missing))
-    if target.interpreter is not None:
-        for room in sorted({artifacts / source.relative_to(artifacts).parts[0] for source in sources}):
-            compile_tree(target.interpreter, artifacts, room)
-
-
-def _copy(pattern: str, artifacts: Path) -> list[Path]:
-    files = [path for path in REPOSITORY.glob(pattern) if path.is_file()]
-    if not files:
-        raise BuildError(f"nothing matches {pattern}; the rooms have changed, so look at RECIPES again")
-    copies = [artifacts / file.relative_to(REPOSITORY) for file in files]
-    for file, copy in zip(files, copies, strict=True):
+        wanted = "\n  ".join(missing)
+        raise BuildError(f"imports what requirements/{recipe.name}.txt does not bring:\n  {wanted}")
+    data = [path for source, pattern in DATA.items() if REPOSITORY / source in code.files for path in _glob(pattern)]
+    for file in (*code.files, *data):
+        copy = artifacts / file.relative_to(REPOSITORY)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, copy)
-    return copies
+    rooms = {file.relative_to(REPOSITORY).parts[0] for file in code.files}
+    if target.interpreter is not None:
+        for room in sorted(rooms):
+            compile_tree(target.interpreter, artifacts, artifacts / room)
+
+
+def _glob(pattern: str) -> list[Path]:
+    found = sorted(REPOSITORY.glob(pattern))
+    if not found:
+        raise BuildError(f"nothing matches {pattern}; the rooms have changed, so look at DATA again")
+    return found
 
 
 def _checked_size(recipe: Recipe, artifacts: Path) -> int:

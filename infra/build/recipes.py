@@ -16,33 +16,24 @@ RUNTIME_PROVIDES = frozenset({"awslambdaric", "snapshot_restore_py"})
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One function's artefact: its rooms of this repository, its machine and its size budget."""
+    """One function's artefact: what its handler imports, for its machine, within its size budget.
+
+    Its dependencies are those of `requirements/<name>.txt`.
+    """
 
     name: str
     architecture: str
     """As Lambda names it: `x86_64` or `arm64`."""
-    rooms: tuple[str, ...]
-    """Glob patterns of the source files to ship, relative to the repository."""
     budget_mb: int
     """Our own limit on the unzipped size in MiB, a tenth or so above what it is, so that growth is noticed."""
     unreached: frozenset[str] = frozenset()
-    """Modules that shipped code imports when first needed, and that this function never needs."""
+    """Modules and packages that its code imports when first needed, and that this function never needs."""
 
+    @property
+    def entry(self) -> str:
+        """The handler's module."""
+        return f"functions.{self.name}.app"
 
-FACTS = ("registry/**/*.py", "registry/data/*.json")
-DECISIONS = (
-    *FACTS,
-    "scheduler/**/*.py",
-    "functions/__init__.py",
-    "functions/aws/__init__.py",
-    "functions/aws/catalogue.py",
-    "functions/aws/settings.py",
-    "gateway/__init__.py",
-    "gateway/decisions.py",
-    "gateway/documents.py",
-    "gateway/errors.py",
-    "gateway/snapshots.py",
-)
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -50,54 +41,27 @@ RECIPES: dict[str, Recipe] = {
         Recipe(
             name="api",
             architecture="arm64",
-            rooms=(
-                *DECISIONS,
-                "functions/api/*.py",
-                "functions/aws/callers.py",
-                "gateway/auth.py",
-                "gateway/dispatch.py",
-                "gateway/service.py",
-                "gateway/backends/__init__.py",
-                "gateway/backends/calls.py",
-                "gateway/backends/lambda_.py",
-                "gateway/backends/protocol.py",
-                "runtime/__init__.py",
-                "runtime/errors.py",
-                "runtime/codecs/*.py",
-            ),
-            budget_mb=110,
-            unreached=frozenset({"yaml"}),  # reads a file of API keys; IAM or a JWT says who calls
+            budget_mb=100,
+            unreached=frozenset({"yaml"}),  # for a file of API keys; in the cloud IAM or a JWT says who calls
         ),
-        Recipe(
-            name="scheduler",
-            architecture="arm64",
-            rooms=(*DECISIONS, "functions/scheduler/*.py"),
-            budget_mb=70,
-            unreached=frozenset({"yaml"}),  # reads manifests, which are published from elsewhere
-        ),
+        Recipe(name="scheduler", architecture="arm64", budget_mb=65),
         Recipe(
             name="worker",
             architecture="x86_64",
-            rooms=(
-                *FACTS,
-                "functions/__init__.py",
-                "functions/worker/*.py",
-                "runtime/*.py",
-                "runtime/codecs/__init__.py",
-                "runtime/codecs/binary.py",
-                "runtime/codecs/wire.py",
-            ),
-            budget_mb=110,
-            unreached=frozenset({"yaml"}),
+            budget_mb=60,
+            unreached=frozenset({"runtime.codecs.binary"}),  # tensors as numpy arrays, which a worker does without
         ),
     )
 }
 
+DATA = {"registry/prices.py": "registry/data/*.json"}
+"""What a source file reads besides code, as a glob pattern; it is shipped with the file."""
+
 TRIM: dict[str, tuple[str, ...]] = {
-    # A second copy of the runtime, which the Python module neither needs nor loads (readelf, and run); then
-    # what makes models, not what runs them.
+    # The Python module, a second copy of the runtime that the worker does not load (it calls the shared library);
+    # then what makes models, not what runs them.
     "onnxruntime": (
-        "onnxruntime/capi/libonnxruntime.so.*",
+        "onnxruntime/capi/onnxruntime_pybind11_state*.so",
         "onnxruntime/transformers",
         "onnxruntime/quantization",
         "onnxruntime/tools",

@@ -1,0 +1,1 @@
+"""The function that answers callers: one request from arrival to answer."""

@@ -1,0 +1,37 @@
+"""The API's Lambda function: a payload 2.0 event (HTTP API or function URL) to an answer; it only wires."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from functools import partial
+from typing import Any
+
+from aws_lambda_powertools import Logger
+
+from functions.api.routes import Routes
+from functions.aws.backends import LambdaBackends
+from functions.aws.callers import principal
+from functions.aws.catalogue import CatalogueWatch
+from functions.aws.settings import ApiSettings
+from gateway.service import Service
+from gateway.snapshots import Snapshots
+from registry.catalogue import Catalogue
+from registry.stores.dynamodb import DynamoStore
+
+logger = Logger()
+settings = ApiSettings.read(os.environ)
+snapshots = Snapshots(Catalogue.empty())
+backends = LambdaBackends(settings.workers, emit=snapshots.emit)
+watch = CatalogueWatch(DynamoStore(settings.table), snapshots, changed=backends.follow)
+routes = Routes(
+    Service(snapshots, backends.by_tier), partial(principal, tenant_claim=settings.tenant_claim), refresh=watch.look
+)
+# One loop for the environment's life: backends keep connections and calls under way between events.
+runner = asyncio.Runner()
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """One HTTP request to one HTTP answer."""
+    return runner.run(routes.app.resolve_async(event, context))

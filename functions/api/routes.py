@@ -1,0 +1,165 @@
+"""The API's routes over a service, as a Powertools resolver: each parses, calls the service once and renders."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
+from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
+from aws_lambda_powertools.event_handler.openapi.params import Path
+from pydantic import BaseModel
+
+from gateway import schemas
+from gateway.auth import Principal
+from gateway.documents import (
+    decision_document,
+    error_document,
+    explanation_document,
+    frontier_document,
+    served_document,
+    task_document,
+)
+from gateway.errors import BadRequest, DeadlineExceeded, GatewayError, Unavailable, UnknownTask, Unprocessable
+from gateway.refusals import as_gateway_error, refusal_headers
+from gateway.service import Service
+from registry.errors import Unavailable as StoreUnavailable
+from runtime.codecs.native_json import decode_inputs, encode_outputs
+from runtime.codecs.text import dumps
+
+MARGIN_S = 0.5
+"""Kept of the function's own time, so that a refusal still reaches the caller."""
+
+Answer = Response[str]
+Name = Annotated[str, Path(description="The task's name.")]
+
+
+class Routes:
+    """The endpoints of /v1.
+
+    `identify` makes a principal of an event, or raises Unauthenticated; `refresh` is called before the service is.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        identify: Callable[[Mapping[str, Any]], Principal],
+        *,
+        refresh: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._service = service
+        self._identify = identify
+        self._refresh = refresh
+        self.app = app = APIGatewayHttpResolver(enable_validation=True)
+        app.configure_openapi(title="Modelless", description="Name a task, hint an SLO, get a prediction.")
+        for method, path, name, endpoint, model in (
+            ("POST", "/v1/tasks/<task>/predict", "predict", self.predict, schemas.PredictResponse),
+            ("POST", "/v1/tasks/<task>/plan", "plan", self.plan, schemas.PlanResponse),
+            ("GET", "/v1/tasks/<task>/frontier", "frontier", self.frontier, schemas.FrontierResponse),
+            ("GET", "/v1/tasks/<task>", "getTask", self.task, schemas.TaskResponse),
+            ("GET", "/v1/tasks", "listTasks", self.tasks, schemas.TasksResponse),
+            ("GET", "/v1/decisions/<decision_id>", "explain", self.decision, schemas.ExplainResponse),
+        ):
+            app.route(path, method, operation_id=name, responses=_responses(model))(endpoint)
+        app.get("/healthz", operation_id="healthz")(self.healthz)
+        app.get("/openapi.json", include_in_schema=False)(self.openapi)
+        app.exception_handler(Exception)(_refused)
+        app.not_found(_absent)
+
+    async def predict(self, task: Name, body: schemas.PredictRequest) -> Answer:
+        """Answer inputs under SLO hints."""
+        arrived = self._service.clock()
+        caller = self._caller()
+        inputs = decode_inputs(self._service.task(caller, task).inputs, body.inputs)
+        try:
+            async with asyncio.timeout(self._time_left_s()):
+                answer = await self._service.predict(
+                    caller, task, inputs, _hints(body.slo), id=body.id, arrived=arrived
+                )
+        except TimeoutError:
+            raise DeadlineExceeded("no answer came within this function's own time") from None
+        return _json(
+            {
+                "id": answer.id,
+                "task": task,
+                "outputs": encode_outputs(answer.outputs),
+                "decision": served_document(answer.decision),
+            }
+        )
+
+    def plan(self, task: Name, body: schemas.PlanRequest) -> Answer:
+        """What would be chosen now, without running."""
+        return _json(decision_document(self._service.plan(self._caller(), task, _hints(body.slo), body.rows)))
+
+    def frontier(self, task: Name) -> Answer:
+        """The task's accuracy, latency and cost trade-off."""
+        points = self._service.frontier(self._caller(), task)
+        return _json({"task": task, "frontier": frontier_document(points)})
+
+    def tasks(self) -> Answer:
+        """The caller's tasks."""
+        return _json({"tasks": [task_document(task) for task in self._service.tasks(self._caller())]})
+
+    def task(self, task: Name) -> Answer:
+        """One task."""
+        return _json(task_document(self._service.task(self._caller(), task)))
+
+    def decision(self, decision_id: str) -> Answer:
+        """A past decision of this environment, explained."""
+        return _json(explanation_document(*self._service.explain(self._caller(), decision_id)))
+
+    def healthz(self) -> Answer:
+        """Whether the function answers."""
+        return _json({"status": "ok"})
+
+    def openapi(self) -> Answer:
+        """This API's OpenAPI document."""
+        return Response(200, "application/json", self.app.get_openapi_json_schema())
+
+    def _caller(self) -> Principal:
+        """Who asks. A stranger costs no read of the catalogue."""
+        caller = self._identify(self.app.current_event.raw_event)
+        try:
+            self._refresh()
+        except StoreUnavailable:
+            raise Unavailable("the catalogue cannot be read now") from None
+        return caller
+
+    def _time_left_s(self) -> float:
+        return max(0.0, self.app.lambda_context.get_remaining_time_in_millis() / 1000 - MARGIN_S)
+
+
+def _responses(model: type[BaseModel]) -> dict[int, Any]:
+    content = {status: {"application/json": {"model": m}} for status, m in ((200, model), (422, schemas.ErrorResponse))}
+    return {
+        200: {"description": "Done.", "content": content[200]},
+        422: {"description": "A field has an impossible value.", "content": content[422]},
+    }
+
+
+def _hints(hints: schemas.Hints | None) -> Mapping[str, Any] | None:
+    """The hints that were given: null lifts a bound, absence keeps the task's."""
+    return None if hints is None else hints.model_dump(exclude_unset=True)
+
+
+def _refused(error: Exception) -> Answer:
+    refused = _of_validation(error) if isinstance(error, RequestValidationError) else as_gateway_error(error)
+    return _json({"error": error_document(refused)}, refused.status, refusal_headers(refused))
+
+
+def _absent(error: Exception) -> Answer:
+    return _refused(UnknownTask("there is nothing at this path"))
+
+
+def _of_validation(error: RequestValidationError) -> GatewayError:
+    """The first fault that pydantic found, in this API's own form."""
+    fault = error.errors()[0]
+    if fault["type"] == "json_invalid":
+        return BadRequest(f"the body is not JSON: {fault.get('ctx', {}).get('error', fault['msg'])}")
+    field = ".".join(str(part) for part in fault["loc"] if part != "body") or "body"
+    return Unprocessable(f"{field}: {fault['msg']}", field=field)
+
+
+def _json(document: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
+    return Response(status, "application/json", dumps(document).decode(), dict(headers or {}))

@@ -1,0 +1,36 @@
+"""The backends of a function that dispatches: one for each tier of the catalogue that it was given a worker for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from gateway.backends.lambda_ import LambdaBackend
+from gateway.backends.protocol import Backend, Emit
+from registry.catalogue import Catalogue
+
+
+class LambdaBackends:
+    """Follows the catalogue's tiers; a tier without a worker stays without a backend, and so is never ready."""
+
+    def __init__(self, workers: Mapping[str, str], *, emit: Emit) -> None:
+        self._workers = workers
+        self._emit = emit
+        self.by_tier: dict[str, Backend] = {}
+        """What the service dispatches by; it grows as the catalogue does."""
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def follow(self, catalogue: Catalogue) -> None:
+        """Open a backend for each tier that is new or has changed; a former one ends its calls and closes."""
+        for name, function in self._workers.items():
+            tier = catalogue.tiers.get(name)
+            known = self.by_tier.get(name)
+            if tier is not None and (known is None or known.tier != tier):
+                self.by_tier[name] = LambdaBackend(tier, emit=self._emit, function=function)
+                if known is not None:
+                    self._close(known)
+
+    def _close(self, backend: Backend) -> None:
+        task = asyncio.get_running_loop().create_task(backend.close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)

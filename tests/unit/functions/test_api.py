@@ -1,0 +1,226 @@
+"""The API function answers, refuses and explains as the HTTP face does, and starts without what it need not have."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from functions.aws.callers import principal
+from gateway.errors import Throttled
+from gateway.http.openapi import OPERATIONS
+from gateway.service import Service
+from gateway.snapshots import Snapshots
+from registry.catalogue import Catalogue
+from registry.errors import Unavailable
+
+ROOT = Path(__file__).resolve().parents[3]
+HEAVY = {"onnxruntime", "onnx", "boto3", "botocore", "PIL", "yaml", "starlette", "uvicorn", "sqlite3"}
+"""What an import of the handler may not bring: each is paid for by whoever needs it."""
+
+
+async def test_inputs_are_answered_with_the_decision(api: Any) -> None:
+    status, body = await api("POST", "/v1/tasks/sum/predict", {"inputs": [[1.5, 2.0], [3.0, 4.0]], "id": "mine"})
+
+    assert status == 200
+    assert body["outputs"] == {"y": [3.5, 7.0]}
+    assert (body["id"], body["task"]) == ("mine", "sum")
+    assert body["decision"]["variant"] == "sum/fine"
+    assert body["decision"]["cold_start"] is True
+    assert body["decision"]["slo_met"] is True
+
+
+async def test_hints_change_the_choice(api: Any) -> None:
+    hints = {"latency_ms": 60, "objective": "cost", "min_accuracy": 0.85}
+    status, body = await api("POST", "/v1/tasks/sum/plan", {"slo": hints})
+
+    assert status == 200
+    assert body["chosen"]["variant"] == "sum/rough"
+    assert body["slo"]["objective"] == "cost"
+    assert body["why_not"]
+
+
+async def test_the_next_placement_answers_when_one_is_throttled(api: Any) -> None:
+    _, plan = await api("POST", "/v1/tasks/sum/plan", {})
+    api.backends[plan["chosen"]["tier"]].script.append(Throttled("full"))
+
+    status, body = await api("POST", "/v1/tasks/sum/predict", {"inputs": [[1.0, 1.0]]})
+
+    assert status == 200
+    assert [bool(a["error"]) for a in body["decision"]["attempts"]] == [True, False]
+
+
+async def test_a_decision_can_be_explained(api: Any) -> None:
+    _, answer = await api("POST", "/v1/tasks/sum/predict", {"inputs": [[1.0, 1.0]]})
+    decision_id = answer["decision"]["decision_id"]
+
+    status, body = await api("GET", f"/v1/decisions/{decision_id}")
+
+    assert status == 200
+    assert body["decision_id"] == decision_id
+    assert body["served"]["placement"] == answer["decision"]["placement"]
+
+
+async def test_another_tenants_decision_is_unknown(api: Any) -> None:
+    _, answer = await api("POST", "/v1/tasks/sum/predict", {"inputs": [[1.0, 1.0]]})
+
+    status, _ = await api(
+        "GET", f"/v1/decisions/{answer['decision']['decision_id']}", arn="arn:aws:iam::999999999999:user/eve"
+    )
+
+    assert status == 404
+
+
+async def test_a_caller_sees_their_own_tasks(api: Any) -> None:
+    _, body = await api("GET", "/v1/tasks")
+
+    assert [task["name"] for task in body["tasks"]] == ["sum"]
+
+
+async def test_a_task_shows_its_signature(api: Any) -> None:
+    status, body = await api("GET", "/v1/tasks/sum")
+
+    assert status == 200
+    assert body["inputs"] == [{"name": "x", "datatype": "FP32", "shape": [-1, 2], "finite": True}]
+
+
+async def test_the_frontier_names_every_placement(api: Any) -> None:
+    status, body = await api("GET", "/v1/tasks/sum/frontier")
+
+    assert status == 200
+    assert {point["placement"].split("@")[0] for point in body["frontier"]} == {"sum/rough", "sum/fine"}
+
+
+PREDICT = "/v1/tasks/sum/predict"
+
+
+@pytest.mark.parametrize(
+    ("call", "status", "said"),
+    [
+        (("POST", PREDICT, "{"), 400, "not JSON"),
+        (("POST", PREDICT, {}), 422, "inputs"),
+        (("POST", PREDICT, None), 422, "body"),
+        (("POST", PREDICT, {"inputs": [[1, 2]], "tenant": "acme"}), 422, "tenant"),
+        (("POST", PREDICT, {"inputs": [[1, 2, 3]]}), 422, "x"),
+        (("POST", PREDICT, {"inputs": {"z": [[1, 2]]}}), 422, "z"),
+        (("POST", PREDICT, '{"inputs": [[1, NaN]]}'), 422, "x"),
+        (("POST", PREDICT, {"inputs": [[1, 2]], "slo": {"latency_ms": -1}}), 422, "slo.latency_ms"),
+        (("POST", PREDICT, {"inputs": [[1, 2]], "slo": {"latency": 1}}), 422, "slo.latency"),
+        (("POST", PREDICT, {"inputs": [[1, 2]], "slo": {"percentile": None}}), 422, "percentile"),
+        (("POST", PREDICT, {"inputs": [[1, 2]], "id": "a b"}), 422, "id"),
+        (("POST", "/v1/tasks/sum/plan", {"rows": 0}), 422, "rows"),
+        (("POST", "/v1/tasks/none/predict", {"inputs": [[1, 2]]}), 404, "none"),
+        (("POST", "/v1/tasks/secret/predict", {"inputs": [[1, 2]]}), 403, "secret"),
+        (("GET", "/v1/tasks/none", None), 404, "none"),
+        (("GET", "/v1/decisions/none", None), 404, "none"),
+        (("GET", "/v1/nothing", None), 404, "path"),
+    ],
+)
+async def test_bad_input_is_refused_with_the_reason(api: Any, call: tuple[Any, ...], status: int, said: str) -> None:
+    actual, refusal = await api(*call)
+
+    assert (actual, set(refusal)) == (status, {"error"})
+    assert said in refusal["error"]["message"]
+    assert refusal["error"]["code"]
+
+
+async def test_a_strict_slo_that_nothing_holds_comes_with_the_nearest(api: Any) -> None:
+    hints = {"latency_ms": 1, "on_infeasible": "strict"}
+    status, body = await api("POST", PREDICT, {"inputs": [[1, 2]], "slo": hints})
+
+    assert status == 422
+    assert body["error"]["code"] == "infeasible"
+    assert body["error"]["nearest"]["latency_ms"] > 1
+
+
+async def test_who_is_not_proved_is_refused_and_costs_no_read(catalogue: Catalogue) -> None:
+    from functions.api.routes import Routes
+
+    looks: list[None] = []
+    routes = Routes(
+        Service(Snapshots(catalogue), {}), lambda event: principal(event, "sub"), refresh=lambda: looks.append(None)
+    )
+    answer = await routes.app.resolve_async(_event("GET", "/v1/tasks"), object())
+
+    assert answer["statusCode"] == 401
+    assert looks == []
+
+
+async def test_without_a_catalogue_the_answer_is_503() -> None:
+    from functions.api.routes import Routes
+
+    def away() -> None:
+        raise Unavailable("table facts", "it does not answer")
+
+    service = Service(Snapshots(Catalogue.empty()), {})
+    routes = Routes(service, lambda _: principal(_signed(), "sub"), refresh=away)
+    answer = await routes.app.resolve_async(_event("GET", "/v1/tasks"), object())
+
+    assert answer["statusCode"] == 503
+    assert json.loads(answer["body"])["error"]["code"] == "unavailable"
+
+
+async def test_an_answer_that_comes_after_the_functions_own_time_is_a_504(api: Any) -> None:
+    status, body = await api("POST", PREDICT, {"inputs": [[1, 2]]}, left_ms=510)
+
+    assert status == 504
+    assert "own time" in body["error"]["message"]
+
+
+async def test_health_needs_no_credential(api: Any) -> None:
+    assert await api("GET", "/healthz", arn=None) == (200, {"status": "ok"})
+
+
+async def test_its_openapi_document_has_the_operations_of_the_http_face(api: Any) -> None:
+    status, document = await api("GET", "/openapi.json")
+    served = {
+        (method, path, operation["operationId"])
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+    }
+    faces = {(o.method, o.path, o.name) for o in OPERATIONS if o.path.startswith("/v1") or o.path == "/healthz"}
+
+    assert status == 200
+    assert {(m, _unnamed(p), n) for m, p, n in served} == {(m, _unnamed(p), n) for m, p, n in faces}
+
+
+@pytest.mark.parametrize("function", ["api", "scheduler"])
+def test_a_cold_start_imports_only_what_it_needs(function: str) -> None:
+    variables = {
+        "TABLE_NAME": "facts",
+        "WORKERS": '{"lambda-1769-snapstart": "arn"}',
+        "TENANT_CLAIM": "sub",
+        "PATH": os.defpath,
+    }
+    statement = f"import functions.{function}.app, json, sys; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", statement], env=variables, cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    modules = json.loads(done.stdout)
+    # Powertools imports botocore itself, a third of a millisecond, to add its user agent; its clients are in its submodules.
+    imported = {module.partition(".")[0] for module in modules if module != "botocore"}
+    assert imported & HEAVY == set()
+    if function == "scheduler":
+        assert imported & {"pydantic", "aws_lambda_powertools"} == set()
+
+
+def _unnamed(path: str) -> str:
+    return "/".join("{}" if part.startswith("{") else part for part in path.split("/"))
+
+
+def _signed() -> dict[str, Any]:
+    return {"requestContext": {"authorizer": {"iam": {"userArn": "arn:aws:iam::123456789012:user/ada"}}}}
+
+
+def _event(method: str, path: str) -> dict[str, Any]:
+    return {
+        "rawPath": path,
+        "headers": {},
+        "requestContext": {"http": {"method": method, "path": path}, "stage": "$default"},
+    }
