@@ -29,7 +29,7 @@ def make_client(service: Literal["dynamodb", "s3"]) -> DynamoDBClient | S3Client
     import boto3.session  # noqa: PLC0415
     from botocore.config import Config  # noqa: PLC0415
 
-    config = Config(connect_timeout=2, read_timeout=10, retries={"mode": "standard", "max_attempts": 4})
+    config = Config(connect_timeout=2, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 4})
     with _making:
         return boto3.session.Session().client(service, config=config)
 

@@ -158,8 +158,10 @@ class Catalogue:
         }
 
     @classmethod
-    def from_document(cls, document: Mapping[str, Any]) -> Catalogue:
+    def from_document(cls, document: Any) -> Catalogue:
         """The snapshot of a document, checked as if edited together; raises InvalidValue or NotFound."""
+        if not isinstance(document, Mapping):
+            raise InvalidValue("catalogue", "is no object", "give what to_document made")
         if document.get("format") != FORMAT:
             raise InvalidValue("catalogue.format", f"{document.get('format')!r} is unknown", "upgrade modelless")
         catalogue = (

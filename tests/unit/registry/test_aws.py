@@ -1,0 +1,53 @@
+"""Clients for AWS: quick to give up, and safe to make from any thread."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+
+from registry.aws import failures, make_client
+from registry.errors import NotFound, Unavailable
+
+pytestmark = pytest.mark.usefixtures("aws")
+
+
+def test_a_client_gives_up_within_seconds() -> None:
+    config = make_client("s3").meta.config
+    assert (config.connect_timeout, config.read_timeout) == (2, 10)  # type: ignore[attr-defined]
+    assert config.retries == {"mode": "standard", "total_max_attempts": 4}  # type: ignore[attr-defined]
+
+
+def test_threads_may_make_clients_at_once() -> None:
+    barrier = threading.Barrier(4)
+    made: list[str] = []
+
+    def work() -> None:
+        barrier.wait(timeout=10)
+        made.append(make_client("dynamodb").meta.service_model.service_name)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert made == ["dynamodb"] * 4
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        EndpointConnectionError(endpoint_url="https://x"),
+        ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "GetItem"),
+    ],
+)
+def test_what_the_sdk_raises_is_unavailable(error: Exception) -> None:
+    with pytest.raises(Unavailable, match="the table: ") as caught, failures("the table"):
+        raise error
+    assert caught.value.__cause__ is error
+
+
+def test_our_own_errors_pass() -> None:
+    with pytest.raises(NotFound), failures("the table"):
+        raise NotFound("blob", "x")
