@@ -11,10 +11,10 @@ def private_mb() -> float:
 
     Mapped weight files are left out: they are page cache, one copy per machine, and the kernel can drop them.
     """
-    with open("/proc/self/status", "rb") as status:
-        for line in status:
-            if line.startswith(b"RssAnon:"):
-                return int(line.split()[1]) / 1024
+    with open("/proc/self/status", "rb", buffering=0) as file:
+        _, found, rest = file.read(4096).partition(b"RssAnon:")
+    if found:
+        return int(rest.split(None, 1)[0]) / 1024
     raise OSError("/proc/self/status has no RssAnon; Linux 4.5 or newer is needed")
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from ctypes import byref, c_char_p, c_int, c_int64, c_size_t, c_void_p
@@ -42,6 +43,9 @@ class _Runtime:
     """The library, its environment and what every session shares."""
 
     def __init__(self, pool_threads: int | None) -> None:
+        # Since 1.29, Linux wheels upload session and model events to their maker unless this is set before the first
+        # environment (its Privacy.md), and keep a thread and a file for it. An operator may set it to 0.
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         self.api = api = Api(find_library())
         self.pool_threads = pool_threads
         if pool_threads is None:
