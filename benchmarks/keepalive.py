@@ -1,4 +1,4 @@
-"""The thinnest HTTP/1.1 client that is correct for one keep-alive connection, so that a benchmark measures the server."""
+"""The thinnest HTTP/1.1 client that is right for one keep-alive connection: what is measured is the server."""
 
 from __future__ import annotations
 

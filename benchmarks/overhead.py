@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -82,11 +83,13 @@ def rows(quick: bool) -> Sequence[Row]:
         sessions = {case.task: _bare(blobs, artifacts[case.name], case.threads) for case in cases}
         _publish(home, cases, artifacts, sessions)
         with _serving(home) as url, KeepAlive(url) as client:
-            return [_measure(case, sessions[case.task], url, client, repeats, seconds) for case in cases]
+            return [
+                _measure(case, sessions[case.task], url, client, repeats=repeats, seconds=seconds) for case in cases
+            ]
 
 
 def _measure(
-    case: Case, session: Any, url: str, client: KeepAlive, repeats: int, seconds: float
+    case: Case, session: Any, url: str, client: KeepAlive, *, repeats: int, seconds: float
 ) -> dict[str, str | float]:
     body = json.dumps({"inputs": case.inputs.tolist()}).encode()
     request = client.request(f"/v1/tasks/{case.task}/predict", body)
@@ -98,8 +101,8 @@ def _measure(
     np.testing.assert_allclose(np.array(answer["outputs"]["y"], np.float32), expected, rtol=1e-5, atol=1e-6)
     samples = interleaved(
         {
-            "bare": lambda: _timed(lambda: session.run(None, {"x": case.inputs})),
-            "served": lambda: _timed(lambda: client.send(request)),
+            "bare": lambda: timed(lambda: session.run(None, {"x": case.inputs})),
+            "served": lambda: timed(lambda: client.send(request)),
         },
         repeats,
     )
@@ -111,18 +114,19 @@ def _measure(
         "served_p50_ms": float(np.median(served)),
         "added_p50_ms": float(np.median(served) - np.median(bare)),
         "added_p99_ms": float(np.quantile(served, 0.99) - np.median(bare)),
-        "rps": _rate(url, request, seconds),
+        "rps": rate(url, request, seconds),
     }
 
 
-def _timed(call: Callable[[], Any]) -> float:
+def timed(call: Callable[[], Any]) -> float:
+    """Milliseconds that a call takes."""
     started = time.perf_counter()
     call()
     return (time.perf_counter() - started) * 1000
 
 
-def _rate(url: str, request: bytes, seconds: float) -> float:
-    """Answers a second to CALLERS that each send the next request when they have the answer to the last."""
+def rate(url: str, request: bytes, seconds: float) -> float:
+    """Answers a second that CALLERS get who each send a request when they have the answer to the last."""
     counts = [0] * CALLERS
     end = time.perf_counter() + seconds
 
@@ -146,7 +150,7 @@ def _mlp(widths: Sequence[int]) -> bytes:
 
     random = np.random.default_rng(len(widths))
     nodes, weights, name = [], [], "x"
-    for i, (rows_in, columns) in enumerate(zip(widths, widths[1:], strict=False)):
+    for i, (rows_in, columns) in enumerate(pairwise(widths)):
         scaled = random.standard_normal((rows_in, columns), np.float32) / np.sqrt(rows_in, dtype=np.float32)
         weights.append(numpy_helper.from_array(scaled, f"w{i}"))
         last = i == len(widths) - 2
@@ -201,7 +205,7 @@ def _with(
 
 def _profile(placement: Placement, session: Any, inputs: NDArray[np.float32]) -> Profile:
     """What the scheduler needs to choose the one placement there is: its bare run time."""
-    samples = [_timed(lambda: session.run(None, {"x": inputs})) for _ in range(20)]
+    samples = [timed(lambda: session.run(None, {"x": inputs})) for _ in range(20)]
     latency = Quantiles(tuple(np.quantile(samples, LEVELS).tolist()), float(np.mean(samples)))
     service = (ServiceTime(1, latency, latency.mean),)
     return Profile(placement.id, service, ZERO, ZERO, 1.0, "benchmark", "none", len(samples), "now")

@@ -14,7 +14,6 @@ from gateway.documents import (
     decision_document,
     explanation_document,
     frontier_document,
-    served_document,
     task_document,
 )
 from gateway.errors import BadRequest, Unprocessable
@@ -70,7 +69,7 @@ class Native:
             "id": answer.id,
             "task": task.name,
             "outputs": encode_outputs(answer.outputs),
-            "decision": served_document(answer.decision),
+            "decision": answer.decision,  # orjson writes dataclasses; a document of it costs 40 microseconds
         }
         return _json(document, {"x-request-id": answer.id, "x-decision-id": answer.decision.decision_id})
 

@@ -1,0 +1,55 @@
+"""The server over real sockets: where it may listen, and how it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import httpx
+import pytest
+
+from gateway.auth import key_digest
+from gateway.server import serve
+from gateway.settings import Settings
+from registry.errors import InvalidValue
+
+
+async def start(settings: Settings) -> tuple[str, asyncio.Task[None]]:
+    url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    server = asyncio.create_task(serve(settings, ready=url.set_result))
+    await asyncio.wait({url, server}, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+    if server.done():
+        await server
+    return url.result(), server
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_serves_an_empty_home_until_it_is_told_to_stop(tmp_path: Path, number: int) -> None:
+    url, server = await start(Settings(home=tmp_path, port=0))
+    async with httpx.AsyncClient(base_url=url) as http:
+        assert (await http.get("/healthz")).json() == {"status": "ok"}
+        assert (await http.get("/v1/tasks")).json() == {"tasks": []}
+        os.kill(os.getpid(), number)
+        async with asyncio.timeout(30):
+            await server
+    assert (tmp_path / "catalogue.db").exists()
+
+
+async def test_without_keys_it_listens_on_loopback_only(tmp_path: Path) -> None:
+    with pytest.raises(InvalidValue, match="no API keys are configured"):
+        await serve(Settings(home=tmp_path / "home", host="0.0.0.0", port=0))
+    assert not (tmp_path / "home").exists()
+
+
+async def test_with_keys_it_listens_anywhere(tmp_path: Path) -> None:
+    keys = tmp_path / "keys.yaml"
+    keys.write_text(f"keys: [{{name: alice, tenant: acme, sha256: {key_digest('k')}}}]")
+    url, server = await start(Settings(home=tmp_path, host="0.0.0.0", port=0, keys_file=keys))
+    async with httpx.AsyncClient(base_url=url.replace("0.0.0.0", "127.0.0.1")) as http:
+        assert (await http.get("/v1/tasks")).status_code == 401
+        assert (await http.get("/v1/tasks", headers={"X-API-Key": "k"})).status_code == 200
+    os.kill(os.getpid(), signal.SIGTERM)
+    async with asyncio.timeout(30):
+        await server
