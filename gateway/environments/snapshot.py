@@ -1,12 +1,14 @@
-"""The program of a template: initialise a function once, then fork restored copies of it on demand.
+"""The program of a template: AWS's runtime client up to where Lambda takes its snapshot, then copies on demand.
 
-Run by path with a bare interpreter; it imports the runtime client and the function, never the gateway. It must have
-one thread when it forks, because only the forking thread exists in the copy.
+Run by path with a bare interpreter; it imports the runtime client and the function, never the gateway. The client runs
+INIT and the before-snapshot hooks and calls `restore/next`; Lambda takes the snapshot inside that call. Here the call
+forks: it never returns in the template, and returns in every copy, which goes on to its after-restore hooks and its
+requests. The template must have one thread then, because only the forking thread exists in a copy.
 
 Arguments: the parent's pid, the handler, the number of an inherited SOCK_SEQPACKET socket. Messages are JSON objects,
 one a packet. To the gateway: `{"ready": true}` or `{"error": text}` once; `{"pid": n}` with a pidfd, or
 `{"error": text}`, for each request in order; `{"exited": pid, "status": n}` when a copy ends. From the gateway:
-`{"environ": {...}}` with the descriptor that takes the copy's output.
+`{"environ": {...}}`, the variables that the copy has besides the template's, with the descriptor that takes its output.
 """
 
 from __future__ import annotations
@@ -23,6 +25,14 @@ import traceback
 from _ctypes import call_function, dlopen, dlsym
 from typing import Any
 
+# The C client reads its address when it is loaded: it must first be loaded in a copy.
+sys.modules["runtime_client"] = None  # type: ignore[assignment]
+
+from awslambdaric import bootstrap, lambda_runtime_client  # noqa: E402
+from awslambdaric.lambda_config import LambdaConfigProvider  # noqa: E402
+
+del sys.modules["runtime_client"]
+
 PR_SET_PDEATHSIG = 1
 PACKET = 1 << 17
 
@@ -34,106 +44,98 @@ def die_with(parent: int) -> None:
         os._exit(0)
 
 
-def initialise(handler: str) -> None:
-    """INIT as the runtime client does it, then the before-snapshot hooks; raises what the function raises."""
-    # The C client reads its address when it is loaded: it must first be loaded in a copy.
-    sys.modules["runtime_client"] = None  # type: ignore[assignment]
-    # What the client imports late, its error path and restore/next, is imported once, here.
-    import http.client
+class Client(lambda_runtime_client.LambdaRuntimeClient):  # type: ignore[misc]
+    """The runtime client, with the snapshot where `restore/next` would wait for it."""
 
-    from awslambdaric import __main__, bootstrap, lambda_runtime_hooks_runner
+    def __init__(self, channel: socket.socket, handler: str) -> None:
+        config = LambdaConfigProvider(["", handler], {**os.environ, "AWS_LAMBDA_RUNTIME_API": ""})
+        super().__init__(config.api_address, config.use_thread_polling)
+        self._channel = channel
 
-    bootstrap._get_handler(handler)
-    # It takes each hook off its list, so the copies, which call it again, find none.
-    lambda_runtime_hooks_runner.run_before_snapshot()
-    del sys.modules["runtime_client"]
-    del http, __main__
-    gc.collect()
-    # What exists now is shared; the collector must not write into its pages.
-    gc.freeze()
+    def post_init_error(self, error_response_data: dict[str, Any], error_type_override: str | None = None) -> None:
+        """INIT or a before-snapshot hook failed: tell the gateway; the caller exits."""
+        kind = error_type_override or error_response_data["errorType"]
+        text = f"{kind}: {error_response_data['errorMessage']}"
+        self._channel.send(json.dumps({"error": text[:4000]}).encode())
 
+    def restore_next(self) -> None:
+        """Be the snapshot: return in each copy, and never in the template."""
+        gc.collect()
+        # What exists now is shared; the collector must not write into its pages.
+        gc.freeze()
+        self._channel.send(b'{"ready": true}')
+        environ = Template(self._channel).serve()
+        os.environ.update(environ)
+        # `random` reseeds itself on fork; numpy's old global generator does not.
+        numpy_random = sys.modules.get("numpy.random")
+        if numpy_random is not None:
+            numpy_random.seed()
+        self._connect()
 
-def threads() -> int:
-    """How many threads this process has."""
-    return len(os.listdir("/proc/self/task"))
+    def _connect(self) -> None:
+        import runtime_client
 
-
-def become_copy(template: int, handler: str, environ: dict[str, str], output: int) -> None:
-    """Turn this fork into an execution environment and run the runtime client in it; never returns."""
-    os.setpgid(0, 0)
-    die_with(template)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    os.close(output)
-    os.environ.clear()
-    os.environ.update(environ)
-    # `random` reseeds itself on fork; numpy's old global generator does not.
-    numpy_random = sys.modules.get("numpy.random")
-    if numpy_random is not None:
-        numpy_random.seed()
-
-    import runtime_client
-    from awslambdaric import __main__, lambda_runtime_client
-
-    runtime_client.initialize_client(lambda_runtime_client._user_agent())
-    lambda_runtime_client.runtime_client = runtime_client
-    __main__.main(["awslambdaric", handler])
+        runtime_client.initialize_client(lambda_runtime_client._user_agent())
+        lambda_runtime_client.runtime_client = runtime_client
+        self.lambda_runtime_address = os.environ["AWS_LAMBDA_RUNTIME_API"]
 
 
 class Template:
     """The loop of a template: one request at a time, and one notice for every copy that ends."""
 
-    def __init__(self, channel: socket.socket, handler: str) -> None:
-        self._channel, self._handler = channel, handler
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
         self._poll = select.epoll()
         self._poll.register(channel.fileno(), select.EPOLLIN)
         self._copies: dict[int, int] = {}
         """pidfd to pid."""
 
-    def serve(self) -> None:
-        """Until the gateway closes its end."""
+    def serve(self) -> dict[str, str]:
+        """Fork until the gateway closes its end; returns in copies only, with their variables."""
         while True:
             for fd, _ in self._poll.poll():
                 if fd in self._copies:
                     self._bury(fd)
-                elif not self._answer():
-                    return
+                elif (environ := self._answer()) is not None:
+                    return environ
 
-    def _answer(self) -> bool:
+    def _answer(self) -> dict[str, str] | None:
         message, fds, _, _ = socket.recv_fds(self._channel, PACKET, 1)
         if not message:
-            return False
-        environ, output = json.loads(message)["environ"], fds[0]
-        if threads() != 1:
-            os.close(output)
-            self._say({"error": f"the template has {threads()} threads after INIT; a copy would have only one"})
-            return True
-        self._fork(environ, output)
-        return True
+            os._exit(0)
+        environ: dict[str, str] = json.loads(message)["environ"]
+        threads = len(os.listdir("/proc/self/task"))
+        if threads != 1:
+            os.close(fds[0])
+            self._say({"error": f"the template has {threads} threads after INIT; a copy would have only one"})
+            return None
+        return environ if self._fork(fds[0]) else None
 
-    def _fork(self, environ: dict[str, str], output: int) -> None:
+    def _fork(self, output: int) -> bool:
+        """Whether this is the copy."""
         template = os.getpid()
         pid = os.fork()
         if pid == 0:
-            self._run_copy(template, environ, output)
+            self._separate(template, output)
+            return True
         os.close(output)
         pidfd = os.pidfd_open(pid)
         self._copies[pidfd] = pid
         self._poll.register(pidfd, select.EPOLLIN)
         socket.send_fds(self._channel, [json.dumps({"pid": pid}).encode()], [pidfd])
+        return False
 
-    def _run_copy(self, template: int, environ: dict[str, str], output: int) -> None:
-        status = 1
-        try:
-            for fd in (self._poll.fileno(), self._channel.fileno(), *self._copies):
-                os.close(fd)
-            become_copy(template, self._handler, environ, output)
-        except SystemExit as end:
-            status = end.code if isinstance(end.code, int) else 1
-        except BaseException:  # noqa: BLE001 - the end of the process: say why in its log
-            traceback.print_exc()
-        finally:
-            os._exit(status)
+    def _separate(self, template: int, output: int) -> None:
+        """A group and output of its own, and nothing of the template's."""
+        os.setpgid(0, 0)
+        die_with(template)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        os.close(output)
+        self._poll.close()
+        self._channel.close()
+        for pidfd in self._copies:
+            os.close(pidfd)
 
     def _bury(self, pidfd: int) -> None:
         pid = self._copies.pop(pidfd)
@@ -150,19 +152,18 @@ class Template:
 
 
 def main(parent: int, handler: str, fd: int) -> None:
-    """Initialise, say so, serve."""
+    """Run the client; the template and every copy end here."""
     die_with(parent)
-    channel = socket.socket(fileno=fd)
+    status = 1
     try:
-        initialise(handler)
-    except BaseException as fault:
+        bootstrap.run(handler, Client(socket.socket(fileno=fd), handler))
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 1
+    except BaseException:  # noqa: BLE001 - the end of the process: say why in its log
         traceback.print_exc()
-        kind = getattr(fault, "exception_type", None) or type(fault).__name__
-        text = f"{kind}: {getattr(fault, 'msg', None) or fault}"
-        channel.send(json.dumps({"error": text[:4000]}).encode())
-        raise SystemExit(1) from fault
-    channel.send(b'{"ready": true}')
-    Template(channel, handler).serve()
+    finally:
+        # No interpreter shutdown: a copy would run what the template registered.
+        os._exit(status)
 
 
 if __name__ == "__main__":

@@ -105,7 +105,7 @@ class _Session:
         self.alive = True
         argv = [spec.python, *spec.python_flags, str(PROGRAM), str(os.getpid()), spec.handler, str(theirs.fileno())]
         # Unset, so that the address of one copy is never the address of another.
-        environ = environ_of(spec, "", "template")
+        self._environ = environ = environ_of(spec, "", "template")
         del environ["AWS_LAMBDA_RUNTIME_API"]
         try:
             self._child: Spawned = spawn(argv, environ, spec.task_root, self._log.write_fd, pass_fds=(theirs.fileno(),))
@@ -132,9 +132,10 @@ class _Session:
     async def fork(self, environ: Mapping[str, str], log_fd: int) -> Copy:
         """Ask for a copy. Raises NotReady."""
         copy: asyncio.Future[Copy] = self._loop.create_future()
+        changes = {name: value for name, value in environ.items() if self._environ.get(name) != value}
         self._forks.append(copy)
         try:
-            socket.send_fds(self._channel, [orjson.dumps({"environ": dict(environ)})], [log_fd])
+            socket.send_fds(self._channel, [orjson.dumps({"environ": changes})], [log_fd])
         except OSError as fault:
             self._forks.pop()
             raise NotReady(f"{self._spec.name}: the template does not answer: {fault}") from fault
