@@ -85,7 +85,7 @@ def frontier(task: str, url: str, api_key: str | None, as_json: bool) -> None:
         drawn = table(f"Frontier of {task}: one warm row", ("placement", *numbers, "why"), numbers=numbers)
         for point in document["frontier"]:
             drawn.add_row(
-                f"{point['placement']['variant']}@{point['placement']['tier']}",
+                point["placement"],
                 f"{point['accuracy']:.4f}",
                 ms(point["latency_ms"]),
                 dollars(point["cost_usd"]),

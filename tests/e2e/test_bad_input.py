@@ -37,7 +37,7 @@ def test_unknown_task_is_404(http: httpx.Client) -> None:
         assert response.status_code == 404, response.request.url
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[1, 2", b"\xff\xfe", b'{"inputs": NaN}'])
+@pytest.mark.parametrize("body", [b"", b"{", b"[1, 2", b"\xff\xfe", b'{"inputs": NaN}', b'{"inputs": [[1e999]]}'])
 def test_malformed_json_is_400(http: httpx.Client, body: bytes) -> None:
     for path in (PREDICT, "/v1/tasks/digits/plan", "/v2/models/digits/infer"):
         if body or path == PREDICT:
@@ -51,7 +51,7 @@ def test_malformed_json_is_400(http: httpx.Client, body: bytes) -> None:
         ([ROW[:63]], "64"),
         ([[ROW]], "64"),
         (ROW, "64"),
-        ([], "row"),
+        ([], "rank 2"),
         ([["a"] * 64], "FP32"),
         ([[*ROW[:63], None]], ""),
         ({"images": [ROW]}, "images"),
@@ -68,14 +68,12 @@ def test_wrong_tensor_is_422_naming_it(http: httpx.Client, inputs: Any, problem:
     assert problem in message
 
 
-@pytest.mark.parametrize("value", ["1e999", "-1e999"])
-def test_infinity_is_422_naming_the_tensor(http: httpx.Client, value: str) -> None:
+def test_number_beyond_the_datatype_is_422_naming_the_tensor(http: httpx.Client) -> None:
     name = http.get("/v1/tasks/digits").json()["inputs"][0]["name"]
-    row = ",".join(["0"] * 63 + [value])
-    response = http.post(PREDICT, content=f'{{"inputs": {{"{name}": [[{row}]]}}}}')
+    status, message = refusal(http.post(PREDICT, json={"inputs": [[*ROW[:63], 1e300]]}))
 
-    assert response.status_code in {400, 422}
-    assert "inputs" in response.text or name in response.text
+    assert status == 422
+    assert name in message
 
 
 def test_nan_in_a_binary_tensor_is_422_naming_it(http: httpx.Client) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import psutil
 import pytest
 
@@ -23,6 +24,8 @@ from registry.catalogue import Catalogue
 from registry.stores.sqlite import SqliteStore
 
 PREDICT = "/v1/tasks/digits/predict"
+MOST_KILLS = 100
+"""Most environments to kill before one of them must have been at work."""
 BEST = {"latency_ms": None, "objective": "accuracy"}
 
 
@@ -79,26 +82,31 @@ def test_a_request_outlives_its_environment(
     environments: Callable[[int], list[psutil.Process]],
     sample: Any,
 ) -> None:
-    """Environments are killed while requests run; each is answered by another one, or refused with a reason."""
+    """Environments are killed until a request has lost its own while it ran, and was answered all the same."""
     up = start(processes_only)
-    body = {"inputs": sample.rows.repeat(4, axis=0).tolist(), "slo": BEST}
+    body = {"inputs": sample.rows.tolist(), "slo": BEST}
+    survived = 0
     with httpx.Client(base_url=up.url, timeout=60) as http, ThreadPoolExecutor(4) as pool:
         assert http.post(PREDICT, json=body).status_code == 200
-        killed = 0
-        for _ in range(8):
+        for _ in range(MOST_KILLS):
             answers = [pool.submit(http.post, PREDICT, json=body) for _ in range(4)]
             for process in environments(up.pid)[:1]:
                 os.kill(process.pid, signal.SIGKILL)
-                killed += 1
-            for answer in answers:
-                response = answer.result(timeout=60)
-                assert response.status_code in {200, 429, 503}, response.text
-                if response.status_code == 200:
-                    assert len(response.json()["outputs"]["label"]) == len(body["inputs"])
-                else:
-                    assert response.json()["error"]["message"]
-        assert killed == 8
+            survived += sum(outlived(answer.result(timeout=60), sample) for answer in answers)
+            if survived:
+                break
+        assert survived
         assert http.post(PREDICT, json=body).status_code == 200
+
+
+def outlived(response: httpx.Response, sample: Any) -> bool:
+    """Whether an answer came although its first environment was lost; refusals must say why, answers must be right."""
+    if response.status_code != 200:
+        assert response.status_code in {429, 503}, response.text
+        assert response.json()["error"]["message"]
+        return False
+    assert np.mean(np.array(response.json()["outputs"]["label"]) == sample.labels) > 0.9
+    return "EnvironmentLost" in response.json()["decision"]["attempts"][0]["error"]
 
 
 def test_a_running_platform_follows_publishing_and_rollback(
@@ -136,10 +144,7 @@ def test_the_command_line_talks_to_it(platform: Running, cli: Callable[..., Any]
     assert explained["served"] == answer["decision"]
     assert explained["chosen"]["placement"] == answer["decision"]["placement"]
     assert plan["feasible"]
-    chosen = plan["chosen"]
-    assert f"{chosen['variant']}@{chosen['tier']}" in {
-        f"{p['placement']['variant']}@{p['placement']['tier']}" for p in frontier["frontier"]
-    }
+    assert plan["chosen"]["placement"] in {p["placement"] for p in frontier["frontier"]}
 
 
 @pytest.fixture

@@ -24,7 +24,6 @@ from cli.running import Running
 
 SHORT_S = 10.0
 LONG_S = float(os.environ.get("MODELLESS_SOAK_SECONDS", "120"))
-KILL_EVERY_S = 5.0
 PROBE_S = 2.0
 PROBE_CALLERS = 8
 """As many as the smallest catalogue of process tiers has environments."""
@@ -98,11 +97,11 @@ async def arrivals(caller: Caller, rate: float, seconds: float) -> None:
             due += draw.expovariate(rate)
 
 
-async def kills(find: Callable[[], list[psutil.Process]], killed: list[int]) -> None:
-    """Kill an environment every KILL_EVERY_S until cancelled."""
+async def kills(find: Callable[[], list[psutil.Process]], every_s: float, killed: list[int]) -> None:
+    """Kill an environment every so often until cancelled."""
     draw = random.Random(1)
     while True:
-        await asyncio.sleep(KILL_EVERY_S)
+        await asyncio.sleep(every_s)
         alive = find()
         if alive:
             victim = draw.choice(alive).pid
@@ -110,7 +109,9 @@ async def kills(find: Callable[[], list[psutil.Process]], killed: list[int]) -> 
             killed.append(victim)
 
 
-async def soak(up: Running, find: Callable[[], list[psutil.Process]], seconds: float, sample: Any) -> tuple[Tally, int]:
+async def soak(
+    up: Running, find: Callable[[], list[psutil.Process]], seconds: float, kill_every_s: float, sample: Any
+) -> tuple[Tally, int]:
     """Half of the measured capacity for `seconds` under kills; the tally, and how many were killed."""
     rows = sample.rows[:8]
     async with httpx.AsyncClient(base_url=up.url, timeout=None, limits=httpx.Limits(max_connections=None)) as client:
@@ -121,7 +122,7 @@ async def soak(up: Running, find: Callable[[], list[psutil.Process]], seconds: f
         await capacity(Caller(client, body, labels))  # starts the environments
         rate = await capacity(Caller(client, body, labels)) / 2
         caller, killed = Caller(client, body, labels), list[int]()
-        killing = asyncio.create_task(kills(find, killed))
+        killing = asyncio.create_task(kills(find, kill_every_s, killed))
         try:
             await arrivals(caller, rate, seconds)
         finally:
@@ -131,18 +132,19 @@ async def soak(up: Running, find: Callable[[], list[psutil.Process]], seconds: f
 
 
 @pytest.mark.parametrize(
-    "seconds",
-    [pytest.param(SHORT_S, id="short"), pytest.param(LONG_S, id="long", marks=pytest.mark.soak)],
+    ("seconds", "kill_every_s"),
+    [pytest.param(SHORT_S, 1.0, id="short"), pytest.param(LONG_S, 5.0, id="long", marks=pytest.mark.soak)],
 )
 async def test_every_request_is_answered_exactly_once(
     seconds: float,
+    kill_every_s: float,
     processes_only: Path,
     start: Callable[..., Running],
     environments: Callable[[int], list[psutil.Process]],
     sample: Any,
 ) -> None:
     up = start(processes_only)
-    tally, killed = await soak(up, lambda: environments(up.pid), seconds, sample)
+    tally, killed = await soak(up, lambda: environments(up.pid), seconds, kill_every_s, sample)
     statuses = tally.statuses()
 
     assert tally.lost == {}
@@ -151,4 +153,4 @@ async def test_every_request_is_answered_exactly_once(
     assert set(statuses) <= {200, 429, 503}, tally.refusals[:5]
     assert all(tally.refusals)
     assert statuses[200] >= LEAST_SERVED * len(tally.sent), tally.refusals[:5]
-    assert killed >= int(seconds / KILL_EVERY_S) - 1
+    assert killed >= seconds / kill_every_s / 2

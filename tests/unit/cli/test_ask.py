@@ -85,7 +85,7 @@ class Platform:
 def _canned(what: str) -> dict[str, Any]:
     points = [
         {
-            "placement": {"variant": f"flowers/{name}", "tier": "inline", "threads": 1},
+            "placement": f"flowers/{name}@inline:1",
             "accuracy": 0.9,
             "latency_ms": 1.0,
             "cost_usd": 1e-8,
@@ -93,8 +93,8 @@ def _canned(what: str) -> dict[str, Any]:
             "reason": reason,
         }
         for name, by, reason in (
-            ("small", [], "the fastest"),
-            ("slow", ["flowers/small@inline:1"], "flowers/small@inline:1 is faster"),
+            ("small", None, "the fastest"),
+            ("slow", "flowers/small@inline:1", "flowers/small@inline:1 is faster"),
         )
     ]
     return {
