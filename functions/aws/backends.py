@@ -30,6 +30,10 @@ class LambdaBackends:
                 if known is not None:
                     self._close(known)
 
+    async def settle(self) -> None:
+        """Wait until every former backend has closed."""
+        await asyncio.gather(*self._closing)
+
     def _close(self, backend: Backend) -> None:
         task = asyncio.get_running_loop().create_task(backend.close())
         self._closing.add(task)

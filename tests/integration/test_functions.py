@@ -1,0 +1,148 @@
+"""The deciding functions as Lambda calls them, over a catalogue in DynamoDB as moto plays it."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+from moto import mock_aws
+
+from functions.aws.catalogue import MAX_AGE_S
+from registry.catalogue import Catalogue
+from registry.model import (
+    LEVELS,
+    ZERO,
+    Accuracy,
+    Placement,
+    Profile,
+    Quantiles,
+    Recipe,
+    ServiceTime,
+    Task,
+    TensorSpec,
+    Variant,
+)
+from registry.prices import lambda_tiers
+from registry.store import update
+from registry.stores.dynamodb import DynamoStore
+
+TIER = "lambda-1769-snapstart"
+USER = "arn:aws:iam::123456789012:user/ada"
+
+
+class Context:
+    """What Lambda gives a handler besides the event."""
+
+    function_name = "api"
+    memory_limit_in_mb = 512
+    invoked_function_arn = "arn:aws:lambda:us-east-1:123456789012:function:api"
+    aws_request_id = "request-1"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 29_000
+
+
+def with_variant(catalogue: Catalogue, name: str, accuracy: float) -> Catalogue:
+    """The catalogue with one more variant of task `sum`, placed on TIER and measured."""
+    task = Task("sum", (TensorSpec("x", "FP32", (-1, 2)),), (TensorSpec("y", "FP32", (-1,)),), "accuracy")
+    variant = Variant("sum", name, "sha256:" + "0" * 64, Recipe("train"), Accuracy(accuracy, 0.5, 1.0, 100, "wilson"))
+    placement = Placement(variant.id, TIER)
+    times = Quantiles((5.0,) * len(LEVELS), 5.0)
+    profile = Profile(
+        placement.id, (ServiceTime(1, times, 5.0),), ZERO, times, 10.0, "test", "none", 30, "2026-01-01T00:00:00+00:00"
+    )
+    return (
+        catalogue.with_tasks(task)
+        .with_variants(variant)
+        .with_tiers(*lambda_tiers())
+        .with_placements(placement)
+        .with_profiles(profile)
+    )
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoStore]:
+    """A table with one release; the environment of a function that reads it."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("TABLE_NAME", "facts")
+    monkeypatch.setenv("TENANT_CLAIM", "sub")
+    monkeypatch.setenv("WORKERS", json.dumps({TIER: "arn:aws:lambda:us-east-1:123456789012:function:w:live"}))
+    with mock_aws():
+        import boto3
+
+        boto3.client("dynamodb").create_table(
+            TableName="facts",
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in ("pk", "sk")],
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        )
+        facts = DynamoStore("facts")
+        update(facts, lambda catalogue: with_variant(catalogue, "rough", 0.9))
+        yield facts
+
+
+@pytest.fixture
+def cold(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Import a function's module afresh, as a new execution environment does."""
+    made: list[ModuleType] = []
+
+    def start(name: str) -> ModuleType:
+        monkeypatch.delitem(sys.modules, f"functions.{name}.app", raising=False)
+        made.append(importlib.import_module(f"functions.{name}.app"))
+        return made[-1]
+
+    yield start
+    for module in made:
+        if hasattr(module, "runner"):
+            module.runner.close()
+        sys.modules.pop(module.__name__, None)
+
+
+def test_the_scheduler_decides_over_the_table(store: DynamoStore, cold: Any) -> None:
+    decision = cold("scheduler").handler({"task": "sum", "rows": 1}, Context())
+
+    assert decision["chosen"]["variant"] == "sum/rough"
+    assert decision["catalogue_version"] == 1
+    assert json.loads(json.dumps(decision)) == decision
+
+
+def test_a_release_reaches_a_running_function(store: DynamoStore, cold: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = cold("scheduler")
+    assert app.handler({"task": "sum"}, Context())["chosen"]["variant"] == "sum/rough"
+    update(store, lambda catalogue: with_variant(catalogue, "fine", 0.99))
+
+    later = app.watch._clock() + MAX_AGE_S + 1
+    monkeypatch.setattr(app.watch, "_clock", lambda: later)
+
+    assert app.handler({"task": "sum"}, Context())["chosen"]["variant"] == "sum/fine"
+
+
+def test_the_api_plans_over_the_table(store: DynamoStore, cold: Any) -> None:
+    api = cold("api")
+    event = {
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": "/v1/tasks/sum/plan",
+        "rawQueryString": "",
+        "headers": {"content-type": "application/json"},
+        "requestContext": {
+            "http": {"method": "POST", "path": "/v1/tasks/sum/plan"},
+            "stage": "$default",
+            "authorizer": {"iam": {"userArn": USER}},
+        },
+        "body": '{"slo": {"objective": "cost"}}',
+        "isBase64Encoded": False,
+    }
+
+    answer = api.handler(event, Context())
+
+    assert answer["statusCode"] == 200
+    assert json.loads(answer["body"])["chosen"]["tier"] == TIER
+    assert set(api.backends.by_tier) == {TIER}
