@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,11 +46,11 @@ def up(home: Path, host: str, port: int, as_json: bool) -> None:
         else:
             _greet(url, home)
 
-    try:
+    # A Ctrl-C before the server listens for signals ends it just the same.
+    with suppress(KeyboardInterrupt):
         run(settings, ready=ready)
-    except KeyboardInterrupt:
-        if not as_json:
-            screen(stderr=True).print("Stopped.")
+    if not as_json:
+        screen(stderr=True).print("Stopped.")
 
 
 def _greet(url: str, home: Path) -> None:

@@ -22,7 +22,6 @@ import pytest
 
 from cli.running import Running
 
-SHORT_S = 10.0
 LONG_S = float(os.environ.get("MODELLESS_SOAK_SECONDS", "120"))
 PROBE_S = 2.0
 PROBE_CALLERS = 8
@@ -33,6 +32,14 @@ LEAST_SERVED = 0.99
 """Of all requests; the rest may be refused with a reason while an environment is replaced."""
 
 INFER = "/v2/models/digits/infer"
+
+
+@dataclass(frozen=True, slots=True)
+class Drill:
+    """How long, and how often an environment is killed."""
+
+    seconds: float
+    kill_every_s: float
 
 
 @dataclass(slots=True)
@@ -109,10 +116,8 @@ async def kills(find: Callable[[], list[psutil.Process]], every_s: float, killed
             killed.append(victim)
 
 
-async def soak(
-    up: Running, find: Callable[[], list[psutil.Process]], seconds: float, kill_every_s: float, sample: Any
-) -> tuple[Tally, int]:
-    """Half of the measured capacity for `seconds` under kills; the tally, and how many were killed."""
+async def soak(up: Running, find: Callable[[], list[psutil.Process]], drill: Drill, sample: Any) -> tuple[Tally, int]:
+    """Half of the measured capacity under kills; the tally, and how many were killed."""
     rows = sample.rows[:8]
     async with httpx.AsyncClient(base_url=up.url, timeout=None, limits=httpx.Limits(max_connections=None)) as client:
         metadata = (await client.get("/v2/models/digits")).json()
@@ -122,9 +127,9 @@ async def soak(
         await capacity(Caller(client, body, labels))  # starts the environments
         rate = await capacity(Caller(client, body, labels)) / 2
         caller, killed = Caller(client, body, labels), list[int]()
-        killing = asyncio.create_task(kills(find, kill_every_s, killed))
+        killing = asyncio.create_task(kills(find, drill.kill_every_s, killed))
         try:
-            await arrivals(caller, rate, seconds)
+            await arrivals(caller, rate, drill.seconds)
         finally:
             killing.cancel()
     print(f"{len(caller.tally.sent)} requests at {rate:.0f}/s, {len(killed)} kills: {dict(caller.tally.statuses())}")
@@ -132,19 +137,18 @@ async def soak(
 
 
 @pytest.mark.parametrize(
-    ("seconds", "kill_every_s"),
-    [pytest.param(SHORT_S, 1.0, id="short"), pytest.param(LONG_S, 5.0, id="long", marks=pytest.mark.soak)],
+    "drill",
+    [pytest.param(Drill(10.0, 1.0), id="short"), pytest.param(Drill(LONG_S, 5.0), id="long", marks=pytest.mark.soak)],
 )
 async def test_every_request_is_answered_exactly_once(
-    seconds: float,
-    kill_every_s: float,
+    drill: Drill,
     processes_only: Path,
     start: Callable[..., Running],
     environments: Callable[[int], list[psutil.Process]],
     sample: Any,
 ) -> None:
     up = start(processes_only)
-    tally, killed = await soak(up, lambda: environments(up.pid), seconds, kill_every_s, sample)
+    tally, killed = await soak(up, lambda: environments(up.pid), drill, sample)
     statuses = tally.statuses()
 
     assert tally.lost == {}
@@ -153,4 +157,4 @@ async def test_every_request_is_answered_exactly_once(
     assert set(statuses) <= {200, 429, 503}, tally.refusals[:5]
     assert all(tally.refusals)
     assert statuses[200] >= LEAST_SERVED * len(tally.sent), tally.refusals[:5]
-    assert killed >= seconds / kill_every_s / 2
+    assert killed >= drill.seconds / drill.kill_every_s / 2
