@@ -86,4 +86,5 @@ def _why_off(goals: Floats, i: int, by: list[int], placements: tuple[Placement, 
     rival = by[0]
     words = ("more accurate", "faster", "cheaper")
     better = [word for word, goal in zip(words, goals, strict=True) if goal[rival] < goal[i]]
-    return f"{placements[rival].id} is {' and '.join(better)}" + (" and no worse otherwise" if len(better) < 3 else "")
+    rest = "" if len(better) == len(words) else ", and no worse otherwise"
+    return f"{placements[rival].id} is {' and '.join(better)}{rest}"

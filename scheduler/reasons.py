@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from registry.model import Estimate, Objective, Placement, Slo
-from scheduler.layout import Span
 
 if TYPE_CHECKING:
     from scheduler.decision import Decision
+
+ALL_DIGITS = 17
+"""Significant digits that tell any two floats apart (IEEE 754)."""
 
 
 def why_first(decision: Decision) -> str:
@@ -21,7 +24,7 @@ def why_first(decision: Decision) -> str:
     if not decision.feasible:
         return f"no placement holds every bound; this one breaks them least: {_broken(first, slo)}"
     held = decision.ranked.held
-    return f"{_superlative(first, slo)} of {held} {_plural('placement', held)} that {_bounds(slo, held)}"
+    return f"{_superlative(first, slo)} of {held} {'placement' if held == 1 else 'placements'} that {_do(slo, held)}"
 
 
 def why_not(decision: Decision) -> Mapping[str, str]:
@@ -35,7 +38,7 @@ def why_not(decision: Decision) -> Mapping[str, str]:
 
 
 def _placements(decision: Decision) -> tuple[Placement, ...]:
-    span: Span = decision.ranked.outlook.table.span
+    span = decision.ranked.outlook.table.span
     return decision.fleet.layout.placements[span.start : span.stop]
 
 
@@ -59,43 +62,41 @@ def _why_unranked(decision: Decision, placement: Placement) -> str:
 
 
 def _why_later(decision: Decision, estimate: Estimate, place: int) -> str:
-    slo, first = decision.request.slo, decision.ranked[0]
+    slo = decision.request.slo
     broken = _broken(estimate, slo)
     if broken and decision.feasible:
         return broken
-    ranked = f"ranked {_ordinal(place)}"
-    if broken and estimate.broken != first.broken:
-        return f"{ranked}: {broken}"
-    return f"{ranked}: {'; '.join(filter(None, (broken, _behind(estimate, first, slo))))}"
+    return f"ranked {_ordinal(place)}: {broken or _behind(estimate, decision.ranked[0], slo)}"
 
 
 def _behind(estimate: Estimate, first: Estimate, slo: Slo) -> str:
     """How the first beats this one, by the first comparison of the ranking's order that tells them apart."""
-    accuracy = (estimate.effective_accuracy, first.effective_accuracy)
-    cost, latency = (estimate.cost_usd, first.cost_usd), (estimate.latency_ms, first.latency_ms)
-    if slo.objective is Objective.ACCURACY and accuracy[0] != accuracy[1]:
-        return f"effective accuracy {_pair(*accuracy, '<' if accuracy[0] < accuracy[1] else '>')}"
-    if slo.objective is Objective.LATENCY and latency[0] != latency[1]:
-        return _latency_pair(latency, slo)
-    if cost[0] != cost[1]:
-        return f"costs ${_pair(*cost, '> $' if cost[0] > cost[1] else '< $')}"
-    if latency[0] != latency[1]:
-        return _latency_pair(latency, slo)
+    if slo.objective is Objective.ACCURACY and estimate.effective_accuracy != first.effective_accuracy:
+        ours, best = _apart(estimate.effective_accuracy, first.effective_accuracy)
+        return f"effective accuracy {ours} < {best}"
+    cost, latency = estimate.cost_usd != first.cost_usd, estimate.latency_ms != first.latency_ms
+    if latency and (slo.objective is Objective.LATENCY or not cost):
+        ours, best = _apart(estimate.latency_ms, first.latency_ms)
+        return f"p{slo.percentile:g} {ours} ms > {best} ms"
+    if cost:
+        ours, best = _apart(estimate.cost_usd, first.cost_usd)
+        return f"costs ${ours} > ${best}"
     return "as good as the chosen one, and later by name"
 
 
-def _latency_pair(latency: tuple[float, float], slo: Slo) -> str:
-    sign = ">" if latency[0] > latency[1] else "<"
-    return f"p{slo.percentile:g} {_pair(*latency, sign)} ms"
-
-
 def _broken(estimate: Estimate, slo: Slo) -> str:
-    said = {
-        "latency_ms": lambda: f"p{slo.percentile:g} {_pair(estimate.latency_ms, slo.latency_ms, 'ms exceeds')} ms",
-        "min_accuracy": lambda: f"accuracy {_pair(estimate.accuracy, slo.min_accuracy, 'is below')}",
-        "max_cost_usd": lambda: f"costs ${_pair(estimate.cost_usd, slo.max_cost_usd, ', over $')}".replace(" ,", ","),
-    }
-    return "; ".join(said[name]() for name in estimate.broken)
+    """The bounds that a placement breaks, with by how much; empty when it breaks none."""
+    said = []
+    if "latency_ms" in estimate.broken and slo.latency_ms is not None:
+        latency, bound = _apart(estimate.latency_ms, slo.latency_ms)
+        said.append(f"p{slo.percentile:g} {latency} ms exceeds {bound} ms")
+    if "min_accuracy" in estimate.broken and slo.min_accuracy is not None:
+        accuracy, bound = _apart(estimate.accuracy, slo.min_accuracy)
+        said.append(f"accuracy {accuracy} is below {bound}")
+    if "max_cost_usd" in estimate.broken and slo.max_cost_usd is not None:
+        cost, bound = _apart(estimate.cost_usd, slo.max_cost_usd)
+        said.append(f"costs ${cost}, over ${bound}")
+    return "; ".join(said)
 
 
 def _superlative(first: Estimate, slo: Slo) -> str:
@@ -107,7 +108,7 @@ def _superlative(first: Estimate, slo: Slo) -> str:
     return f"the highest effective accuracy, {_figure(first.effective_accuracy)} ({shares}),"
 
 
-def _bounds(slo: Slo, held: int) -> str:
+def _do(slo: Slo, held: int) -> str:
     if slo.latency_ms is slo.min_accuracy is slo.max_cost_usd is None:
         return "can run"
     return "hold every bound" if held != 1 else "holds every bound"
@@ -117,32 +118,17 @@ def _for(seconds: float) -> str:
     return "" if math.isinf(seconds) else f" for {_figure(seconds)} s more"
 
 
-def _plural(noun: str, count: int) -> str:
-    return noun if count == 1 else f"{noun}s"
-
-
 def _ordinal(n: int) -> str:
     suffix = "th" if n % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
     return f"{n}{suffix}"
 
 
-def _figure(value: float) -> str:
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+def _figure(value: float, digits: int = 3) -> str:
+    """A number with so many significant digits and no exponent."""
+    return format(Decimal(f"{value:.{digits}g}"), "f")
 
 
-def _pair(a: float, b: float | None, sign: str, most_digits: int = 9) -> str:
-    """Two figures with just as many digits as tell them apart: `0.93 < 0.95`."""
-    assert b is not None
-    for digits in range(3, most_digits):
-        left, right = _digits(a, digits), _digits(b, digits)
-        if left != right:
-            break
-    return f"{left} {sign} {right}".replace("$ ", "$")
-
-
-def _digits(value: float, digits: int) -> str:
-    plain = f"{value:.{digits}g}"
-    if "e" not in plain:
-        return plain
-    places = max(0, digits - 1 - math.floor(math.log10(abs(value)))) if value else 0
-    return f"{value:.{places}f}".rstrip("0").rstrip(".") if places else f"{value:.0f}"
+def _apart(a: float, b: float) -> tuple[str, str]:
+    """Two numbers with no more digits than it takes to tell them apart: three, unless they are close."""
+    pairs = ((_figure(a, digits), _figure(b, digits)) for digits in range(3, ALL_DIGITS + 1))
+    return next((pair for pair in pairs if pair[0] != pair[1]), (repr(a), repr(b)))
