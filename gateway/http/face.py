@@ -13,8 +13,8 @@ from starlette.responses import Response
 
 from gateway.auth import Keyring, Principal, credential
 from gateway.errors import BadRequest, GatewayError, TooLarge
-from gateway.http.errors import as_gateway_error
 from gateway.metrics import Metrics
+from gateway.refusals import as_gateway_error
 from gateway.service import Service
 from gateway.settings import BODY_LIMIT
 
