@@ -1,0 +1,24 @@
+"""ONNX models of a wanted size for benchmarks; seeded, so every run measures the same bytes."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+
+def dense(width: int, depth: int, seed: int = 0) -> bytes:
+    """A chain of `depth` square float32 MatMuls from `x` [-1, width] to `y`, scaled so that values keep their size."""
+    draw = np.random.default_rng(seed)
+    weights = [
+        numpy_helper.from_array((draw.normal(size=(width, width)) / width**0.5).astype(np.float32), f"w{layer}")
+        for layer in range(depth)
+    ]
+    values = ["x", *(f"h{layer}" for layer in range(1, depth)), "y"]
+    nodes = [helper.make_node("MatMul", [values[layer], f"w{layer}"], [values[layer + 1]]) for layer in range(depth)]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, width]) for name in ("x", "y")]
+    graph = helper.make_graph(nodes, "dense", ends[:1], ends[1:], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
