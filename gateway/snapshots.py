@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 
 from registry.catalogue import Catalogue
+from registry.errors import RegistryError
 from registry.store import Store
 from scheduler.errors import FleetError
 from scheduler.events import Event
@@ -60,11 +61,15 @@ async def follow(
 ) -> None:
     """Keep the snapshots at the store's head until cancelled; the store is read in a thread.
 
-    `changed` is called with each new catalogue before it is decided upon.
+    `changed` is called with each new catalogue before it is decided upon. A store that cannot be read is tried again.
     """
     while True:
         await asyncio.sleep(poll_s)
-        await refresh(store, snapshots, changed=changed)
+        try:
+            await refresh(store, snapshots, changed=changed)
+        except RegistryError as error:
+            # The last catalogue stands until the store can be read again.
+            log.warning("the catalogue cannot be refreshed: %s", error)
 
 
 async def refresh(store: Store, snapshots: Snapshots, *, changed: Callable[[Catalogue], None] = lambda _: None) -> None:

@@ -29,7 +29,10 @@ class _JumpingSelector(selectors.SelectSelector):
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """A loop on which `asyncio.sleep` and timeouts take no real time; `time()` is the virtual clock, from 0."""
+    """A loop on which `asyncio.sleep` and timeouts take no real time; `time()` is the virtual clock, from 0.
+
+    Time does not stand still for other threads: while one works, timers that are set fire at once.
+    """
 
     def __init__(self) -> None:
         self._now = 0.0

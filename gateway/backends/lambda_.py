@@ -40,7 +40,7 @@ THROTTLED_S = 0.5
 WARM_ROUNDS = 3
 """How often `ensure` sends the missing warm-ups: short ones may land in one environment, one after the other."""
 
-REPORT = re.compile(r"(Billed|Init|Restore) Duration: ([0-9.]+) ms")
+REPORT = re.compile(r"(?<!Billed )(Billed|Init|Restore) Duration: ([0-9.]+) ms")
 """What Lambda's REPORT line tells of cost and start-up."""
 
 

@@ -1,0 +1,216 @@
+"""The Lambda backend against botocore's own stub: what is sent, and what each answer means."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import time
+
+import boto3
+import numpy as np
+import pytest
+from botocore import exceptions as aws
+from botocore.config import Config
+from botocore.response import StreamingBody
+from botocore.stub import ANY, Stubber
+
+from gateway.backends import lambda_
+from gateway.backends.lambda_ import LambdaBackend
+from gateway.backends.protocol import Invocation
+from gateway.errors import CorruptArtifact, EnvironmentLost, ExecutionFailed, NotReady, Throttled, TimedOut
+from registry.model import Accuracy, Placement, Price, Recipe, StartMode, Tier, TierKind, Variant
+from runtime.codecs import wire
+
+ONDEMAND = Tier("lambda-1769", TierKind.LAMBDA, 1.0, 1769, 10, StartMode.ONDEMAND, Price(0.00003))
+VARIANT = Variant("sum", "a", "sha256:" + "0" * 64, Recipe("test"), Accuracy(0.9, 0.9, 0.9, 9, "wilson"))
+PLACEMENT = Placement("sum/a", "lambda-1769", threads=2, prepack=False)
+X = np.ones((1, 3), np.float32)
+
+
+class Rig:
+    def __init__(self, tier=ONDEMAND):
+        self.client = boto3.client(
+            "lambda",
+            region_name="eu-west-1",
+            aws_access_key_id="x",
+            aws_secret_access_key="x",
+            config=Config(retries={"total_max_attempts": 1}),
+        )
+        self.stub = Stubber(self.client)
+        self.stub.activate()
+        self.timeouts, self.events = [], []
+        self.backend = LambdaBackend(tier, emit=self.events.append, function="worker:live", make_client=self.make)
+
+    def make(self, timeout_s):
+        self.timeouts.append(timeout_s)
+        return self.client
+
+    def answer(self, document, *, report="Billed Duration: 12 ms", **fields):
+        body = json.dumps(document).encode()
+        tail = base64.b64encode(f"END\nREPORT RequestId: 1 Duration: 11.2 ms {report} Memory Size: 1769 MB".encode())
+        response = {"StatusCode": 200, "LogResult": tail.decode(), **fields}
+        response["Payload"] = StreamingBody(io.BytesIO(body), len(body))
+        expected = {"FunctionName": "worker:live", "Payload": ANY, "LogType": "Tail"}
+        self.stub.add_response("invoke", response, expected)
+
+    async def invoke(self, x=X, within_s=3.0):
+        return await self.backend.invoke(Invocation("r", PLACEMENT, VARIANT, {"x": x}, time.monotonic() + within_s))
+
+
+def reply(environment="e1", *, loaded=False, resident=("sum/a",)):
+    outputs = wire.encode({"y": np.ones((1, 1), np.float32)})
+    return {
+        "outputs": outputs,
+        "loaded": loaded,
+        "load_ms": 4.0 if loaded else 0.0,
+        "run_ms": 2.0,
+        "resident": list(resident),
+        "memory_mb": 90.0,
+        "environment": environment,
+    }
+
+
+async def test_a_cold_and_a_warm_reply_with_lambdas_own_figures():
+    rig = Rig()
+    rig.answer(reply(loaded=True), report="Billed Duration: 130 ms Init Duration: 118.00 ms")
+    rig.answer(reply())
+    cold, warm = await rig.invoke(), await rig.invoke()
+    # The price model adds INIT itself, so it is taken out of what Lambda billed for both.
+    assert (cold.cold, cold.init_ms, cold.billed_ms, cold.load_ms) == (True, 118.0, 12.0, 4.0)
+    assert (warm.cold, warm.init_ms, warm.billed_ms, warm.run_ms) == (False, 0.0, 12.0, 2.0)
+    np.testing.assert_array_equal(warm.outputs["y"], [[1.0]])
+    assert [type(e).__name__ for e in rig.events] == ["EnvironmentStarting", "EnvironmentReady", "EnvironmentReady"]
+    assert dict(rig.backend.status().resident) == {"sum/a": 1}
+
+
+async def test_a_restore_is_a_cold_start():
+    rig = Rig(Tier("lambda-1769", TierKind.LAMBDA, 1.0, 1769, 10, StartMode.SNAPSTART, Price(0.00003)))
+    rig.answer(reply(), report="Billed Duration: 40 ms Restore Duration: 220.5 ms Billed Restore Duration: 9 ms")
+    got = await rig.invoke()
+    assert (got.cold, got.init_ms, got.billed_ms) == (True, 220.5, 40.0)
+
+
+async def test_without_a_log_tail_the_workers_own_account_is_billed():
+    rig = Rig()
+    rig.answer(reply(loaded=True), report="")
+    got = await rig.invoke()
+    assert (got.cold, got.billed_ms) == (True, 6.0)
+
+
+async def test_the_event_carries_the_placements_settings():
+    rig = Rig()
+    rig.answer(reply())
+    sent = []
+    rig.client.meta.events.register("before-parameter-build.lambda.Invoke", lambda params, **_: sent.append(params))
+    await rig.invoke()
+    event = json.loads(sent[0]["Payload"])
+    assert (event["kind"], event["variant"], event["artifact"]) == ("infer", "sum/a", VARIANT.artifact)
+    assert (event["threads"], event["prepack"]) == (2, False)
+    np.testing.assert_array_equal(wire.decode(event["inputs"])["x"], X)
+
+
+@pytest.mark.parametrize(
+    ("error_type", "fault"),
+    [
+        ("CorruptArtifact", CorruptArtifact),
+        ("ExecutionFailed", ExecutionFailed),
+        ("NoRoom", ExecutionFailed),
+        ("Sandbox.Timedout", TimedOut),
+        ("Runtime.ExitError", EnvironmentLost),
+        ("Runtime.OutOfMemory", EnvironmentLost),
+        ("ZeroDivisionError", ExecutionFailed),
+    ],
+)
+async def test_function_errors_are_the_protocols(error_type, fault):
+    rig = Rig()
+    rig.answer({"errorType": error_type, "errorMessage": "why"}, FunctionError="Unhandled")
+    with pytest.raises(fault, match="why"):
+        await rig.invoke()
+
+
+@pytest.mark.parametrize(
+    ("code", "fault"),
+    [
+        ("TooManyRequestsException", Throttled),
+        ("ResourceNotReadyException", NotReady),
+        ("ResourceNotFoundException", NotReady),
+        ("SnapStartNotReadyException", NotReady),
+        ("AccessDeniedException", NotReady),
+        ("RequestTooLargeException", ExecutionFailed),
+    ],
+)
+async def test_refusals_are_the_protocols(code, fault):
+    rig = Rig()
+    rig.stub.add_client_error("invoke", code, "why", response_meta={"HTTPHeaders": {"retry-after": "7"}})
+    with pytest.raises(fault, match="why") as refused:
+        await rig.invoke()
+    if fault is Throttled:
+        assert refused.value.retry_after_s == 7.0
+
+
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [
+        (aws.ReadTimeoutError(endpoint_url="u"), TimedOut),
+        (aws.ConnectTimeoutError(endpoint_url="u"), NotReady),
+        (aws.EndpointConnectionError(endpoint_url="u"), NotReady),
+        (aws.NoCredentialsError(), NotReady),
+        (aws.ConnectionClosedError(endpoint_url="u"), EnvironmentLost),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+async def test_transport_faults_are_the_protocols(error, fault):
+    class Failing:
+        def invoke(self, **request):
+            raise error
+
+    backend = LambdaBackend(ONDEMAND, emit=[].append, function="f", make_client=lambda timeout_s: Failing())
+    with pytest.raises(fault):
+        await backend.invoke(Invocation("r", PLACEMENT, VARIANT, {"x": X}, time.monotonic() + 3))
+
+
+async def test_the_read_timeout_covers_the_time_left_and_clients_are_kept():
+    rig = Rig()
+    for _ in range(3):
+        rig.answer(reply())
+    for within_s in (3.0, 3.5, 30.0):
+        await rig.invoke(within_s=within_s)
+    assert rig.timeouts == [4, 32]
+
+
+async def test_a_payload_over_lambdas_limit_is_not_sent(monkeypatch):
+    monkeypatch.setattr(lambda_, "MAX_PAYLOAD", 100)
+    with pytest.raises(ExecutionFailed, match="bytes"):
+        await Rig().invoke()
+
+
+async def test_answers_that_are_none_are_failures():
+    rig = Rig()
+    rig.answer({"outputs": [{"name": "y"}], "environment": "e", "loaded": 1, "run_ms": 1, "load_ms": 0})
+    with pytest.raises(ExecutionFailed, match="not one"):
+        await rig.invoke()
+
+
+async def test_ensure_warms_the_missing_copies_and_gives_up_when_lambda_has_no_more():
+    rig = Rig()
+    rig.answer(reply("e1"))
+    rig.answer(reply("e1"))
+    rig.answer(reply("e2"))
+    await rig.backend.ensure(PLACEMENT, VARIANT, 2)
+    assert rig.backend.status().resident == {"sum/a": 2}
+    await rig.backend.ensure(PLACEMENT, VARIANT, 2)
+    for _ in range(3):
+        rig.answer(reply("e2"))
+    with pytest.raises(Throttled, match="fewer than 3"):
+        await rig.backend.ensure(PLACEMENT, VARIANT, 3)
+    with pytest.raises(Throttled, match="allows 10"):
+        await rig.backend.ensure(PLACEMENT, VARIANT, 11)
+
+
+def test_the_real_client_never_retries(monkeypatch):
+    for name in ("AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "eu-west-1")
+    config = lambda_._boto3_client(8).meta.config
+    assert config.retries["total_max_attempts"] == 1
+    assert (config.connect_timeout, config.read_timeout) == (1.0, 8)

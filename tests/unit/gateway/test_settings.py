@@ -1,0 +1,47 @@
+"""Settings from the environment; every fault names its variable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gateway.settings import Settings
+from registry.errors import InvalidValue
+
+
+def test_nothing_set_serves_this_machine_to_itself():
+    settings = Settings.read({})
+    assert (settings.host, settings.port, settings.keys_file) == ("127.0.0.1", 8080, None)
+    assert settings.keyring().open
+
+
+def test_every_variable_is_read():
+    settings = Settings.read(
+        {
+            "MODELLESS_HOME": "/tmp/home",
+            "MODELLESS_HOST": "0.0.0.0",
+            "MODELLESS_PORT": "0",
+            "MODELLESS_BODY_LIMIT": "1000",
+            "MODELLESS_API_KEYS_FILE": "/tmp/keys",
+            "MODELLESS_LAMBDA_FUNCTIONS": '{"lambda-1769": "arn:x"}',
+        }
+    )
+    assert settings == Settings(Path("/tmp/home"), "0.0.0.0", 0, Path("/tmp/keys"), 1000, {"lambda-1769": "arn:x"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MODELLESS_PORT", "http"),
+        ("MODELLESS_PORT", "70000"),
+        ("MODELLESS_BODY_LIMIT", "-1"),
+        ("MODELLESS_LAMBDA_FUNCTIONS", "[]"),
+        ("MODELLESS_LAMBDA_FUNCTIONS", "{"),
+        ("MODELLESS_LAMBDA_FUNCTIONS", '{"a": 1}'),
+    ],
+)
+def test_a_wrong_value_names_its_variable(name, value):
+    with pytest.raises(InvalidValue) as refused:
+        Settings.read({name: value})
+    assert refused.value.field == name
