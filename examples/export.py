@@ -32,9 +32,14 @@ def _convert(
         warnings.filterwarnings("ignore", message="Attribute `prob[AB]_` was deprecated", category=FutureWarning)
         model = convert_sklearn(
             estimator,
+            name=type(estimator).__name__,  # of the graph; a random one would give other bytes each time
             initial_types=[(input_name, FloatTensorType([None, features]))],
             final_types=outputs,
             target_opset=OPSETS,
             options=options,
         )
-    return bytes(model.SerializeToString())
+    # skl2onnx lists operator sets in the order of a set, which differs from process to process.
+    domains = sorted(model.opset_import, key=lambda opset: str(opset.domain))
+    del model.opset_import[:]
+    model.opset_import.extend(domains)
+    return bytes(model.SerializeToString(deterministic=True))

@@ -9,6 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_limits
 
 from optimizer.generate.table import GENERATORS
 from registry.model import Recipe
@@ -44,10 +45,11 @@ def train(
     augmented: tuple[Rows, Rows],
     export: Callable[[Any], bytes],
 ) -> Iterator[Made]:
-    """Each candidate, fitted on its rows and targets and exported; the same bytes every time on one machine."""
+    """Each candidate, fitted on its rows and targets and exported; the same bytes every time."""
     for candidate in candidates:
         rows, targets = augmented if candidate.augmented else plain
-        with warnings.catch_warnings():
+        # On one thread: the sums, and so the models, are those of any machine, and no thread spins while it waits.
+        with threadpool_limits(1), warnings.catch_warnings():
             # The number of epochs is a choice here, not a failure to converge.
             warnings.simplefilter("ignore", ConvergenceWarning)
             candidate.estimator.fit(rows, targets)

@@ -138,9 +138,12 @@ def expected_steps(candidates: Sequence[Candidate], plan: Plan) -> int:
 async def _starts(bench: Bench, subjects: Sequence[_Subject], plan: Plan, steps: Steps) -> None:
     # The first run of all may take a snapshot or write bytecode; later starts find both.
     await bench.run(subjects[0].placement, subjects[0].variant, 1)
+    # Small variants go first in turn: INIT is what is left of a cold run, and a long load would blur it.
+    subjects = sorted(subjects, key=lambda s: s.variant.size_bytes)
+    small = max(2, len(subjects) // 4)
     for turn in range(plan.starts):
         await bench.forget()
-        first = turn * len(subjects) // plan.starts
+        first = turn % small
         for subject in (*subjects[first:], *subjects[:first]):
             timed = await bench.run(subject.placement, subject.variant, 1)
             subject.note(timed)

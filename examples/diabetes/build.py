@@ -25,7 +25,7 @@ TASK = Task(
 def build(target: Path, progress: Progress | None = None) -> Path:
     """Train every variant into `target`, which is made if need be; the path of the manifest.
 
-    Takes about five seconds on two cores, and gives the same models each time on one machine. Raises OSError.
+    Takes about five seconds, and gives the same models each time. Raises OSError.
     """
     steps = Steps(progress)
     steps.expect(len(candidates()) + 1)

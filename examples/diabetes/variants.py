@@ -22,7 +22,7 @@ def candidates() -> tuple[Candidate, ...]:
     return (
         Candidate("ridge", "linear", Ridge(alpha=0.05)),
         Candidate("forest-16", "forest", RandomForestRegressor(16, max_depth=4, random_state=0)),
-        Candidate("forest-300", "forest", RandomForestRegressor(300, min_samples_leaf=5, random_state=0, n_jobs=2)),
+        Candidate("forest-300", "forest", RandomForestRegressor(300, min_samples_leaf=5, random_state=0)),
         Candidate("boosted-60", "boosted trees", boosted),
         Candidate("svr", "kernel machine", make_pipeline(StandardScaler(), SVR(C=60, gamma=0.02))),
         Candidate("mlp-16", "mlp", _mlp(16, epochs=150, rate=0.01, decay=1)),

@@ -22,7 +22,7 @@ def candidates() -> tuple[Candidate, ...]:
     return (
         Candidate("logistic", "linear", make_pipeline(MinMaxScaler(), LogisticRegression(max_iter=300))),
         Candidate("forest-16", "forest", RandomForestClassifier(16, max_depth=6, random_state=0)),
-        Candidate("forest-200", "forest", RandomForestClassifier(200, random_state=0, n_jobs=2)),
+        Candidate("forest-200", "forest", RandomForestClassifier(200, random_state=0)),
         Candidate("boosted-30", "boosted trees", GradientBoostingClassifier(n_estimators=30, random_state=0)),
         Candidate("svm", "kernel machine", _svm()),
         Candidate("svm-shifted", "kernel machine", _svm(), augmented=True),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -91,3 +94,28 @@ def test_variants_are_of_many_kinds(candidates: object) -> None:
 def test_the_largest_is_one_of_them() -> None:
     assert LARGEST in {c.name for c in digits_candidates()}
     assert DIGITS.classes == tuple("0123456789")
+
+
+def test_the_bytes_are_the_same_in_every_process(tmp_path: Path) -> None:
+    script = (
+        "import hashlib, sys\n"
+        "from sklearn.ensemble import RandomForestRegressor\n"
+        "from examples import export\n"
+        "from examples.diabetes import data\n"
+        "loaded = data.load()\n"
+        "forest = RandomForestRegressor(3, random_state=0).fit(loaded.train, loaded.train_values)\n"
+        "model = export.regressor(forest, 10, input_name='features')\n"
+        "sys.stdout.write(hashlib.sha256(model).hexdigest())\n"
+    )
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            check=True,
+            capture_output=True,
+            text=True,
+            cwd=Path(__file__).parents[3],
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(digests) == 1
