@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
-from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
+from aws_lambda_powertools.event_handler.openapi.exceptions import RequestUnsupportedContentType, RequestValidationError
 from aws_lambda_powertools.event_handler.openapi.params import Path
 from pydantic import BaseModel
 
@@ -21,15 +21,18 @@ from gateway.documents import (
     served_document,
     task_document,
 )
-from gateway.errors import BadRequest, DeadlineExceeded, GatewayError, Unavailable, UnknownTask, Unprocessable
+from gateway.errors import BadRequest, DeadlineExceeded, GatewayError, TooLarge, Unavailable, UnknownTask, Unprocessable
 from gateway.refusals import as_gateway_error, refusal_headers
 from gateway.service import Service
 from registry.errors import Unavailable as StoreUnavailable
 from runtime.codecs.native_json import decode_inputs, encode_outputs
-from runtime.codecs.text import dumps
+from runtime.codecs.text import dumps, loads
 
 MARGIN_S = 0.5
 """Kept of the function's own time, so that a refusal still reaches the caller."""
+
+ANSWER_LIMIT = 5_500_000
+"""Most characters of an answer: Lambda's 6 MB, less what quoting them once more adds."""
 
 Answer = Response[str]
 Name = Annotated[str, Path(description="The task's name.")]
@@ -51,7 +54,7 @@ class Routes:
         self._service = service
         self._identify = identify
         self._refresh = refresh
-        self.app = app = APIGatewayHttpResolver(enable_validation=True)
+        self.app = app = APIGatewayHttpResolver(enable_validation=True, json_body_deserializer=_loads)
         app.configure_openapi(title="Modelless", description="Name a task, hint an SLO, get a prediction.")
         for method, path, name, endpoint, model in (
             ("POST", "/v1/tasks/<task>/predict", "predict", self.predict, schemas.PredictResponse),
@@ -79,14 +82,18 @@ class Routes:
                 )
         except TimeoutError:
             raise DeadlineExceeded("no answer came within this function's own time") from None
-        return _json(
+        rendered = _json(
             {
                 "id": answer.id,
                 "task": task,
                 "outputs": encode_outputs(answer.outputs),
                 "decision": served_document(answer.decision),
-            }
+            },
+            headers={"x-decision-id": answer.decision.decision_id},
         )
+        if len(rendered.body or "") > ANSWER_LIMIT:
+            raise TooLarge("the answer is over the limit; send fewer rows", limit_bytes=ANSWER_LIMIT)
+        return rendered
 
     def plan(self, task: Name, body: schemas.PlanRequest) -> Answer:
         """What would be chosen now, without running."""
@@ -143,8 +150,18 @@ def _hints(hints: schemas.Hints | None) -> Mapping[str, Any] | None:
     return None if hints is None else hints.model_dump(exclude_unset=True)
 
 
+def _loads(text: str) -> Any:
+    return loads(text.encode())
+
+
 def _refused(error: Exception) -> Answer:
-    refused = _of_validation(error) if isinstance(error, RequestValidationError) else as_gateway_error(error)
+    match error:
+        case RequestValidationError():
+            refused = _of_validation(error)
+        case RequestUnsupportedContentType() | UnicodeError():
+            refused = BadRequest("the body is not JSON in UTF-8; send it as application/json")
+        case _:
+            refused = as_gateway_error(error)
     return _json({"error": error_document(refused)}, refused.status, refusal_headers(refused))
 
 
@@ -155,8 +172,6 @@ def _absent(error: Exception) -> Answer:
 def _of_validation(error: RequestValidationError) -> GatewayError:
     """The first fault that pydantic found, in this API's own form."""
     fault = error.errors()[0]
-    if fault["type"] == "json_invalid":
-        return BadRequest(f"the body is not JSON: {fault.get('ctx', {}).get('error', fault['msg'])}")
     field = ".".join(str(part) for part in fault["loc"] if part != "body") or "body"
     return Unprocessable(f"{field}: {fault['msg']}", field=field)
 

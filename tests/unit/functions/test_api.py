@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +110,11 @@ PREDICT = "/v1/tasks/sum/predict"
         (("POST", PREDICT, {"inputs": [[1, 2]], "tenant": "acme"}), 422, "tenant"),
         (("POST", PREDICT, {"inputs": [[1, 2, 3]]}), 422, "x"),
         (("POST", PREDICT, {"inputs": {"z": [[1, 2]]}}), 422, "z"),
-        (("POST", PREDICT, '{"inputs": [[1, NaN]]}'), 422, "x"),
+        (("POST", PREDICT, '{"inputs": [[1, NaN]]}'), 400, "not JSON"),
+        (("POST", PREDICT, "[" * 100_000), 400, "not JSON"),
+        (("POST", PREDICT, "[1]"), 422, "body"),
+        (("POST", PREDICT, '"text"'), 422, "body"),
+        (("POST", PREDICT, "\ud800"), 400, "not JSON"),
         (("POST", PREDICT, {"inputs": [[1, 2]], "slo": {"latency_ms": -1}}), 422, "slo.latency_ms"),
         (("POST", PREDICT, {"inputs": [[1, 2]], "slo": {"latency": 1}}), 422, "slo.latency"),
         (("POST", PREDICT, {"inputs": [[1, 2]], "slo": {"percentile": None}}), 422, "percentile"),
@@ -127,6 +133,39 @@ async def test_bad_input_is_refused_with_the_reason(api: Any, call: tuple[Any, .
     assert (actual, set(refusal)) == (status, {"error"})
     assert said in refusal["error"]["message"]
     assert refusal["error"]["code"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"body": base64.b64encode(b'{"inputs": [[1, "\xff"]]}').decode(), "isBase64Encoded": True},
+        {"headers": {"content-type": "text/csv"}, "body": "1,2"},
+    ],
+)
+async def test_a_body_that_is_not_json_in_utf8_is_refused(
+    api: Any, make_event: Callable[..., dict[str, Any]], change: dict[str, Any]
+) -> None:
+    answer = await api.routes.app.resolve_async({**make_event("POST", PREDICT), **change}, object())
+
+    assert answer["statusCode"] == 400
+    assert json.loads(answer["body"])["error"]["code"] == "bad_request"
+
+
+async def test_a_base64_body_is_answered(api: Any, make_event: Callable[..., dict[str, Any]]) -> None:
+    event = make_event("POST", "/v1/tasks/sum/plan", base64.b64encode(b'{"rows": 2}').decode())
+
+    answer = await api.routes.app.resolve_async({**event, "isBase64Encoded": True}, object())
+
+    assert json.loads(answer["body"])["rows"] == 2
+
+
+async def test_an_answer_that_lambda_would_not_carry_is_refused(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("functions.api.routes.ANSWER_LIMIT", 100)
+
+    status, body = await api("POST", PREDICT, {"inputs": [[1, 2]]})
+
+    assert status == 413
+    assert body["error"]["limit_bytes"] == 100
 
 
 async def test_a_strict_slo_that_nothing_holds_comes_with_the_nearest(api: Any) -> None:
