@@ -19,7 +19,7 @@ def die_with(parent: int) -> None:
 
     `_ctypes` alone is a tenth of the import time of `ctypes`.
     """
-    call_function(dlsym(dlopen("", 2), "prctl"), (PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0))
+    call_function(dlsym(dlopen("", os.RTLD_NOW), "prctl"), (PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0))
     if os.getppid() != parent:
         os._exit(0)
 

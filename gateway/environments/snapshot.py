@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib.util
 import json
 import os
 import select
@@ -25,7 +26,8 @@ import traceback
 from _ctypes import call_function, dlopen, dlsym
 from typing import Any
 
-# The C client reads its address when it is loaded: it must first be loaded in a copy.
+# The C client reads its address when it is loaded: it is found here, and loaded in copies only.
+_C_CLIENT: Any = importlib.util.find_spec("runtime_client")
 sys.modules["runtime_client"] = None  # type: ignore[assignment]
 
 from awslambdaric import bootstrap, lambda_runtime_client  # noqa: E402
@@ -37,9 +39,12 @@ PR_SET_PDEATHSIG = 1
 PACKET = 1 << 17
 
 
+_PRCTL = dlsym(dlopen("", os.RTLD_NOW), "prctl")
+
+
 def die_with(parent: int) -> None:
     """Have the kernel kill this process when its parent ends; exit now if it already has."""
-    call_function(dlsym(dlopen("", 2), "prctl"), (PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
+    call_function(_PRCTL, (PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
     if os.getppid() != parent:
         os._exit(0)
 
@@ -73,8 +78,9 @@ class Client(lambda_runtime_client.LambdaRuntimeClient):  # type: ignore[misc]
         self._connect()
 
     def _connect(self) -> None:
-        import runtime_client
-
+        """Load the C client, now that its address is known."""
+        runtime_client = importlib.util.module_from_spec(_C_CLIENT)
+        _C_CLIENT.loader.exec_module(runtime_client)
         runtime_client.initialize_client(lambda_runtime_client._user_agent())
         lambda_runtime_client.runtime_client = runtime_client
         self.lambda_runtime_address = os.environ["AWS_LAMBDA_RUNTIME_API"]
