@@ -1,0 +1,205 @@
+"""One environment's worker: events to replies, residency under pressure, snapshots."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from registry.artifacts import read_manifest
+from registry.blobs import blob_name
+from registry.blobs.files import Files
+from runtime.codecs import wire
+from runtime.errors import CorruptArtifact, ExecutionFailed, InvalidBody, InvalidTensor, NoRoom, ReplyTooLarge
+from runtime.worker import Key, Worker, parse_preload
+
+MakeLinear = Callable[..., str]
+X = np.ones((2, 64), np.float32)
+
+
+@pytest.fixture
+def worker(blobs: Files) -> Worker:
+    """A worker of one thread in an environment of a Lambda vCPU."""
+    return Worker(blobs, memory_mb=1769, threads=1)
+
+
+def event(kind: str, artifact: str = "", **changes: Any) -> dict[str, Any]:
+    """An event as the gateway sends it."""
+    base = {
+        "kind": kind,
+        "id": "1",
+        "task": "t",
+        "variant": "t/v",
+        "artifact": artifact,
+        "threads": 1,
+        "prepack": False,
+    }
+    return base | changes
+
+
+def infer(artifact: str, inputs: dict[str, NDArray[Any]], **changes: Any) -> dict[str, Any]:
+    """An infer event."""
+    return event("infer", artifact, inputs=wire.encode(inputs), **changes)
+
+
+def test_the_first_inference_loads_and_the_second_does_not(
+    worker: Worker, linear: str, weights: NDArray[np.float32]
+) -> None:
+    first, second = (worker.handle(infer(linear, {"x": X})) for _ in range(2))
+
+    assert (first["loaded"], second["loaded"]) == (True, False)
+    assert first["load_ms"] > 0 == second["load_ms"]
+    for reply in (first, second):
+        np.testing.assert_allclose(wire.decode(reply["outputs"])["y"], X @ weights, rtol=1e-4)
+        assert reply["resident"] == ["t/v"]
+        assert reply["run_ms"] > 0
+        assert reply["memory_mb"] > 1
+        assert reply["environment"] == worker.environment
+
+
+def test_replies_are_json(worker: Worker, linear: str) -> None:
+    reply = worker.handle(infer(linear, {"x": X}))
+
+    assert json.loads(json.dumps(reply)) == reply
+    assert set(reply) == {"outputs", "loaded", "load_ms", "run_ms", "resident", "memory_mb", "environment"}
+
+
+def test_warm_status_and_unload(worker: Worker, linear: str) -> None:
+    assert worker.handle(event("status"))["resident"] == []
+    assert worker.handle(event("warm", linear))["loaded"] is True
+    assert worker.handle(event("warm", linear))["loaded"] is False
+    assert worker.handle(event("status"))["resident"] == ["t/v"]
+    assert worker.handle(infer(linear, {"x": X}))["loaded"] is False
+    assert worker.handle(event("unload"))["resident"] == []
+    assert worker.handle(infer(linear, {"x": X}))["loaded"] is True
+
+
+def test_other_settings_are_another_load(worker: Worker, linear: str) -> None:
+    for changes in ({}, {"threads": 2}, {"prepack": True}, {"variant": "t/w"}):
+        assert worker.handle(event("warm", linear, **changes))["loaded"] is True
+
+    assert worker.handle(event("status"))["resident"] == ["t/v", "t/w"]
+    assert worker.handle(event("unload"))["resident"] == ["t/w"]
+
+
+def test_several_variants_share_one_environment(worker: Worker, make_linear: MakeLinear) -> None:
+    artifacts = {f"t/v{i}": make_linear(np.full((64, 16), i, np.float32)) for i in range(3)}
+
+    for _ in range(2):
+        for i, (variant, artifact) in enumerate(artifacts.items()):
+            outputs = wire.decode(worker.handle(infer(artifact, {"x": X}, variant=variant))["outputs"])
+            np.testing.assert_array_equal(outputs["y"], np.full((2, 16), 64.0 * i))
+
+    assert worker.handle(event("status"))["resident"] == sorted(artifacts)
+
+
+def test_prepacked_variants_are_evicted_when_memory_is_short(blobs: Files, make_linear: MakeLinear) -> None:
+    small = Worker(blobs, memory_mb=96, threads=1)  # 48 MB for variants
+    artifacts = [make_linear(np.full((1024, 5120), i, np.float32)) for i in range(3)]  # 20 MB each
+    for i, artifact in enumerate(artifacts):
+        reply = small.handle(event("warm", artifact, variant=f"t/v{i}", prepack=True))
+
+    assert len(reply["resident"]) == 2
+    assert "t/v2" in reply["resident"]
+
+
+def test_what_can_never_fit_is_refused(blobs: Files, make_linear: MakeLinear) -> None:
+    tiny = Worker(blobs, memory_mb=16, threads=1)
+
+    with pytest.raises(NoRoom):
+        tiny.handle(event("warm", make_linear(np.ones((1024, 5120), np.float32)), prepack=True))
+
+
+@pytest.mark.parametrize(
+    ("broken", "error"),
+    [
+        ("not an object", InvalidBody),
+        ({}, InvalidBody),
+        ({"kind": "dance"}, InvalidBody),
+        ({"kind": ["infer"]}, InvalidBody),
+        (event("infer", variant=3), InvalidBody),
+        (event("infer", artifact=None), InvalidBody),
+        (event("infer", threads=0), InvalidBody),
+        (event("infer", threads=True), InvalidBody),
+        (event("infer", threads=1e9), InvalidBody),
+        (event("infer", prepack=1), InvalidBody),
+        (event("infer", inputs=3), InvalidBody),
+        (event("infer", inputs=[{"name": "x", "datatype": "FP32", "shape": [-1], "data": ""}]), InvalidTensor),
+        (event("unload", variant=None), InvalidBody),
+        (event("warm", "sha256:" + "0" * 64), CorruptArtifact),
+        (event("warm", "../../etc/passwd"), CorruptArtifact),
+        (event("warm", "sha256:" + "0" * 64, prepack=True), CorruptArtifact),
+    ],
+)
+def test_bad_events_are_refused_and_change_nothing(worker: Worker, broken: Any, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        worker.handle(broken)
+
+    assert worker.handle(event("status"))["resident"] == []
+
+
+def test_damage_is_told_apart_from_failure(worker: Worker, blobs: Files, linear: str, gather: str) -> None:
+    file = blobs.root / blob_name(read_manifest(blobs, linear).tensors[0].digest)
+    file.chmod(0o644)
+    file.write_bytes(b"\0" * file.stat().st_size)
+
+    with pytest.raises(CorruptArtifact):
+        worker.handle(infer(linear, {"x": X}))
+    with pytest.raises(ExecutionFailed):
+        worker.handle(infer(gather, {"i": np.array([77])}))
+    assert wire.decode(worker.handle(infer(gather, {"i": np.array([0])}))["outputs"])["y"].tolist() == [[1, 2]]
+
+
+def test_a_reply_that_lambda_would_refuse_is_an_error_of_ours(blobs: Files, gather: str) -> None:
+    worker = Worker(blobs, memory_mb=1769, threads=1, max_reply_bytes=2000)
+
+    with pytest.raises(ReplyTooLarge, match="the outputs are 8000 bytes"):
+        worker.handle(infer(gather, {"i": np.zeros(1000, np.int64)}))
+    assert worker.handle(infer(gather, {"i": np.zeros(10, np.int64)}))["outputs"]
+
+
+def test_preload_pins_and_reports_what_fails(
+    worker: Worker, linear: str, gather: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = "sha256:" + "0" * 64
+    worker.preload(parse_preload(f"{linear}=t/v=1=0, {missing}=t/gone=1=0,{gather}=t/g=2=1"))
+
+    assert worker.handle(event("status"))["resident"] == ["t/g", "t/v"]
+    assert worker.handle(infer(linear, {"x": X}))["loaded"] is False
+    assert "preload of t/gone failed: CorruptArtifact" in capsys.readouterr().err
+
+
+def test_preload_is_read_or_refused() -> None:
+    assert parse_preload("") == []
+    assert parse_preload("sha256:a=t/v=2=1") == [Key("t/v", "sha256:a", 2, True)]
+    for text in ("x", "a=b=c=1", "a=b=1=yes", "a=b=1=1=1"):
+        with pytest.raises(InvalidBody, match="artifact=variant=threads=prepack"):
+            parse_preload(text)
+
+
+def test_a_snapshot_carries_no_threads_and_a_restore_brings_them_back(worker: Worker, linear: str, gather: str) -> None:
+    worker.preload([Key("t/v", linear, 1, False), Key("t/g", gather, 2, False)])
+    before = worker.environment
+
+    worker.before_snapshot()
+    assert worker.handle(event("status"))["resident"] == ["t/v"]
+
+    worker.after_restore()
+    assert worker.environment != before
+    assert worker.handle(event("status"))["resident"] == ["t/g", "t/v"]
+
+
+def test_two_restores_of_one_snapshot_draw_different_numbers(worker: Worker) -> None:
+    drawn = set()
+    for _ in range(2):
+        random.seed(1)
+        np.random.seed(1)
+        worker.after_restore()
+        drawn |= {random.random(), np.random.random()}
+
+    assert len(drawn) == 4
