@@ -44,13 +44,14 @@ def make_artifact(model: bytes, blobs: Blobs) -> str:
     """The digest of the artifact that computes what an ONNX model computes, written to `blobs`.
 
     The graph is optimised here (level EXTENDED, whose result any CPU runs), so that loading it skips optimisation.
-    Initializers of 1 KiB or more become blobs of their own, mapped and shared by whoever holds the same tensor. The
+    Initializers of 1 KiB or more become blobs of their own, mapped and shared by whoever holds the same tensor; those
+    of subgraphs stay inside. The
     same bytes give the same digest under one onnxruntime version. Raises InvalidValue for a model that is too large,
     broken, refers to external data, or has inputs or outputs other than dense tensors.
     """
     check(model)
     optimised = onnx.load_from_string(_optimise(model))
-    tensors = [_externalise(tensor, blobs) for tensor in _initializers(optimised) if _is_large(tensor)]
+    tensors = [_externalise(tensor, blobs) for tensor in optimised.graph.initializer if _is_large(tensor)]
     return write_artifact(blobs, optimised.SerializeToString(deterministic=True), tensors)
 
 
@@ -105,10 +106,6 @@ def _externalise(tensor: TensorProto, blobs: Blobs) -> TensorBlob:
     for key, value in (("location", blob_name(digest)), ("offset", "0"), ("length", str(len(data)))):
         tensor.external_data.add(key=key, value=value)
     return TensorBlob(tensor.name, digest, len(data))
-
-
-def _initializers(model: ModelProto) -> Iterator[TensorProto]:
-    return iter(model.graph.initializer)
 
 
 def _tensors(model: ModelProto) -> Iterator[TensorProto]:
