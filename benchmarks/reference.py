@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from statistics import NormalDist
 
@@ -111,6 +112,14 @@ def _expiry(tier: TierState, running: int, used_at: float) -> float:
 
 
 def _finish(profile: Profile, rows: int, cold: bool, load: bool) -> Times:
+    sizes, sums = _sums(profile, cold, load)
+    line = [_line(sizes, [times[i] for times in sums], rows) for i in range(len(LEVELS))]
+    return [max(line[: i + 1]) for i in range(len(line))]
+
+
+@lru_cache(maxsize=1000)
+def _sums(profile: Profile, cold: bool, load: bool) -> tuple[list[int], list[Times]]:
+    """The finish times at each measured size."""
     before = list(profile.load.ms) if load else [0.0] * len(LEVELS)
     if cold:
         before = _sum(list(profile.init.ms), before)
@@ -118,9 +127,7 @@ def _finish(profile: Profile, rows: int, cold: bool, load: bool) -> Times:
     measured = [list(s.latency.ms) for s in profile.service]
     if len(sizes) == 1:
         sizes, measured = [sizes[0], 2 * sizes[0]], [measured[0], [2 * ms for ms in measured[0]]]
-    sums = [_sum(times, before) for times in measured]
-    line = [_line(sizes, [times[i] for times in sums], rows) for i in range(len(LEVELS))]
-    return [max(line[: i + 1]) for i in range(len(line))]
+    return sizes, [_sum(times, before) for times in measured]
 
 
 def _line(sizes: Sequence[int], values: Sequence[float], rows: int) -> float:

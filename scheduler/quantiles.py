@@ -121,7 +121,7 @@ def around(percentile: float) -> tuple[int, float]:
 
     The percentile is from 1 to 99.9, as an SLO's is.
     """
-    level = round(percentile / 100, 9)  # 99.9 / 100 is a little more than 0.999
+    level = round(percentile / 100, 12)  # 99.9 / 100 is a little more than 0.999
     high = bisect_left(LEVELS, level)
     if LEVELS[high] == level:
         return high, 0.0
