@@ -32,6 +32,7 @@ check: $(VENV)/.installed $(SAM)/.installed ## Lint, types, layers, templates
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	cd infra/build && $(abspath $(BIN))/mypy --strict build.py
 	$(BIN)/lint-imports
 	$(BIN)/cfn-lint template.yaml
 	$(SAM)/bin/sam validate --lint --template template.yaml

@@ -42,9 +42,11 @@ class Target:
 def dependencies(function: str, target: Target, cache: Path) -> Path:
     """The folder of a function's dependencies in the cache, made when its inputs have changed. Raises WheelError."""
     requirements = HERE / "requirements" / f"{function}.txt"
-    made = cache / f"{function}-{target.version}-{target.architecture}-{_key(requirements, target)}"
+    family = f"{function}-{target.version}-{target.architecture}"
+    made = cache / f"{family}-{_key(requirements, target)}"
     if made.exists():
         return made
+    _remove(list(cache.glob(f"{family}-*")))  # made from inputs that are no more
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as scratch:
         site = Path(scratch) / "site"
