@@ -1,0 +1,107 @@
+"""A home folder opened as a platform: real store, real blobs, the inline backend, no network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from gateway.auth import ANONYMOUS
+from gateway.errors import Unavailable, UnknownTask
+from gateway.local import Platform, open_blobs, open_store
+from optimizer.artifact import make_artifact
+from registry.catalogue import Catalogue
+from registry.model import (
+    LEVELS,
+    ZERO,
+    Accuracy,
+    Placement,
+    Profile,
+    Quantiles,
+    Recipe,
+    ServiceTime,
+    Task,
+    TensorSpec,
+    Variant,
+)
+from registry.prices import lambda_tiers, local_tiers
+from registry.store import update
+
+WEIGHTS = np.arange(6, dtype=np.float32).reshape(3, 2)
+X = np.ones((2, 3), np.float32)
+SPECS = (TensorSpec("x", "FP32", (-1, 3)),), (TensorSpec("y", "FP32", (-1, 2)),)
+
+
+def model() -> bytes:
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "product",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 2])],
+        [numpy_helper.from_array(WEIGHTS, "w")],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+    return bytes(made.SerializeToString())
+
+
+def register(home: Path, tier: str = "inline") -> Catalogue:
+    blobs, store = open_blobs(home), open_store(home)
+    accuracy = Accuracy(0.9, 0.9, 0.9, 10, "wilson")
+    variant = Variant("product", "only", make_artifact(model(), blobs), Recipe("test"), accuracy)
+    placement = Placement(variant.id, tier)
+    quick = Quantiles((1.0,) * len(LEVELS), 1.0)
+    profile = Profile(placement.id, (ServiceTime(1, quick, 1.0),), ZERO, ZERO, 1.0, "test", "none", 1, "now")
+
+    def edit(base: Catalogue) -> Catalogue:
+        made = base.with_tasks(Task("product", *SPECS, "accuracy")).with_tiers(*local_tiers(), *lambda_tiers())
+        return made.with_variants(variant).with_placements(placement).with_profiles(profile)
+
+    published = update(store, edit)
+    store.close()
+    return published
+
+
+async def test_serves_what_a_home_holds(tmp_path: Path) -> None:
+    register(tmp_path)
+    async with Platform.open(tmp_path) as platform:
+        answer = await platform.service.predict(ANONYMOUS, "product", {"x": X})
+        np.testing.assert_allclose(answer.outputs["y"], X @ WEIGHTS)
+        assert (answer.decision.tier, answer.decision.loaded, answer.decision.cold_start) == ("inline", True, False)
+        assert not (await platform.service.predict(ANONYMOUS, "product", {"x": X})).decision.loaded
+    assert not platform.backends["inline"].status().ready
+
+
+async def test_takes_in_what_is_registered_while_it_is_open(tmp_path: Path) -> None:
+    async with Platform.open(tmp_path) as platform:
+        assert platform.backends == {}
+        with pytest.raises(UnknownTask):
+            await platform.service.predict(ANONYMOUS, "product", {"x": X})
+        published = register(tmp_path)
+        assert (await platform.refresh()).version == published.version
+        assert set(platform.backends) == {tier.name for tier in local_tiers()}
+        assert (await platform.service.predict(ANONYMOUS, "product", {"x": X})).decision.slo_met
+
+
+async def test_a_tier_that_nothing_here_serves_is_not_ready(tmp_path: Path) -> None:
+    register(tmp_path, "lambda-1769")
+    async with Platform.open(tmp_path) as platform:
+        with pytest.raises(Unavailable) as refused:
+            await platform.service.predict(ANONYMOUS, "product", {"x": X})
+        assert "no backend serves" in refused.value.details["attempts"][0]["error"]
+
+
+async def test_lambda_tiers_are_served_where_their_functions_are_named(tmp_path: Path) -> None:
+    register(tmp_path, "lambda-1769")
+    async with Platform.open(tmp_path, functions={"lambda-1769": "worker:live"}) as platform:
+        assert platform.backends["lambda-1769"].status().ready
+        assert "lambda-3538" not in platform.backends
+
+
+async def test_a_profiler_opens_tiers_before_the_catalogue_has_them(tmp_path: Path) -> None:
+    async with Platform.open(tmp_path) as platform:
+        platform.serve(*local_tiers())
+        backend = platform.backends["inline"]
+        platform.serve(*local_tiers())
+        assert platform.backends["inline"] is backend
