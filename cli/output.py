@@ -16,7 +16,7 @@ Step = Callable[[str, int, int], None]
 """Called with what has just been done, how many steps are done, and of how many."""
 
 
-WIDTH = 170
+WIDTH = 180
 """Columns of a table that goes to a file or a pipe."""
 
 

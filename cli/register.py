@@ -92,6 +92,7 @@ async def _measured(path: Path, home: Path, quick: bool, step: Step) -> Register
     manifest = load(path, metrics=METRICS)
     async with Platform.open(home) as platform:
         platform.serve(*manifest.tiers)
+        await platform.prepare()
         try:
             return await register(
                 manifest,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.backends.open import open_backends
 from gateway.backends.protocol import Backend
+from gateway.errors import BackendError
 from gateway.metrics import Metrics
 from gateway.service import Service
 from gateway.snapshots import Snapshots, follow, refresh
@@ -20,6 +22,8 @@ from registry.catalogue import Catalogue
 from registry.model import Tier
 from registry.store import Store
 from registry.stores.sqlite import SqliteStore
+
+log = logging.getLogger(__name__)
 
 CATALOGUE = "catalogue.db"
 BLOBS = "blobs"
@@ -50,6 +54,7 @@ class Platform:
     service: Service
     functions: Mapping[str, str]
     clock: Callable[[], float]
+    _preparing: set[asyncio.Task[None]] = field(default_factory=set)
 
     @classmethod
     @asynccontextmanager
@@ -62,17 +67,19 @@ class Platform:
     ) -> AsyncIterator[Platform]:
         """Open a home and serve its tiers; follows the store's head until closed.
 
-        Environments start when they are first needed, and everything that was started is stopped at the end.
+        Environments start when they are first needed (see `prepare`), and everything that was started is stopped at
+        the end.
         """
         store, blobs = open_store(home), open_blobs(home)
         platform = cls._assembled(home, store, blobs, dict(functions or {}), clock)
-        following = asyncio.create_task(follow(store, platform.snapshots, changed=platform.serve_tiers_of))
+        following = asyncio.create_task(follow(store, platform.snapshots, changed=platform._follow))
         try:
             yield platform
         finally:
-            following.cancel()
-            with suppress(asyncio.CancelledError):
-                await following
+            for task in (following, *platform._preparing):
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
             await asyncio.gather(*(backend.close() for backend in platform.backends.values()))
             store.close()
 
@@ -88,6 +95,24 @@ class Platform:
         platform = cls(home, store, blobs, snapshots, backends, metrics, service, functions, clock)
         platform.serve_tiers_of(catalogue)
         return platform
+
+    async def prepare(self) -> None:
+        """Have every tier do what no request should wait for; one that cannot is left to the first request's answer."""
+        backends = list(self.backends.values())
+        for backend, outcome in zip(
+            backends, await asyncio.gather(*(b.prepare() for b in backends), return_exceptions=True), strict=True
+        ):
+            if isinstance(outcome, BackendError):
+                log.warning("tier %s cannot be prepared: %s", backend.tier.name, outcome)
+            elif outcome is not None:
+                raise outcome
+
+    def _follow(self, catalogue: Catalogue) -> None:
+        """Serve and prepare the tiers of a newer catalogue."""
+        self.serve_tiers_of(catalogue)
+        preparing = asyncio.create_task(self.prepare())
+        self._preparing.add(preparing)
+        preparing.add_done_callback(self._preparing.discard)
 
     def serve_tiers_of(self, catalogue: Catalogue) -> None:
         """Open a backend for each tier that has none; a tier keeps its backend for as long as the platform is open."""

@@ -47,6 +47,7 @@ async def serve(settings: Settings, *, ready: Callable[[str], None] = lambda _: 
                 platform.service, metrics=platform.metrics, keyring=keyring, body_limit=settings.body_limit
             )
             server = _Server(_config(app))
+            await platform.prepare()
             ready(_url(listener))
             await server.serve(sockets=[listener])
 

@@ -141,6 +141,10 @@ class FakeBackend:
         self._runs: set[asyncio.Task[Reply]] = set()
         self._closed = False
 
+    async def prepare(self) -> None:
+        """Nothing to do: what it takes to start is in the timing."""
+        self._check_open()
+
     async def invoke(self, invocation: Invocation) -> Reply:
         """Run once; the run goes on in its environment when the caller's deadline passes first."""
         self._check_open()

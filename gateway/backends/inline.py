@@ -1,6 +1,7 @@
 """Runs variants in this process, on a bounded pool of threads; alone in the gateway in reaching the runtime's sessions.
 
-onnxruntime is imported by the first load. One run cannot be stopped: a caller whose deadline passes leaves it behind.
+onnxruntime is imported by `prepare`, else by the first load. One run cannot be stopped: a caller whose deadline
+passes leaves it behind.
 """
 
 from __future__ import annotations
@@ -61,6 +62,11 @@ class InlineBackend:
         self._pool = ThreadPoolExecutor(tier.concurrency, thread_name_prefix=f"{tier.name}-run")
         self._emit(EnvironmentStarting(tier.name, tier.name, clock()))
         self._emit(EnvironmentReady(tier.name, tier.name, (), clock()))
+
+    async def prepare(self) -> None:
+        """Import the runtime."""
+        self._check_open()
+        await asyncio.get_running_loop().run_in_executor(self._pool, self._sessions)
 
     async def invoke(self, invocation: Invocation) -> Reply:
         """Run once on a thread of the pool."""

@@ -96,6 +96,10 @@ class LambdaBackend:
         self._seen: dict[str, _Seen] = {}
         self._closed = False
 
+    async def prepare(self) -> None:
+        """Nothing to do: Lambda took its snapshot when the version was published."""
+        self._check_open()
+
     async def invoke(self, invocation: Invocation) -> Reply:
         """Invoke the function once, within the time that is left."""
         document, report = await self._call(infer_event(invocation), invocation.deadline)

@@ -1,4 +1,4 @@
-"""What every backend is to the service: four methods and two values; never a policy."""
+"""What every backend is to the service: a handful of methods and two values; never a policy."""
 
 from __future__ import annotations
 
@@ -72,6 +72,12 @@ class Backend(Protocol):
     """Carries decisions out on one tier."""
 
     tier: Tier
+
+    async def prepare(self) -> None:
+        """Do beforehand what no request should wait for and no environment is: import the runtime, take a snapshot.
+
+        Idempotent. Raises NotReady.
+        """
 
     async def invoke(self, invocation: Invocation) -> Reply:
         """Run once and return exactly one reply, or raise one BackendError.

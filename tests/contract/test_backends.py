@@ -168,6 +168,17 @@ async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[R
     await made.backend.close()
 
 
+async def test_preparing_twice_starts_no_environment(rig: Rig) -> None:
+    before = rig.backend.status()
+    await rig.backend.prepare()
+    await rig.backend.prepare()
+    assert rig.backend.status() == before
+    np.testing.assert_allclose((await rig.invoke()).outputs["y"], X @ WEIGHTS["a"], rtol=1e-5)
+    await rig.backend.close()
+    with pytest.raises(NotReady):
+        await rig.backend.prepare()
+
+
 async def test_a_reply_has_the_outputs_and_what_they_took(rig: Rig) -> None:
     reply = await rig.invoke()
     np.testing.assert_allclose(reply.outputs["y"], X @ WEIGHTS["a"], rtol=1e-5)
