@@ -45,9 +45,8 @@ def make_artifact(model: bytes, blobs: Blobs) -> str:
 
     The graph is optimised here (level EXTENDED, whose result any CPU runs), so that loading it skips optimisation.
     Initializers of 1 KiB or more become blobs of their own, mapped and shared by whoever holds the same tensor; those
-    of subgraphs stay inside. The
-    same bytes give the same digest under one onnxruntime version. Raises InvalidValue for a model that is too large,
-    broken, refers to external data, or has inputs or outputs other than dense tensors.
+    of subgraphs stay inside. The same bytes give the same digest under one onnxruntime version. Raises InvalidValue
+    for a model that is too large, broken, refers to external data, or has inputs or outputs other than dense tensors.
     """
     check(model)
     optimised = onnx.load_from_string(_optimise(model))

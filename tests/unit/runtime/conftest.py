@@ -66,6 +66,19 @@ def linear(make_linear: MakeLinear, weights: NDArray[np.float32]) -> str:
 
 
 @pytest.fixture
+def deep(blobs: Files) -> str:
+    """The artifact of six matrix products, each with a blob of its own."""
+    layers = [np.random.default_rng(i).normal(size=(32, 32)).astype(np.float32) for i in range(6)]
+    model = _serialise(
+        [helper.make_node("MatMul", [f"x{i}", f"w{i}"], [f"x{i + 1}"]) for i in range(6)],
+        [helper.make_tensor_value_info("x0", TensorProto.FLOAT, ["n", 32])],
+        [helper.make_tensor_value_info("x6", TensorProto.FLOAT, ["n", 32])],
+        [numpy_helper.from_array(w, f"w{i}") for i, w in enumerate(layers)],
+    )
+    return make_artifact(model, blobs)
+
+
+@pytest.fixture
 def gather(blobs: Files) -> str:
     """The artifact of rows[i] for a table of three rows; any other index makes it fail."""
     model = _serialise(

@@ -120,14 +120,24 @@ def test_a_rehearsal_runs_on_zeros(blobs: Files, linear: str, every_type: str) -
         Session.open(blobs, digest, threads=1, prepack=False).rehearse()
 
 
+@pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("part", ["manifest", "graph", "tensor"])
-def test_damaged_bytes_are_never_loaded(blobs: Files, linear: str, part: str) -> None:
+def test_damaged_bytes_are_never_loaded(blobs: Files, linear: str, part: str, threads: int) -> None:
     manifest = read_manifest(blobs, linear)
     digest = {"manifest": linear, "graph": manifest.graph, "tensor": manifest.tensors[0].digest}[part]
     damage(blobs.root / blob_name(digest))
 
     with pytest.raises(CorruptArtifact, match=digest):
-        Session.open(blobs, linear, threads=1, prepack=False)
+        Session.open(blobs, linear, threads=threads, prepack=False)
+
+
+@pytest.mark.parametrize("layer", range(6))
+def test_damage_is_found_whichever_thread_meets_it(blobs: Files, deep: str, layer: int) -> None:
+    digest = read_manifest(blobs, deep).tensors[layer].digest
+    damage(blobs.root / blob_name(digest))
+
+    with pytest.raises(CorruptArtifact, match=digest):
+        Session.open(blobs, deep, threads=4, prepack=False)
 
 
 def test_missing_bytes_are_corruption_too(blobs: Files, linear: str) -> None:
