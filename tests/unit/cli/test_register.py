@@ -1,0 +1,34 @@
+"""`register` refuses what it cannot register before it opens anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+Invoke = Callable[..., Result]
+
+
+@pytest.mark.parametrize(
+    ("source", "hint"),
+    [("digit", "did you mean 'digits'?"), ("nothing/task.yaml", "no such file"), ("./nowhere", "no such file")],
+)
+def test_an_unknown_source_is_bad_input(source: str, hint: str, invoke: Invoke, tmp_path: Path) -> None:
+    result = invoke("register", source, "--home", str(tmp_path / "home"))
+
+    assert result.exit_code == 2
+    assert hint in result.stderr
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_manifest_with_faults_is_bad_input_naming_all_of_them(invoke: Invoke, tmp_path: Path) -> None:
+    manifest = tmp_path / "task.yaml"
+    manifest.write_text("task: {name: Bad Name, metric: beauty}\nvariants: []\n")
+    result = invoke("register", str(manifest), "--home", str(tmp_path / "home"))
+
+    assert result.exit_code == 2
+    assert result.stderr.count("task.yaml") >= 3
+    assert "beauty" in result.stderr
+    assert not (tmp_path / "home" / "catalogue.db").exists()

@@ -1,0 +1,33 @@
+"""`up` refuses to be reachable from elsewhere without API keys, before it opens anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from click.testing import Result
+
+Invoke = Callable[..., Result]
+
+
+def test_binding_beyond_this_machine_without_keys_is_refused(invoke: Invoke, tmp_path: Path) -> None:
+    result = invoke("up", "--host", "0.0.0.0", "--home", str(tmp_path / "home"))
+
+    assert result.exit_code == 2
+    assert "MODELLESS_API_KEYS_FILE" in result.stderr
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_keys_file_that_cannot_be_read_is_bad_input(invoke: Invoke, tmp_path: Path) -> None:
+    missing = str(tmp_path / "keys.json")
+    result = invoke("up", "--home", str(tmp_path / "home"), env={"MODELLESS_API_KEYS_FILE": missing})
+
+    assert result.exit_code == 2
+    assert "keys.json" in result.stderr
+
+
+def test_a_setting_that_is_no_number_is_bad_input(invoke: Invoke, tmp_path: Path) -> None:
+    result = invoke("up", "--home", str(tmp_path / "home"), env={"MODELLESS_BODY_LIMIT": "lots"})
+
+    assert result.exit_code == 2
+    assert "MODELLESS_BODY_LIMIT" in result.stderr
