@@ -1,7 +1,8 @@
 """Which loaded things stay in one environment's memory; never loads one twice, never drops one that is in use.
 
-Sizes are what the process really grew by (RssAnon), with the caller's floor for what is touched only later. To
-measure growth, loads run one at a time; uses of what is already resident never wait for a load. This module and
+Sizes are what the process really grew by (RssAnon), with the caller's floor for what is touched only later. What runs
+allocate later (activations, arenas) is not charged to anyone: the budget must leave room for it. To measure growth,
+loads run one at a time; uses of what is already resident never wait for a load. This module and
 those it needs do without dataclasses: importing those, and what they import, costs a worker's cold start 5 ms.
 """
 
@@ -49,11 +50,14 @@ class Residency(Generic[K, T]):
         self,
         budget_mb: float,
         *,
+        size_of: Callable[[T], float] | None = None,
         memory_mb: Callable[[], float] = private_mb,
         clock: Callable[[], float] = time.perf_counter,
         release: Callable[[], None] = give_back,
     ) -> None:
+        """`size_of` is what an item itself knows of its size in MB; by default it is the growth while it loads."""
         self.budget_mb = budget_mb
+        self._size_of = size_of
         self._memory_mb = memory_mb
         self._clock = clock
         self._release = release
@@ -133,7 +137,8 @@ class Residency(Generic[K, T]):
             before, started = self._memory_mb(), self._clock()
             item = load()
             load_ms = (self._clock() - started) * 1e3
-            size_mb = max(self._memory_mb() - before, floor_mb)
+            grown_mb = self._size_of(item) if self._size_of else self._memory_mb() - before
+            size_mb = max(grown_mb, floor_mb)
             try:
                 self._make_room(key, size_mb)
             except NoRoom:

@@ -12,6 +12,7 @@ from registry.blobs import Blobs
 from registry.errors import RegistryError
 from runtime import ort
 from runtime.errors import CorruptArtifact
+from runtime.memory import private_mb
 from runtime.ort import OrtSession, use_global_pool
 from runtime.tensor import SIZES, Tensor
 
@@ -24,8 +25,10 @@ __all__ = ["Session", "use_global_pool"]
 class Session:
     """A loaded variant; several threads may run it at once."""
 
-    def __init__(self, session: OrtSession, *, digest: str, threads: int, prepack: bool) -> None:
+    def __init__(self, session: OrtSession, *, digest: str, threads: int, prepack: bool, private_mb: float) -> None:
         self.digest = digest
+        self.private_mb = private_mb
+        """What the process grew by while ONNX Runtime made it: neither the library itself nor mapped weights."""
         self.threads = threads
         self.prepack = prepack
         self._session = session
@@ -46,8 +49,9 @@ class Session:
             _verify(blobs, manifest.digests[1:], threads)
         except RegistryError as fault:
             raise CorruptArtifact(f"artifact {digest}: {fault}") from fault
+        before = private_mb()
         session = OrtSession(graph, blobs.root, threads=threads, prepack=prepack)
-        return cls(session, digest=digest, threads=threads, prepack=prepack)
+        return cls(session, digest=digest, threads=threads, prepack=prepack, private_mb=max(0.0, private_mb() - before))
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """All outputs by name, read-only, for inputs that were checked against the task's signature before.

@@ -27,7 +27,7 @@ MAX_REPLY_BYTES = 6_291_556
 """A synchronous invocation's largest reply (Lambda quota: 6 MB)."""
 
 RESERVE_MB = 192
-"""Kept for the interpreter, numpy and onnxruntime (about 60 MB) and a 6 MB body in its several forms."""
+"""Kept from variants: the interpreter and ONNX Runtime (about 25 MB), a 6 MB body in its several forms, activations."""
 
 
 class Key(NamedTuple):
@@ -62,7 +62,9 @@ class Worker:
         self._blobs = blobs
         self._reopen: list[Key] = []
         self._max_reply_bytes = max_reply_bytes
-        self._residency: Residency[Key, Session] = Residency(max(memory_mb / 2, memory_mb - RESERVE_MB))
+        self._residency: Residency[Key, Session] = Residency(
+            max(memory_mb / 2, memory_mb - RESERVE_MB), size_of=lambda session: session.private_mb
+        )
         self._kinds: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
             "infer": self._infer,
             "warm": self._warm,

@@ -66,6 +66,12 @@ def test_growth_is_measured_and_the_floor_counts_when_it_is_more() -> None:
     assert world.residency.used_mb == 17
 
 
+def test_an_item_may_know_its_own_size() -> None:
+    residency: Residency[str, str] = Residency(100, size_of=len)
+    with residency.lease("a", lambda: "five!"):
+        assert residency.used_mb == 5
+
+
 def test_the_cheapest_per_megabyte_makes_room() -> None:
     world = World(100)
     world.use("dear", 40, load_ms=400)

@@ -178,7 +178,7 @@ for digest in sys.argv[2:]:
     session.run_tensors({"x": Tensor("FP32", (1, 1024), bytes(4096))})
     kept.append(session)
     grown.append(private_mb() - before)
-print(json.dumps(grown))
+print(json.dumps([*grown, *(session.private_mb for session in kept)]))
 """,
         str(blobs.root),
         *digests,
@@ -186,6 +186,7 @@ print(json.dumps(grown))
 
     assert grown[0] < 12, "the library itself, not the 20 MiB of weights"
     assert grown[1] < 2
+    assert max(grown[2:]) < 2, "the library is charged to no session"
 
 
 def test_fifty_sessions_share_one_pool(blobs: Files, linear: str, run_python: RunPython) -> None:
