@@ -24,6 +24,8 @@ from scheduler.tier_state import TierState
 Times = list[float]
 """Milliseconds at each of LEVELS."""
 
+Z: Times = [NormalDist().inv_cdf(level) for level in LEVELS]
+
 
 @dataclass(frozen=True)
 class Expected:
@@ -65,8 +67,12 @@ def _expect(request: Request, catalogue: Catalogue, fleet: Fleet, now: float, pl
     accuracy = catalogue.variants[placement.variant].accuracy.value
     cold, load, queued = _start(fleet.tier(placement.tier), placement.variant, now)
     times = _finish(profile, request.rows, cold, load)
+    level = min(slo.percentile / 100, LEVELS[-1])
+    latency = _quantile(times, level) + request.elapsed_ms
     if queued:
-        times = _delayed(times, fleet.tier(placement.tier))
+        mean, stretch = _wait(times, fleet.tier(placement.tier))
+        latency = max(latency, latency + mean + _quantile(Z, level) * stretch)
+        times = [max(ms, ms + mean + z * stretch) for ms, z in zip(times, Z, strict=True)]
     billed = _line([s.rows for s in profile.service], [s.billed_ms for s in profile.service], request.rows)
     cost = invocation_cost(
         catalogue.tiers[placement.tier].price,
@@ -74,7 +80,6 @@ def _expect(request: Request, catalogue: Catalogue, fleet: Fleet, now: float, pl
         cold=cold,
         init_ms=profile.init.mean,
     )
-    latency = _quantile(times, min(slo.percentile / 100, LEVELS[-1])) + request.elapsed_ms
     on_time = 1.0 if slo.latency_ms is None else _probability(times, slo.latency_ms - request.elapsed_ms)
     excess = 0.0
     if slo.latency_ms is not None:
@@ -91,20 +96,20 @@ def _start(tier: TierState, variant: str, now: float) -> tuple[bool, bool, bool]
     """Whether the run is cold, loads the variant, and waits for a slot."""
     environments = tier.environments.values()
     ready = [e for e in environments if e.state is not State.STARTING]
+    free = [e for e in ready if e.running < e.slots]
     starting = tier.slots * (len(environments) - len(ready))
     running = sum(e.running for e in environments)
     slots = sorted(
-        (_expiry(tier, e.running, e.used_at) for e in ready for _ in range(e.slots - e.running)), reverse=True
+        (_expiry(tier, e.running, e.used_at) for e in free for _ in range(e.slots - e.running)), reverse=True
     )
     ahead = max(0, len(tier.outstanding) - running - starting)
     if ahead < len(slots) and slots[ahead] > now:
-        held = any(
-            e.running < e.slots and variant in e.resident and _expiry(tier, e.running, e.used_at) > now for e in ready
-        )
+        held = any(variant in e.resident and _expiry(tier, e.running, e.used_at) > now for e in free)
         return False, not held, False
     if max(running + starting, len(tier.outstanding)) < tier.capacity:
         return True, True, False
-    return False, not (ready and all(variant in e.resident for e in ready)), True
+    everywhere = bool(ready) and all(variant in e.resident for e in ready)
+    return False, not everywhere or ahead < len(slots), True
 
 
 def _expiry(tier: TierState, running: int, used_at: float) -> float:
@@ -189,10 +194,10 @@ def _probability(times: Times, within_ms: float) -> float:
     return LEVELS[high - 1] + (LEVELS[high] - LEVELS[high - 1]) * share
 
 
-def _delayed(times: Times, tier: TierState) -> Times:
+def _wait(times: Times, tier: TierState) -> tuple[float, float]:
+    """Mean of the wait, and by how much it widens the spread of these times."""
     mean, variance = tier.wait
     atoms = _atoms(times)
     centre = sum(p * ms for p, ms in atoms)
     deviation = math.sqrt(sum(p * (ms - centre) ** 2 for p, ms in atoms))
-    stretch = math.sqrt(deviation**2 + variance) - deviation
-    return [max(ms, ms + mean + NormalDist().inv_cdf(level) * stretch) for ms, level in zip(times, LEVELS, strict=True)]
+    return mean, math.sqrt(deviation**2 + variance) - deviation

@@ -21,4 +21,4 @@ def choose(request: Request, catalogue: Catalogue, fleet: Fleet, now: float) -> 
     """
     table = table_of(catalogue, request.task)
     fleet = fleet.follow(catalogue)
-    return Decision(request, catalogue.version, Ranking(outlook(request, table, fleet, now)), fleet, now)
+    return Decision(request, Ranking(outlook(request, table, fleet, now)), fleet, now)

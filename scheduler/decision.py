@@ -19,12 +19,16 @@ class Decision:
     """A ranked list of placements with what each is expected to do, and why every other one is not chosen."""
 
     request: Request
-    catalogue_version: int
     ranked: Ranking
     """Best first: the first is chosen, those after it are its fallbacks; empty only when nothing can run."""
     fleet: Fleet
     now: float
     """The fleet and the time that it was decided on."""
+
+    @property
+    def catalogue_version(self) -> int:
+        """The version of the catalogue that it was decided on."""
+        return self.fleet.layout.catalogue.version
 
     @property
     def feasible(self) -> bool:

@@ -107,17 +107,14 @@ def outlook(request: Request, table: Table, fleet: Fleet, now: float) -> Outlook
 def _at_percentile(
     batch: Batch, columns: NDArray[np.intp], wait: tuple[Floats, Floats] | None, percentile: float
 ) -> Floats:
-    """Finish times (ms) from now on at one percentile; mixes the two measured levels around it."""
+    """Finish times (ms) from now on at one percentile, mixed from the two measured levels around it."""
     high, share = around(percentile)
-    times = _at_level(batch, columns, wait, high)
+    times: Floats = batch.grid[high].take(columns)
+    z = _Z[high]
     if share:
-        times = times * (1.0 - share) + _at_level(batch, columns, wait, high - 1) * share
-    return times
-
-
-def _at_level(batch: Batch, columns: NDArray[np.intp], wait: tuple[Floats, Floats] | None, level: int) -> Floats:
-    times: Floats = batch.grid[level].take(columns)
-    return times if wait is None else delay(times, _Z[level], *wait)
+        times = times * (1.0 - share) + batch.grid[high - 1].take(columns) * share
+        z = z * (1.0 - share) + _Z[high - 1] * share
+    return times if wait is None else delay(times, z, *wait)
 
 
 def _start(
@@ -129,22 +126,14 @@ def _start(
     concurrency allows it; else the request waits, and then finds the variant resident only if every ready environment
     holds it.
     """
-    state, span = fleet.columns, slice(table.span.start, table.span.measured)
+    state = fleet.columns
     free = state.free_until > now
-    warm = free.take(table.tiers)
-    resident = state.resident_until[span] > now
+    warm = (free | state.full).take(table.tiers)
+    resident = state.resident_until[table.span.start : table.span.measured] > now
+    loaded = np.where(resident, table.columns[RESIDENT], table.columns[LOAD])
+    columns = np.where(warm, loaded, table.columns[COLD])
     if not state.any_full:
-        return _columns(table, warm, resident), None
-    waiting = state.full & ~free
-    queued = waiting.take(table.tiers)
-    everywhere = state.holders[span] >= state.live.take(table.tiers)
-    columns = _columns(table, warm | queued, np.where(queued, everywhere, resident))
-    mean, variance = state.wait * waiting
+        return columns, None
+    mean, variance = state.wait * (state.full > free)
     wider = stretch(batch.deviation.take(columns), variance.take(table.tiers))
     return columns, (mean.take(table.tiers), wider)
-
-
-def _columns(table: Table, warm: NDArray[np.bool_], resident: NDArray[np.bool_]) -> NDArray[np.intp]:
-    loaded = np.where(resident, table.columns[RESIDENT], table.columns[LOAD])
-    columns: NDArray[np.intp] = np.where(warm, loaded, table.columns[COLD])
-    return columns

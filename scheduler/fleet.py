@@ -7,7 +7,7 @@ event copies only the arrays that it touches, so a fleet that somebody still hol
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -37,7 +37,7 @@ class Columns:
     """The fleet as a decision reads it; arrays by placement, then by tier, of the layout."""
 
     resident_until: Floats
-    """Until when (s) a free environment holds the placement's variant."""
+    """Until when (s) a request finds the placement's variant resident, in a free environment or after a wait."""
     holders: NDArray[np.intp]
     """Ready environments of the placement's tier that hold its variant."""
     refused_until: Floats
@@ -45,9 +45,8 @@ class Columns:
     free_until: Floats
     """Until when (s) the tier has a warm environment for one more request."""
     full: NDArray[np.bool_]
+    """Whether the tier can start no more; a request that finds nothing free there waits."""
     any_full: bool
-    live: NDArray[np.intp]
-    """Ready environments of the tier, but 1 where there is none: nothing is resident everywhere there."""
     wait: Floats
     """Mean (ms) and variance (ms²) of the wait for a slot, [2, tiers]; holds where the tier is full."""
 
@@ -127,9 +126,13 @@ class Fleet:
         except KeyError:
             raise FleetError(f"no placement {id_!r} in catalogue version {self.layout.catalogue.version}") from None
 
-    def _with_tier(self, number: int, state: TierState) -> Fleet:
+    def _with_tier(self, number: int, state: TierState, variants: Collection[str] = ()) -> Fleet:
+        """With a tier's state; `variants` are those that an environment held or holds now."""
         tiers = (*self.tiers[:number], state, *self.tiers[number + 1 :])
-        return replace(self, tiers=tiers, columns=_tier_columns(self.columns, number, state))
+        columns = _tier_columns(self.columns, number, state)
+        if variants or state.starved or self.tiers[number].starved:
+            columns = _resident_columns(columns, self.layout, number, state, variants)
+        return replace(self, tiers=tiers, columns=columns)
 
     def _with_refusals(self, touched: NDArray[np.intp]) -> Fleet:
         until = self.columns.refused_until.copy()
@@ -143,12 +146,7 @@ def _environment(fleet: Fleet, event: EnvironmentEvent) -> Fleet:
     state = fleet.tiers[number]
     old = state.environments.get(event.environment) or Environment(slots=state.slots)
     new = old.after(event)
-    state = state.with_environment(event.environment, new)
-    fleet = fleet._with_tier(number, state)
-    touched = {*old.resident, *new.resident}
-    if not touched:
-        return fleet
-    return replace(fleet, columns=_resident_columns(fleet.columns, fleet.layout, number, state, touched))
+    return fleet._with_tier(number, state.with_environment(event.environment, new), {*old.resident, *new.resident})
 
 
 def _queued(fleet: Fleet, event: events.Queued) -> Fleet:
@@ -252,7 +250,6 @@ def _columns(
         free_until=np.full(len(tiers), -np.inf),
         full=np.zeros(len(tiers), dtype=np.bool_),
         any_full=False,
-        live=np.ones(len(tiers), dtype=np.intp),
         wait=np.zeros((2, len(tiers))),
     )
     for number, state in enumerate(tiers):
@@ -263,20 +260,25 @@ def _columns(
 
 
 def _tier_columns(columns: Columns, number: int, state: TierState) -> Columns:
-    free_until, full = columns.free_until.copy(), columns.full.copy()
-    live, wait = columns.live.copy(), columns.wait.copy()
-    free_until[number], full[number] = state.free_until, state.full
-    live[number], wait[:, number] = max(state.live, 1), state.wait
-    return replace(columns, free_until=free_until, full=full, any_full=bool(full.any()), live=live, wait=wait)
+    free_until, full, wait = columns.free_until.copy(), columns.full.copy(), columns.wait.copy()
+    free_until[number], full[number], wait[:, number] = state.free_until, state.full, state.wait
+    return replace(columns, free_until=free_until, full=full, any_full=bool(full.any()), wait=wait)
 
 
 def _resident_columns(
     columns: Columns, layout: Layout, number: int, state: TierState, variants: Iterable[str]
 ) -> Columns:
+    """What is resident on a tier, after the number of holders of these variants has changed."""
     resident_until, holders = columns.resident_until.copy(), columns.holders.copy()
     for variant in variants:
-        placements = layout.of_variant_on.get((number, variant))
-        if placements is not None:
-            resident_until[placements] = state.free_with(variant)
-            holders[placements] = state.holders(variant)
+        holders[layout.of_variant_on.get((number, variant), _NONE)] = state.holders(variant)
+    placements = layout.of_tier.get(number, _NONE)
+    if state.starved:
+        # Whichever environment a waiting request gets, it holds what all of them hold.
+        everywhere = holders[placements] >= max(1, state.live)
+        resident_until[placements] = np.where(everywhere, np.inf, -np.inf)
+    else:
+        resident_until[placements] = -np.inf
+        for variant, until in state.free_with().items():
+            resident_until[layout.of_variant_on.get((number, variant), _NONE)] = until
     return replace(columns, resident_until=resident_until, holders=holders)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from registry.model import LEVELS, Estimate, Objective
 from scheduler.estimate import Outlook
-from scheduler.quantiles import Floats
+from scheduler.quantiles import Floats, around
 
 FEW = 32
 """With no more candidates than this, dropping some first costs more than it saves (benchmarks.decision)."""
@@ -33,7 +33,7 @@ class Ranking(Sequence[Estimate]):
 
     def __init__(self, outlook: Outlook) -> None:
         self.outlook = outlook
-        held = np.flatnonzero(_holds(outlook))
+        held = _holds(outlook).nonzero()[0]
         self.held = len(held)
         """How many placements hold every bound."""
         candidates = _contenders(outlook, held) if self.held else _least_broken(outlook)
@@ -58,14 +58,15 @@ class Ranking(Sequence[Estimate]):
     def _order(self) -> NDArray[np.intp]:
         """The runnable placements in order; the sort is stable, and the table is ordered by id."""
         view = self.outlook
-        runnable = np.flatnonzero(view.runnable)
+        runnable = view.runnable.nonzero()[0]
         columns = (view.latency_ms[runnable], view.cost[runnable], _value(view, runnable), _excess(view)[runnable])
         return runnable[np.lexsort(columns)]
 
     def _estimate(self, i: int) -> Estimate:
         found = self._made.get(i)
         if found is None:
-            found = self._made[i] = self.outlook.estimate(i, self._broken(i))
+            broken = () if self.held and i == self._first else self._broken(i)
+            found = self._made[i] = self.outlook.estimate(i, broken)
         return found
 
     def _broken(self, i: int) -> tuple[str, ...]:
@@ -113,7 +114,7 @@ def _value(view: Outlook, chosen: NDArray[np.intp]) -> Floats:
 
 
 def _least_broken(view: Outlook) -> NDArray[np.intp]:
-    runnable = np.flatnonzero(view.runnable)
+    runnable = view.runnable.nonzero()[0]
     return _least(_excess(view).take(runnable), runnable) if len(runnable) else runnable
 
 
@@ -130,14 +131,16 @@ def _best(view: Outlook, candidates: NDArray[np.intp]) -> int:
 def _contenders(view: Outlook, held: NDArray[np.intp]) -> NDArray[np.intp]:
     """Of placements that hold every bound, drop what cannot have the highest effective accuracy; looks up no P.
 
-    Whatever holds the latency bound is on time with the percentile's probability at least, and with LEVELS[-1] at most.
-    So something less accurate than the most accurate one by more than that ratio loses to it.
+    Whatever holds the latency bound is on time with the probability of the level at or below the percentile at least,
+    and with LEVELS[-1] at most. So something less accurate than the most accurate one by more than that ratio loses.
     """
     slo = view.request.slo
     if len(held) <= FEW or slo.objective is not Objective.ACCURACY or slo.latency_ms is None:
         return held
+    high, share = around(slo.percentile)
+    least = LEVELS[high - 1 if share else high] / LEVELS[-1] * ROUNDING
     accuracy = view.table.accuracy.take(held)
-    contenders: NDArray[np.intp] = held[accuracy >= accuracy.max() * (slo.percentile / 100 / LEVELS[-1] * ROUNDING)]
+    contenders: NDArray[np.intp] = held[accuracy >= accuracy.max() * least]
     return contenders
 
 

@@ -90,6 +90,11 @@ class TierState:
         return self.occupied >= self.capacity
 
     @property
+    def starved(self) -> bool:
+        """Whether one more request waits, whatever the time."""
+        return self.full and self.free_until == -math.inf
+
+    @property
     def live(self) -> int:
         """Environments that are ready, busy or not."""
         return self.idle + self.busy
@@ -126,11 +131,15 @@ class TierState:
         """When (s) an environment expires unless it is used again."""
         return math.inf if environment.running else environment.used_at + self.idle_timeout_s
 
-    def free_with(self, variant: str) -> float:
-        """Until when (s) a free environment holds this variant; -inf when none does."""
-        return max(
-            (self.expiry(e) for e in self.environments.values() if e.free and variant in e.resident), default=-math.inf
-        )
+    def free_with(self) -> Mapping[str, float]:
+        """Variants that free environments hold, and until when (s)."""
+        found: dict[str, float] = {}
+        for environment in self.environments.values():
+            if environment.free:
+                expiry = self.expiry(environment)
+                for variant in environment.resident:
+                    found[variant] = max(expiry, found.get(variant, -math.inf))
+        return found
 
     def holders(self, variant: str) -> int:
         """Ready environments, busy or not, that hold this variant."""

@@ -41,7 +41,7 @@ def fleet_of(catalogue: Catalogue, *events: Event) -> Fleet:
 
 
 def assert_same(found: Columns, expected: Columns) -> None:
-    for name in ("resident_until", "holders", "refused_until", "free_until", "full", "live", "wait", "any_full"):
+    for name in ("resident_until", "holders", "refused_until", "free_until", "full", "wait", "any_full"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
 
 
@@ -119,7 +119,8 @@ def test_inline_is_one_environment_that_runs_several_requests(build, spec, tier)
     one = fleet.apply(busy)
     two = one.apply(busy)
     assert [f.tier("inline").running for f in (fleet, one, two)] == [0, 1, 2]
-    assert [f.columns.resident_until[0] for f in (one, two)] == [math.inf, -math.inf]
+    assert [f.columns.resident_until[0] for f in (one, two)] == [math.inf, math.inf]
+    assert [f.columns.free_until[0] for f in (one, two)] == [math.inf, -math.inf]
     assert [bool(f.columns.full[0]) for f in (one, two)] == [False, True]
     with pytest.raises(FleetError):
         two.apply(busy)

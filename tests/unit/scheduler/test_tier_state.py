@@ -60,6 +60,13 @@ def test_full_counts_runs_starts_and_requests() -> None:
     assert not state(idle(0.0), idle(0.0)).full
 
 
+def test_starved_is_full_with_nothing_free() -> None:
+    assert state(busy(), busy()).starved
+    assert not state(busy()).starved
+    assert not state(idle(5.0), idle(7.0), idle(9.0), waiting=2).starved
+    assert state(idle(5.0), idle(7.0), waiting=2).starved
+
+
 def test_a_shared_environment_has_slots() -> None:
     shared = state(busy(1, 2, "t/a"), slots=2)
     assert shared.free_until == math.inf
@@ -70,7 +77,7 @@ def test_a_shared_environment_has_slots() -> None:
 
 def test_residency() -> None:
     found = state(idle(5.0, "t/a"), idle(9.0, "t/b"), busy(1, 1, "t/a"))
-    assert (found.free_with("t/a"), found.free_with("t/b"), found.free_with("t/c")) == (105.0, 109.0, -math.inf)
+    assert found.free_with() == {"t/a": 105.0, "t/b": 109.0}
     assert (found.holders("t/a"), found.holders("t/b")) == (2, 1)
 
 
