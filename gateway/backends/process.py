@@ -23,7 +23,9 @@ from registry.model import Placement, Tier, Variant
 HANDLER = "functions.worker.app.handler"
 
 
-def worker_spec(tier: Tier, blobs_root: Path, preload: Iterable[str] = (), **changes: Any) -> FunctionSpec:
+def worker_spec(
+    tier: Tier, blobs_root: Path, preload: Iterable[tuple[Placement, Variant]] = (), **changes: Any
+) -> FunctionSpec:
     """The worker function as this tier runs it; `changes` are fields of FunctionSpec that override."""
     roots = import_roots("functions", "awslambdaric", "numpy", "onnxruntime")
     fields: dict[str, Any] = {
@@ -34,7 +36,7 @@ def worker_spec(tier: Tier, blobs_root: Path, preload: Iterable[str] = (), **cha
         "env": {
             "MODELLESS_BLOBS": str(blobs_root.resolve()),
             "MODELLESS_THREADS": str(max(1, int(tier.vcpus))),
-            "MODELLESS_PRELOAD": ",".join(preload),
+            "MODELLESS_PRELOAD": ",".join(preload_entry(*pair) for pair in preload),
             # onnxruntime 1.29 and later report home from a thread of their own, which also forbids a fork.
             "ORT_DISABLE_TELEMETRY": "1",
         },
@@ -70,7 +72,7 @@ class ProcessBackend:
         between tiers, and is then closed by whoever opened it."""
         self.tier = tier
         self._clock, self._emit = clock, emit
-        self._spec = spec or worker_spec(tier, blobs_root, [preload_entry(*pair) for pair in preload])
+        self._spec = spec or worker_spec(tier, blobs_root, preload)
         self._shares = shares
         self._pool: Pool | None = None
         self._closed = False
@@ -92,6 +94,17 @@ class ProcessBackend:
     async def prepare(self) -> None:
         """Take the snapshot of a SnapStart tier, so that no request waits for it. Raises NotReady."""
         await self.pool.prepare()
+
+    async def preload(self, pairs: Iterable[tuple[Placement, Variant]]) -> None:
+        """Have environments start with these variants resident from now on: a new snapshot, where there are any.
+
+        Environments that have started without them end when they are free. Raises NotReady; then nothing changes.
+        """
+        entries = ",".join(preload_entry(*pair) for pair in pairs)
+        if entries != self._spec.env["MODELLESS_PRELOAD"]:
+            spec = replace(self._spec, env={**self._spec.env, "MODELLESS_PRELOAD": entries})
+            await self.pool.update(spec)
+            self._spec = spec
 
     async def invoke(self, invocation: Invocation) -> Reply:
         """See Backend."""

@@ -130,7 +130,8 @@ class Environment:
         self.idle_since = math.inf
         self.started = False
         """Whether it has ever been ready."""
-        self._starter, self._shares, self._on_change, self._clock = starter, shares, on_change, clock
+        self.starter = starter
+        self._shares, self._on_change, self._clock = shares, on_change, clock
         self._share: Share | None = None
         self._frozen = False
         self._loop = asyncio.get_running_loop()
@@ -158,7 +159,7 @@ class Environment:
             self._server = await self._loop.create_server(self._accept, "127.0.0.1", 0)
             host, port = self._server.sockets[0].getsockname()
             stream = time.strftime("%Y/%m/%d/[$LATEST]") + self.id
-            child = await self._starter.start(environ_of(self.spec, f"{host}:{port}", stream), self.log.write_fd)
+            child = await self.starter.start(environ_of(self.spec, f"{host}:{port}", stream), self.log.write_fd)
         except (OSError, BackendError) as fault:
             self._end(NotReady(f"{self.spec.name}: cannot start an environment: {fault}"), "start failed")
             self._exited(None)

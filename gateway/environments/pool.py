@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from gateway.environments.cpu_share import Shares
 from gateway.environments.environment import Answer, Environment, Job, Observe, State
@@ -39,6 +40,11 @@ class PoolStatus:
     resident: Mapping[str, int]
 
 
+def starter_of(spec: FunctionSpec) -> Starter:
+    """How environments of this function start."""
+    return Template(spec) if spec.start_mode is StartMode.SNAPSTART else Ondemand(spec)
+
+
 class Pool:
     """One function's environments. Every method belongs to the loop that it was opened in."""
 
@@ -56,9 +62,9 @@ class Pool:
         self._emit, self._clock = emit, clock
         self._own_shares = shares is None
         self.shares = shares or Shares()
-        self._starter: Starter = starter or (
-            Template(spec) if spec.start_mode is StartMode.SNAPSTART else Ondemand(spec)
-        )
+        self._starter: Starter = starter or starter_of(spec)
+        self._retired: list[Starter] = []
+        """Starters of earlier code whose environments have not all ended."""
         self._all: dict[str, Environment] = {}
         self._idle: list[Environment] = []
         """The most recently used last."""
@@ -114,6 +120,24 @@ class Pool:
                 raise outcome
         return [outcome for outcome in outcomes if isinstance(outcome, Answer)]
 
+    async def update(self, spec: FunctionSpec) -> None:
+        """Run other code or configuration from the next start on; environments of the old end when they are free.
+
+        Raises NotReady when the new code cannot be prepared; then nothing changes.
+        """
+        self._check_open()
+        starter = starter_of(spec)
+        try:
+            await starter.prepare()
+        except BackendError:
+            await starter.close()
+            raise
+        self._retired.append(self._starter)
+        self.spec, self._starter = spec, starter
+        for environment in list(self._idle):
+            environment.kill("replaced")
+        self._close_retired()
+
     async def release(self, copies: int = 0) -> None:
         """End idle environments, the least recently used first, until at most `copies` are idle."""
         # One that has answered is idle as far as its callers can see; the runtime just has not said so yet.
@@ -160,7 +184,7 @@ class Pool:
         for environment in list(self._all.values()):
             environment.kill("closed")
         # First the starter: a start that waits for it must not be waited for.
-        await self._starter.close()
+        await asyncio.gather(*(starter.close() for starter in (self._starter, *self._retired)))
         await asyncio.gather(*self._tasks)
         if self._own_shares:
             self.shares.close()
@@ -229,10 +253,13 @@ class Pool:
         environment = Environment(self.spec, self._starter, self.shares, on_change=self._changed, clock=self._clock)
         self._all[environment.id] = environment
         self._emit(EnvironmentStarting(self.spec.name, environment.id, self._clock()))
-        task = asyncio.get_running_loop().create_task(environment.start())
+        self._spawn(environment.start())
+        return environment
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return environment
 
     def _changed(self, environment: Environment, reason: str) -> None:
         match environment.state:
@@ -244,6 +271,9 @@ class Pool:
                 self._lost(environment, reason)
 
     def _freed(self, environment: Environment) -> None:
+        if environment.starter is not self._starter:
+            environment.kill("replaced")
+            return
         resident = tuple(sorted(environment.resident))
         self._emit(EnvironmentReady(self.spec.name, environment.id, resident, self._clock()))
         job = self._next_job(environment)
@@ -258,14 +288,20 @@ class Pool:
         del self._all[environment.id]
         if environment in self._idle:
             self._idle.remove(environment)
-        task = asyncio.get_running_loop().create_task(environment.closed())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._spawn(environment.closed())
         self._emit(EnvironmentGone(self.spec.name, environment.id, reason, self._clock()))
         fault = environment.fault or EnvironmentLost(reason)
         for job in self._reserved.pop(environment.id, ()):
             job.fail(fault)
         self._make_up_for(environment, fault)
+        self._close_retired()
+
+    def _close_retired(self) -> None:
+        """End the starters of earlier code that have no environment left: a template takes its copies with it."""
+        used = {id(environment.starter) for environment in self._all.values()}
+        for starter in [starter for starter in self._retired if id(starter) not in used]:
+            self._retired.remove(starter)
+            self._spawn(starter.close())
 
     def _make_up_for(self, environment: Environment, fault: BackendError) -> None:
         """Nobody may wait for an environment that will not come: start another, unless starting is what failed."""

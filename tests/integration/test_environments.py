@@ -514,6 +514,31 @@ async def test_ensure_warms_exactly_what_is_missing_and_release_shrinks(spec: Ma
         assert pool.status().idle == 1
 
 
+@BOTH
+async def test_new_code_runs_from_the_next_start_on_and_busy_environments_finish(
+    spec: MakeSpec, mode: StartMode, code: Path
+) -> None:
+    function = spec(start_mode=mode, env={"VERSION": "1"})
+    async with opened(function) as (pool, watch):
+        running, gate = await _hold(pool, watch, code, "1")
+        idle = await value(pool, "who")
+        await pool.update(spec(start_mode=mode, env={"VERSION": "2"}))
+        assert (await value(pool, "who"))["variables"]["VERSION"] == "2"
+        await ended(idle["pid"])
+        gate.touch()
+        assert (await running).error is None
+        await watch.until(lambda: [e.reason for e in watch.of(EnvironmentGone)] == ["replaced", "replaced"])
+        assert (await value(pool, "who"))["variables"]["VERSION"] == "2"
+
+
+async def test_new_code_that_cannot_be_prepared_changes_nothing(spec: MakeSpec) -> None:
+    async with opened(spec(start_mode=StartMode.SNAPSTART)) as (pool, _):
+        before = await value(pool, "who")
+        with pytest.raises(NotReady, match="KeyError"):
+            await pool.update(spec(start_mode=StartMode.SNAPSTART, env={"INIT": "raise"}))
+        assert (await value(pool, "who"))["pid"] == before["pid"]
+
+
 async def test_closing_settles_every_request(spec: MakeSpec, code: Path) -> None:
     async with opened(spec(concurrency=2)) as (pool, watch):
         running, _ = await _hold(pool, watch, code, "1")

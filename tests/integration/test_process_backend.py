@@ -121,6 +121,18 @@ async def test_a_snapshot_holds_its_variants_resident(rig: Rig, name: str, threa
         assert reply.init_ms < 1000
 
 
+async def test_a_new_snapshot_holds_what_it_is_told_to(rig: Rig) -> None:
+    name = "process-1769-snapstart"
+    placement = Placement(rig.variant.id, name)
+    async with opened(rig, name) as backend:
+        assert (await rig.ask(backend)).loaded
+        for _ in range(2):  # the second time there is nothing to do
+            await backend.preload([(placement, rig.variant)])
+        again = await rig.ask(backend)
+        assert (again.cold, again.loaded) == (True, False)
+        assert [event.reason for event in rig.of(EnvironmentGone)] == ["replaced"]
+
+
 async def test_a_snapshot_leaves_out_what_cannot_be_loaded_and_serves_the_rest(rig: Rig) -> None:
     name = "process-1769-snapstart"
     missing = Variant("digits", "gone", "sha256:" + "0" * 64, Recipe("test"), rig.variant.accuracy)
