@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -261,3 +262,14 @@ print(json.dumps([m for m in ("numpy", "onnxruntime", "dataclasses", "boto3") if
     )
 
     assert loaded == []
+
+
+def test_several_threads_run_one_session_at_once(blobs: Files, gather: str) -> None:
+    session = Session.open(blobs, gather, threads=1, prepack=False)
+
+    def run(i: int) -> bool:
+        expected = [[2.0 * (i % 3) + 1, 2.0 * (i % 3) + 2]]
+        return all(session.run({"i": np.array([i % 3])})["y"].tolist() == expected for _ in range(200))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(run, range(8)))
