@@ -5,6 +5,7 @@ A request ends in exactly one Answer or one GatewayError, and either way in exac
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -172,6 +173,8 @@ class Service:
         self.log.append(record)
         for observe in self._observers:
             observe(record)
+        # After this answer is on its way and before the next request comes.
+        asyncio.get_running_loop().call_soon(self.snapshots.settle)
 
     def _served(self, record: Record, decision: Decision, delivery: Delivery, start: float) -> Served:
         reply, estimate, request = delivery.reply, delivery.estimate, record.request

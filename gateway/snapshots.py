@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
 
 from registry.catalogue import Catalogue
@@ -20,36 +21,57 @@ POLL_S = 0.5
 """How stale a catalogue may be; reading one integer from SQLite costs some 20 microseconds, off the path."""
 
 
+PENDING = 256
+"""Events that may wait to be applied when nobody looks: some 6 ms of work, and a few dozen kilobytes."""
+
+
 class Snapshots:
     """One catalogue and the fleet that belongs to it; both are immutable, the pair is swapped under a lock.
 
-    Backends emit from the loop and from their own threads.
+    Backends emit from the loop and from their own threads. Emitting costs next to nothing: events wait, and are
+    applied in order before anybody sees the fleet (an event is some 25 microseconds, a request has four).
     """
 
     def __init__(self, catalogue: Catalogue, fleet: Fleet | None = None) -> None:
         self._lock = threading.Lock()
+        self._pending: deque[Event] = deque()
         self._view = (catalogue, fleet if fleet is not None else Fleet.empty(catalogue))
 
     def view(self) -> tuple[Catalogue, Fleet]:
-        """A consistent pair."""
+        """A consistent pair, after every event so far."""
+        self.settle()
         return self._view
 
     def emit(self, event: Event) -> None:
-        """Apply an event to the fleet; one that the fleet refuses is logged and dropped.
+        """Take in an event; one that the fleet refuses will be logged and dropped.
 
         A report can be late: of a placement or tier that a newer catalogue no longer has.
         """
+        self._pending.append(event)
+        if len(self._pending) > PENDING:
+            self.settle()
+
+    def settle(self) -> None:
+        """Apply the events that wait; whoever has time to spare calls this, and the next decision has less to do."""
+        if not self._pending:
+            return
         with self._lock:
             catalogue, fleet = self._view
-            try:
-                self._view = (catalogue, fleet.apply(event))
-            except FleetError as error:
-                log.info("dropped %s: %s", event, error)
+            self._view = (catalogue, self._applied(fleet))
 
     def replace(self, catalogue: Catalogue) -> None:
         """Move to another version of the catalogue, carrying the fleet's state over."""
         with self._lock:
-            self._view = (catalogue, self._view[1].follow(catalogue))
+            self._view = (catalogue, self._applied(self._view[1]).follow(catalogue))
+
+    def _applied(self, fleet: Fleet) -> Fleet:
+        while self._pending:
+            event = self._pending.popleft()
+            try:
+                fleet = fleet.apply(event)
+            except FleetError as error:
+                log.info("dropped %s: %s", event, error)
+        return fleet
 
 
 async def follow(
