@@ -48,6 +48,14 @@ class Outlook:
         mean, stretches = self.wait
         return delay(grid, NORMAL[:, None], mean.take(chosen), stretches.take(chosen))
 
+    def at_level(self, level: int, chosen: NDArray[np.intp]) -> Floats:
+        """One row of `grid`."""
+        times: Floats = self.batch.grid[level].take(self.columns.take(chosen))
+        if self.wait is None:
+            return times
+        mean, stretches = self.wait
+        return delay(times, _Z[level], mean.take(chosen), stretches.take(chosen))
+
     def effective_accuracy(self, chosen: NDArray[np.intp]) -> Floats:
         """P(done by the deadline) × accuracy of some placements; P is 1 without a deadline."""
         accuracy, deadline = self.table.accuracy.take(chosen), self.request.slo.latency_ms
@@ -80,9 +88,9 @@ class Outlook:
     def _times(self, i: int) -> list[float]:
         """`grid` of one placement, without arrays."""
         times: list[float] = self.batch.grid[:, self.columns[i]].tolist()
-        if self.wait is None:
+        mean, wider = (0.0, 0.0) if self.wait is None else (float(self.wait[0][i]), float(self.wait[1][i]))
+        if mean == wider == 0.0:
             return times
-        mean, wider = float(self.wait[0][i]), float(self.wait[1][i])
         return [max(ms + (mean + z * wider), ms) for ms, z in zip(times, _Z, strict=True)]
 
 

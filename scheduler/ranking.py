@@ -21,6 +21,9 @@ from scheduler.quantiles import Floats, around
 FEW = 32
 """With no more candidates than this, dropping some first costs more than it saves (benchmarks.decision)."""
 
+SURE = LEVELS.index(0.95)
+"""Index of a level high enough to drop most of what competes at a low percentile."""
+
 ROUNDING = 1.0 - 1e-9
 """Keeps a candidate that only the rounding of floats would drop."""
 
@@ -132,15 +135,20 @@ def _contenders(view: Outlook, held: NDArray[np.intp]) -> NDArray[np.intp]:
     """Of placements that hold every bound, drop what cannot have the highest effective accuracy; looks up no P.
 
     Whatever holds the latency bound is on time with the probability of the level at or below the percentile at least,
-    and with LEVELS[-1] at most. So something less accurate than the most accurate one by more than that ratio loses.
+    whatever is done by the deadline at level SURE with that one, and everything with LEVELS[-1] at most. So something
+    less accurate than the best of these by more than the ratio of the two probabilities loses to it.
     """
     slo = view.request.slo
     if len(held) <= FEW or slo.objective is not Objective.ACCURACY or slo.latency_ms is None:
         return held
     high, share = around(slo.percentile)
-    least = LEVELS[high - 1 if share else high] / LEVELS[-1] * ROUNDING
+    level = LEVELS[high - 1 if share else high]
     accuracy = view.table.accuracy.take(held)
-    contenders: NDArray[np.intp] = held[accuracy >= accuracy.max() * least]
+    floor = level * float(accuracy.max())
+    if level < LEVELS[SURE]:
+        surely = accuracy[view.at_level(SURE, held) <= slo.latency_ms - view.request.elapsed_ms]
+        floor = max(floor, LEVELS[SURE] * float(surely.max(initial=0.0)))
+    contenders: NDArray[np.intp] = held[accuracy >= floor / LEVELS[-1] * ROUNDING]
     return contenders
 
 
