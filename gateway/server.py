@@ -7,6 +7,7 @@ same application it answered in 0.70 ms where granian took 0.94 ms (`python -m b
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import socket
 import threading
@@ -47,6 +48,8 @@ async def serve(settings: Settings, *, ready: Callable[[str], None] = lambda _: 
                 platform.service, metrics=platform.metrics, keyring=keyring, body_limit=settings.body_limit
             )
             server = _Server(_config(app))
+            # What is there by now stays; a full collection then looks at requests only (30 ms down to a few).
+            gc.freeze()
             await platform.prepare()
             ready(_url(listener))
             await server.serve(sockets=[listener])
