@@ -20,6 +20,9 @@ from scheduler.quantiles import Floats, add, deviation
 RESIDENT, LOAD, COLD = 0, 1, 2
 """Start states: variant resident; environment warm but variant to be loaded; no environment warm."""
 
+SIZES_KEPT = 128
+"""Batch sizes whose columns a table keeps: twice the default largest batch, some 0.3 kB a placement each."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
@@ -72,6 +75,8 @@ class Table:
         rows = min(rows, 1 + int(self.max_batch.max(initial=0)))
         found = self._batches.get(rows)
         if found is None:
+            if len(self._batches) >= SIZES_KEPT:
+                self._batches.clear()
             found = self._batches[rows] = self._interpolate(rows)
         return found
 

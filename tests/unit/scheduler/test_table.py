@@ -6,7 +6,7 @@ import pytest
 from registry.errors import NotFound
 from registry.model import LEVELS, Price
 from registry.prices import invocation_cost, lambda_tiers, local_tiers
-from scheduler.table import COLD, LOAD, RESIDENT, table_of
+from scheduler.table import COLD, LOAD, RESIDENT, SIZES_KEPT, table_of
 
 MEDIAN = LEVELS.index(0.5)
 
@@ -115,3 +115,10 @@ def test_an_unmeasured_task_has_an_empty_table(build, spec) -> None:
 def test_an_unknown_task_is_not_found(build) -> None:
     with pytest.raises(NotFound, match="no task 'nobody'"):
         table_of(build(), "nobody")
+
+
+def test_a_table_does_not_keep_every_size_it_ever_saw(build, spec) -> None:
+    table = table_of(build(spec("a", max_batch=10_000)), "t")
+    for rows in range(1, 3 * SIZES_KEPT):
+        assert median(table, rows, RESIDENT) == pytest.approx(10.0 * rows)
+    assert len(table._batches) <= SIZES_KEPT
