@@ -22,7 +22,7 @@ help: ## List the targets
 
 setup: $(VENV)/.installed ## Make .venv with everything that serving, testing and measuring need
 
-demo: $(VENV)/.installed ## Register digits, serve it, and show eight decisions side by side
+demo: $(VENV)/.installed ## Register digits, serve it, and show what is chosen for different SLOs
 	@$(BIN)/modelless demo $(ARGS)
 
 test: $(VENV)/.installed ## Run every test but the two-minute soak
@@ -46,9 +46,6 @@ build: $(SAM)/.installed ## Build every Lambda function's artefact into .aws-sam
 soak: $(VENV)/.installed ## Serve for two minutes while an environment is killed every five seconds
 	MODELLESS_SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m pytest -m soak tests/e2e $(ARGS)
 
-build: $(VENV)/.installed $(SAM)/.installed ## Build the Lambda functions into .aws-sam
-	$(SAM)/bin/sam build
-
 clean: ## Remove what the other targets made, environments included
 	rm -rf $(VENV) $(SAM) .aws-sam .cache .modelless build dist .pytest_cache .mypy_cache .ruff_cache \
 		.hypothesis .import_linter_cache
@@ -69,7 +66,4 @@ $(SAM)/.installed:
 	@touch $@
 
 # What `sam build` calls, one target per function.
-include infra/build/lambda.mk
-
-# The targets that `sam build` calls, one per function.
 include infra/build/lambda.mk
