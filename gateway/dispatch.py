@@ -1,15 +1,18 @@
 """Carries one decision out: one placement after another until one answers, time is up or none is left.
 
-It never chooses and never tries the same refusal twice: a tier that refused and a variant that is corrupt are passed
+It never chooses and never meets the same refusal twice: a tier that refused and a variant that is corrupt are passed
 over for the rest of the request. Exactly one reply or one GatewayError comes of it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from gateway.backends.protocol import Backend, Emit, Invocation, Reply, Tensors
 from gateway.decisions import Attempt
@@ -17,6 +20,7 @@ from gateway.errors import (
     BackendError,
     CorruptArtifact,
     DeadlineExceeded,
+    EnvironmentLost,
     GatewayError,
     NotReady,
     Overloaded,
@@ -27,6 +31,7 @@ from gateway.errors import (
 from registry.catalogue import Catalogue
 from registry.model import Estimate, OnInfeasible, Slo
 from scheduler.events import Finished, PlacementFailed, Queued, TierUnavailable, VariantQuarantined
+from scheduler.requests import Request
 
 GRACE_S = 0.25
 """How long after its deadline a backend may still report; a backend that does not is given up on, never waited for."""
@@ -34,6 +39,12 @@ GRACE_S = 0.25
 AVOID_S = 5.0
 """How long a placement is avoided after it failed where another one answered; as long as SageMaker's and Triton's
 clients wait between retries, and enough for a crashed environment to be replaced."""
+
+
+LOSSES = 2
+"""Environments that a placement may lose in a row before it is avoided: the second follows from the first's cause."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +61,7 @@ class _Course:
     """What one request has met so far."""
 
     id: str
-    slo: Slo
+    request: Request
     arrived: float
     inputs: Tensors
     attempts: list[Attempt] = field(default_factory=list)
@@ -59,7 +70,9 @@ class _Course:
     throttled: bool = True
     """Whether every refusal so far was for lack of capacity."""
     corrupt: set[str] = field(default_factory=set)
-    suspects: list[str] = field(default_factory=list)
+    lost: list[Estimate] = field(default_factory=list)
+    """Candidates whose environment was lost under this request."""
+    failed: list[str] = field(default_factory=list)
     """Placements that failed on these inputs; guilty once another placement answers them."""
     late: bool = False
 
@@ -84,6 +97,8 @@ class Dispatcher:
         self._emit = emit
         self._clock = clock
         self._full_until: dict[str, float] = {}
+        self._losses: Counter[str] = Counter()
+        """Placement to environments lost since it last answered."""
 
     def capacity_back_in(self, tiers: Iterable[str]) -> float | None:
         """Seconds until the first of the tiers that lack capacity may have some again; None when none lacks it."""
@@ -95,9 +110,9 @@ class Dispatcher:
         self,
         ranked: Sequence[Estimate],
         catalogue: Catalogue,
+        request: Request,
         *,
         request_id: str,
-        slo: Slo,
         arrived: float,
         inputs: Tensors,
     ) -> Delivery:
@@ -106,14 +121,15 @@ class Dispatcher:
         Raises DeadlineExceeded when time runs out, Overloaded when every tier refused for lack of capacity, and
         Unavailable, naming each attempt, when every placement failed.
         """
-        course = _Course(request_id, slo, arrived, inputs)
-        for estimate in ranked:
+        course = _Course(request_id, request, arrived, inputs)
+        # When all else has failed, a placement that only lost its environment is worth a second one.
+        for estimate in chain(ranked, course.lost):
             placement = estimate.placement
             if placement.tier in course.refused or placement.variant in course.corrupt:
                 continue
             reply = await self._try(estimate, catalogue, course)
             if reply is not None:
-                self._charge(course)
+                self._charge(course, placement.id)
                 return Delivery(reply, estimate, tuple(course.attempts))
             if course.late:
                 break
@@ -123,7 +139,7 @@ class Dispatcher:
         """One attempt, with its events; None when the next placement is to be tried."""
         placement = estimate.placement
         started = self._clock()
-        deadline = deadline_of(course.slo, course.arrived, catalogue.tiers[placement.tier].timeout_s)
+        deadline = deadline_of(course.request.slo, course.arrived, catalogue.tiers[placement.tier].timeout_s)
         error = ""
         try:
             if started >= deadline:
@@ -131,22 +147,23 @@ class Dispatcher:
             invocation = Invocation(
                 course.id, placement, catalogue.variants[placement.variant], course.inputs, deadline
             )
-            return await self._invoke(invocation, estimate, started)
+            expected_ms = max(0.0, estimate.p50_ms - estimate.wait_ms - course.request.elapsed_ms)
+            return await self._invoke(invocation, expected_ms, started)
         except BackendError as fault:
             error = f"{type(fault).__name__}: {fault}"
-            self._note(fault, placement.tier, placement.variant, placement.id, course)
+            log.info("request %s: no answer from %s: %s", course.id, placement.id, error)
+            self._note(fault, estimate, course)
             return None
         finally:
             took = (self._clock() - started) * 1000
             course.attempts.append(Attempt(placement.id, placement.tier, error, took))
 
-    async def _invoke(self, invocation: Invocation, estimate: Estimate, started: float) -> Reply:
+    async def _invoke(self, invocation: Invocation, expected_ms: float, started: float) -> Reply:
         placement = invocation.placement
         backend = self._backends.get(placement.tier)
         if backend is None:
             raise NotReady(f"no backend serves tier {placement.tier!r} here", retry_after_s=math.inf)
-        expected = max(0.0, estimate.p50_ms - estimate.wait_ms)
-        self._emit(Queued(placement.id, invocation.id, expected, started))
+        self._emit(Queued(placement.id, invocation.id, expected_ms, started))
         answered = False
         try:
             async with asyncio.timeout(invocation.deadline - started + GRACE_S):
@@ -159,32 +176,36 @@ class Dispatcher:
             now = self._clock()
             self._emit(Finished(placement.id, invocation.id, (now - started) * 1000, answered, now))
 
-    def _note(self, fault: BackendError, tier: str, variant: str, placement: str, course: _Course) -> None:
-        now = self._clock()
+    def _note(self, fault: BackendError, estimate: Estimate, course: _Course) -> None:
+        now, placement = self._clock(), estimate.placement
+        course.throttled = course.throttled and isinstance(fault, Throttled)
         match fault:
             case NotReady() | Throttled():
-                course.refused[tier] = fault.retry_after_s
-                course.throttled = course.throttled and isinstance(fault, Throttled)
+                course.refused[placement.tier] = fault.retry_after_s
                 if isinstance(fault, Throttled):
-                    self._full_until[tier] = now + fault.retry_after_s
-                self._emit(TierUnavailable(tier, str(fault), now + fault.retry_after_s, now))
+                    self._full_until[placement.tier] = now + fault.retry_after_s
+                self._emit(TierUnavailable(placement.tier, str(fault), now + fault.retry_after_s, now))
             case CorruptArtifact():
-                course.throttled = False
-                course.corrupt.add(variant)
-                self._emit(VariantQuarantined(variant, str(fault), now))
+                course.corrupt.add(placement.variant)
+                self._emit(VariantQuarantined(placement.variant, str(fault), now))
             case TimedOut():
                 course.late = True
+            case EnvironmentLost() if estimate not in course.lost:
+                course.lost.append(estimate)
             case _:
-                course.throttled = False
-                course.suspects.append(placement)
+                course.failed.append(placement.id)
 
-    def _charge(self, course: _Course) -> None:
+    def _charge(self, course: _Course, answered: str) -> None:
         """Avoid the placements that failed on inputs which another one has now answered.
 
         Failures that every placement shares are laid to the inputs: no caller can take placements away from others.
+        One lost environment is an accident, and LOSSES in a row are not.
         """
         now = self._clock()
-        for placement in course.suspects:
+        self._losses.pop(answered, None)
+        lost = {estimate.placement.id for estimate in course.lost} - {answered}
+        self._losses.update(lost)
+        for placement in {*course.failed, *(p for p in lost if self._losses[p] >= LOSSES)} - {answered}:
             self._emit(PlacementFailed(placement, "failed where another answered", now + AVOID_S, now))
 
 

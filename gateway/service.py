@@ -128,7 +128,7 @@ class Service:
             decision = choose(request, catalogue, fleet, now)
             self._admit(decision, request, catalogue)
             delivery = await self._dispatcher.deliver(
-                decision.ranked, catalogue, request_id=record.id, slo=slo, arrived=start, inputs=inputs
+                decision.ranked, catalogue, request, request_id=record.id, arrived=start, inputs=inputs
             )
         except GatewayError as error:
             error.details["decision_id"] = record.id

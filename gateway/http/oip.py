@@ -17,7 +17,7 @@ from starlette.routing import Route
 from gateway.decisions import Served
 from gateway.errors import BadRequest, UnknownTask, Unprocessable
 from gateway.http.errors import oip_refusal
-from gateway.http.face import Face, parsed
+from gateway.http.face import Face, off_loop, size_of
 from registry.model import Slo, Task
 from runtime.codecs.text import dumps
 from runtime.codecs.v2 import InferRequest, Parameters, check_outputs, parse_request, render_response
@@ -68,13 +68,15 @@ class Oip:
         task = self._task(request)
         length = _header_length(request)
         body = await self._face.body(request)
-        infer = await parsed(body, lambda: parse_request(body, length))
+        infer = await off_loop(len(body), lambda: parse_request(body, length))
         check_outputs(task.outputs, infer)
         answer = await self._service.predict(
             self._face.principal(request), task.name, infer.inputs, _hints(infer), id=infer.id, arrived=arrived
         )
-        rendered, header_length = render_response(
-            task.name, answer.outputs, infer, version=VERSION, parameters=_parameters(answer.decision)
+        parameters = _parameters(answer.decision)
+        rendered, header_length = await off_loop(
+            size_of(answer.outputs),
+            lambda: render_response(task.name, answer.outputs, infer, version=VERSION, parameters=parameters),
         )
         headers = {"x-decision-id": answer.decision.decision_id}
         if header_length is None:

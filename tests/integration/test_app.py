@@ -16,7 +16,7 @@ from gateway.app import create_app
 from gateway.auth import Keyring, Principal, key_digest
 from gateway.backends.fake import FakeBackend, steady
 from gateway.backends.protocol import Invocation
-from gateway.errors import EnvironmentLost, NotReady, Throttled
+from gateway.errors import EnvironmentLost, ExecutionFailed, NotReady, Throttled
 from gateway.metrics import Metrics
 from gateway.service import Service
 from gateway.snapshots import Snapshots
@@ -229,12 +229,13 @@ async def test_no_capacity_is_429_with_retry_after(gateway: Gateway) -> None:
 
 
 async def test_every_placement_failing_is_503_with_reasons(gateway: Gateway) -> None:
-    gateway.backends["a"].script.append(EnvironmentLost("killed by signal 9"))
+    gateway.backends["a"].script.extend([EnvironmentLost("killed by signal 9"), ExecutionFailed("out of memory")])
     gateway.backends["b"].script.append(NotReady("no copies"))
     response = await gateway.predict()
     assert response.status_code == 503
     errors = [attempt["error"] for attempt in response.json()["error"]["attempts"]]
-    assert errors == ["NotReady: no copies", "EnvironmentLost: killed by signal 9"]
+    lost, failed = "EnvironmentLost: killed by signal 9", "ExecutionFailed: out of memory"
+    assert errors == ["NotReady: no copies", lost, failed]
 
 
 async def test_no_answer_in_time_is_504(gateway: Gateway) -> None:

@@ -116,6 +116,45 @@ def test_inputs_that_fail_everywhere_take_no_placement_away(make_world):
     run_virtually(main())
 
 
+def test_one_that_only_lost_its_environment_is_tried_again_when_all_else_failed(make_world):
+    async def main():
+        world = make_world({("large", "b"): 20.0})
+        world.backends["b"].script.append(EnvironmentLost("killed"))
+        served = (await world.predict()).decision
+        assert [a.error for a in served.attempts] == ["EnvironmentLost: killed", ""]
+        world.backends["b"].script.extend([EnvironmentLost("killed"), EnvironmentLost("killed")])
+        with pytest.raises(Unavailable):
+            await world.predict()
+
+    run_virtually(main())
+
+
+def test_a_placement_is_avoided_after_it_lost_two_environments_in_a_row(make_world):
+    async def main():
+        world = make_world(BOTH)
+        tried = []
+        for fault in (EnvironmentLost("1"), None, EnvironmentLost("2"), EnvironmentLost("3"), None):
+            world.backends["b"].script.append(fault)
+            tried.append([a.tier for a in (await world.predict()).decision.attempts])
+        assert tried == [["b", "a"], ["b"], ["b", "a"], ["b", "a"], ["a"]]
+        await asyncio.sleep(6)
+        assert (await world.predict()).decision.tier == "b"
+
+    run_virtually(main())
+
+
+def test_a_placement_that_failed_where_another_answered_is_avoided_for_a_while(make_world):
+    async def main():
+        world = make_world(BOTH)
+        world.backends["b"].script.append(ExecutionFailed("bad"))
+        assert [a.tier for a in (await world.predict()).decision.attempts] == ["b", "a"]
+        assert [a.tier for a in (await world.predict()).decision.attempts] == ["a"]
+        await asyncio.sleep(6)
+        assert (await world.predict()).decision.tier == "b"
+
+    run_virtually(main())
+
+
 def test_throttled_everywhere_is_overload_with_a_time_to_come_back(make_world):
     async def main():
         world = make_world(BOTH)
@@ -295,7 +334,7 @@ def test_a_failed_request_can_be_explained_too(make_world, alice):
     async def main():
         world = make_world(BOTH)
         for backend in world.backends.values():
-            backend.script.append(EnvironmentLost("killed"))
+            backend.script.append(ExecutionFailed("bad"))
         with pytest.raises(Unavailable) as refused:
             await world.predict()
         record, _ = world.service.explain(alice, refused.value.details["decision_id"])
