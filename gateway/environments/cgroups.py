@@ -69,11 +69,18 @@ class Group:
     def __init__(self, tree: Tree, paths: Mapping[str, Path]) -> None:
         self._tree = tree
         self.paths = paths
+        self._limits = (0, 0)
         self._oom_kills = 0
 
     def limit(self, vcpus: float, memory_mb: int) -> None:
-        """Set CPU quota and memory cap. Raises OSError."""
-        quota, cap = int(vcpus * PERIOD_US), memory_mb << 20
+        """Set CPU quota and memory cap, unless they are set already. Raises OSError."""
+        limits = int(vcpus * PERIOD_US), memory_mb << 20
+        if limits != self._limits:
+            self._write_limits(*limits)
+            self._limits = limits
+        self._oom_kills = self._read_oom_kills()
+
+    def _write_limits(self, quota: int, cap: int) -> None:
         if self._tree.version == 2:
             _write(self.paths["cpu"] / "cpu.max", f"{quota} {PERIOD_US}")
             _write(self.paths["memory"] / "memory.max", str(cap))
@@ -81,7 +88,6 @@ class Group:
             _write(self.paths["cpu"] / "cpu.cfs_period_us", str(PERIOD_US))
             _write(self.paths["cpu"] / "cpu.cfs_quota_us", str(quota))
             _write(self.paths["memory"] / "memory.limit_in_bytes", str(cap))
-        self._oom_kills = self._read_oom_kills()
 
     def add(self, pid: int) -> None:
         """Move a process in; a process that has ended meanwhile is no fault. Raises OSError."""
