@@ -145,7 +145,7 @@ def _contenders(view: Outlook, held: NDArray[np.intp]) -> NDArray[np.intp]:
     level = LEVELS[high - 1 if share else high]
     accuracy = view.table.accuracy.take(held)
     floor = level * float(accuracy.max())
-    if level < LEVELS[SURE]:
+    if level < LEVELS[SURE - 1]:  # one level below drops nearly as many without looking again
         surely = accuracy[view.at_level(SURE, held) <= slo.latency_ms - view.request.elapsed_ms]
         floor = max(floor, LEVELS[SURE] * float(surely.max(initial=0.0)))
     contenders: NDArray[np.intp] = held[accuracy >= floor / LEVELS[-1] * ROUNDING]
