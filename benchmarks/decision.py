@@ -1,8 +1,8 @@
 """How long a decision takes, and whether it is the one that the rules demand; never runs a model.
 
 `p50_us` and `p99_us` are of `choose` alone, each time for another request, on a fleet that one event has just changed,
-with the garbage collector on; `first_p99_us` adds reading the chosen estimate, and `apply_p50_us` is of the event. Before
-anything is timed, rankings are compared with `benchmarks.reference` on random fleets.
+with the garbage collector on; `first_p99_us` adds reading the chosen estimate, `apply_p50_us` is of the event alone.
+Before anything is timed, rankings are compared with `benchmarks.reference` on random fleets.
 """
 
 from __future__ import annotations
