@@ -93,7 +93,12 @@ def spawn(
         process_group=0,
         pass_fds=pass_fds,
     )
-    return Spawned(asyncio.get_running_loop(), popen)
+    try:
+        return Spawned(asyncio.get_running_loop(), popen)
+    except OSError:  # no descriptor left to watch it with
+        popen.kill()
+        popen.wait()
+        raise
 
 
 class Ondemand:
