@@ -18,10 +18,9 @@ import psutil
 import pytest
 from numpy.typing import NDArray
 
+from cli.demo import environments_only
 from cli.running import Running, running
 from registry.catalogue import Catalogue
-from registry.documents import to_document
-from registry.model import TierKind
 from registry.store import update
 from registry.stores.sqlite import SqliteStore
 
@@ -110,17 +109,9 @@ def edit() -> Callable[[Path, Callable[[Catalogue], Catalogue]], Catalogue]:
 
 @pytest.fixture
 def processes_only(home: Path, edit: Callable[..., Catalogue]) -> Path:
-    """A home without inline placements, so that every request runs in an execution environment."""
-    edit(home, _process_tiers)
+    """A home where nothing is always on, so that every request runs in an execution environment."""
+    edit(home, environments_only)
     return home
-
-
-def _process_tiers(catalogue: Catalogue) -> Catalogue:
-    kept = {p.id for p in catalogue.placements.values() if catalogue.tiers[p.tier].kind is TierKind.PROCESS}
-    document = catalogue.to_document()
-    document["placements"] = [to_document(catalogue.placements[id_]) for id_ in sorted(kept)]
-    document["profiles"] = [p for p in document["profiles"] if p["placement"] in kept]
-    return Catalogue.from_document(document)
 
 
 @pytest.fixture(scope="session")

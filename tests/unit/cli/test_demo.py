@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from cli.demo import QUESTIONS, Question, Told, _document, _drawn, _placements
+from cli.demo import (
+    QUESTIONS,
+    SCALED_TO_ZERO,
+    Question,
+    Told,
+    _document,
+    _drawn,
+    _placements,
+    environments_only,
+)
+from cli.home import opened
 from cli.output import screen
+from registry.model import Placement
+from registry.prices import local_tiers
 
 RUSH = Question("a rush", {"latency_ms": 60}, rows=64, times=3)
 
@@ -43,7 +56,7 @@ ANSWERS = [
 def drawn() -> list[str]:
     console = screen()
     with console.capture() as capture:
-        console.print(_drawn(ANSWERS))
+        console.print(_drawn("asked", ANSWERS))
     return [" ".join(line.split()) for line in capture.get().splitlines()]
 
 
@@ -68,4 +81,19 @@ def test_document_keeps_every_answer() -> None:
 
 
 def test_there_are_enough_different_questions() -> None:
-    assert len({q.wish for q in QUESTIONS}) == len(QUESTIONS) >= 8
+    asked = (*QUESTIONS, *SCALED_TO_ZERO)
+
+    assert len({q.wish for q in asked}) == len(asked)
+    assert len({str(q.hints) for q in QUESTIONS}) >= 8
+
+
+def test_nothing_that_is_always_on_stays(home: Path) -> None:
+    with opened(home) as store:
+        catalogue = store.load()
+    lambda_like = local_tiers()[1]
+    elsewhere = Placement("flowers/small", lambda_like.name)
+    left = environments_only(catalogue.with_tiers(lambda_like).with_placements(elsewhere))
+
+    assert list(left.placements) == [elsewhere.id]
+    assert left.profiles == {}
+    assert left.tasks == catalogue.tasks
