@@ -227,7 +227,7 @@ class Pool:
 
     def _unclaimed(self) -> int:
         """Environments that are about to be free and have no job of their own to do next."""
-        return sum(e.freeing and e.id not in self._reserved for e in self._all.values())
+        return sum(e.freeing and not self._reserved.get(e.id) for e in self._all.values())
 
     def _reserve(self, environment: Environment, job: Job) -> None:
         if environment.state is State.IDLE:
