@@ -44,8 +44,8 @@ from registry.model import (
 from registry.prices import local_tiers
 from registry.store import update
 
-WIDTHS = {"small": (64, 32, 10), "large": (1024, 4096, 4096, 1024)}
-"""Layers of the two variants: 10 KB and 100 MB of weights."""
+WIDTHS = {"small": (64, 32, 10), "large": (64, 4096, 4096, 2048, 10)}
+"""Layers of the two variants: 10 KB and 100 MB of weights, under one signature, as variants of one task have."""
 
 TIERS = {"inline": 2, "process-1769": 1}
 """Tier to threads: the tier's whole vCPUs."""
