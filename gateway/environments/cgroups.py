@@ -52,6 +52,7 @@ class Tree:
 
     def give_back(self, group: Group) -> None:
         """Keep an empty group for the next environment: cheaper than to remove it and make another."""
+        group.forget()
         self._spare.append(group)
 
     def remove(self) -> None:
@@ -78,7 +79,6 @@ class Group:
         if limits != self._limits:
             self._write_limits(*limits)
             self._limits = limits
-        self._oom_kills = self._read_oom_kills()
 
     def _write_limits(self, quota: int, cap: int) -> None:
         if self._tree.version == 2:
@@ -96,8 +96,12 @@ class Group:
                 _write(path / "cgroup.procs", str(pid))
 
     def oom_killed(self) -> bool:
-        """Whether the memory cap has killed a process here since `limit`."""
+        """Whether the memory cap has killed a process of the present environment."""
         return self._read_oom_kills() > self._oom_kills
+
+    def forget(self) -> None:
+        """What was killed so far is no business of the next environment."""
+        self._oom_kills = self._read_oom_kills()
 
     def _read_oom_kills(self) -> int:
         name = "memory.events" if self._tree.version == 2 else "memory.oom_control"

@@ -10,6 +10,7 @@ import asyncio
 import math
 import os
 import signal
+import socket
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -156,8 +157,9 @@ class Environment:
         self._timer = self._loop.call_later(self.spec.init_timeout_s, self._init_timed_out)
         try:
             share = self._share = self._shares.share(self.spec.vcpus, self.spec.memory_mb)
-            self._server = await self._loop.create_server(self._accept, "127.0.0.1", 0)
-            host, port = self._server.sockets[0].getsockname()
+            listener = socket.create_server(("127.0.0.1", 0))
+            host, port = listener.getsockname()
+            self._server = await self._loop.create_server(self._accept, sock=listener)
             stream = time.strftime("%Y/%m/%d/[$LATEST]") + self.id
             child = await self.starter.start(environ_of(self.spec, f"{host}:{port}", stream), self.log.write_fd)
         except (OSError, BackendError) as fault:

@@ -60,12 +60,13 @@ def test_a_group_given_back_is_used_again(v1: Tree) -> None:
     assert read(group, "cpu", "cpu.cfs_quota_us") == "10000"
 
 
-def test_an_oom_kill_counts_from_the_last_limit(v2: Tree) -> None:
+def test_an_oom_kill_counts_for_one_environment_only(v2: Tree) -> None:
     group = v2.group(1.0, 1769)
     events = group.paths["memory"] / "memory.events"
     events.write_text("oom 3\noom_kill 2\noom_group_kill 0\n")
     assert group.oom_killed()
-    group.limit(1.0, 1769)
+    v2.give_back(group)
+    assert v2.group(1.0, 1769) is group
     assert not group.oom_killed()
     events.write_text("oom 4\noom_kill 3\noom_group_kill 0\n")
     assert group.oom_killed()
