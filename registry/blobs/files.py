@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from registry.blobs import blob_name, digest_of
+from blake3 import blake3
+
+from registry.blobs import blob_name, digest_of, named
 from registry.errors import DigestMismatch, NotFound
 
 
@@ -69,7 +70,7 @@ class Files:
 
         file = self._file(digest)
         file.parent.mkdir(parents=True, exist_ok=True)
-        hasher = hashlib.sha256()
+        hasher = blake3()
         handle, temporary = tempfile.mkstemp(prefix=".partial-", dir=file.parent)
         try:
             with os.fdopen(handle, "wb") as out:
@@ -79,7 +80,7 @@ class Files:
                 out.flush()
                 os.fchmod(out.fileno(), 0o444)
                 os.fsync(out.fileno())
-            actual = "sha256:" + hasher.hexdigest()
+            actual = named(hasher)
             if actual != digest:
                 raise DigestMismatch(digest, actual)
             os.replace(temporary, file)
@@ -90,9 +91,9 @@ class Files:
 
     def digests(self) -> Iterator[str]:
         """Every blob that is stored, in order of digest."""
-        for file in sorted(self._root.glob("sha256/??/*")):
+        for file in sorted(self._root.glob("blake3/??/*")):
             if not file.name.startswith("."):
-                yield f"sha256:{file.name}"
+                yield f"blake3:{file.name}"
 
     def damaged(self) -> tuple[str, ...]:
         """The digests whose files no longer hold their bytes; reads every byte of the store."""
@@ -107,8 +108,7 @@ class Files:
 
 def _digest_of_file(file: Path) -> str | None:
     try:
-        with file.open("rb", buffering=0) as source:
-            return "sha256:" + hashlib.file_digest(source, "sha256").hexdigest()
+        return named(blake3().update_mmap(file))
     except FileNotFoundError:
         return None
 

@@ -6,18 +6,18 @@ import os
 import stat
 import threading
 from collections.abc import Callable
-from hashlib import sha256
 from pathlib import Path
 
 import boto3
 import pytest
+from blake3 import blake3
 
 from registry.blobs import Blobs, blob_name, digest_of
 from registry.blobs.files import Files
 from registry.blobs.s3 import S3Blobs
 from registry.errors import DigestMismatch, InvalidValue, NotFound
 
-MISSING = "sha256:" + "0" * 64
+MISSING = "blake3:" + "0" * 64
 
 Damage = Callable[[str], None]
 
@@ -64,7 +64,7 @@ def damage(kind: str, blobs: Blobs) -> Damage:
 @pytest.mark.parametrize("data", [b"", b"a", bytes(range(256)) * 20_000])
 def test_bytes_come_back_under_their_digest(blobs: Blobs, data: bytes) -> None:
     digest = blobs.put(data)
-    assert digest == "sha256:" + sha256(data).hexdigest()
+    assert digest == "blake3:" + blake3(data).hexdigest()
     assert blobs.has(digest)
     assert blobs.get(digest) == data
     assert blobs.path(digest).read_bytes() == data
@@ -101,7 +101,7 @@ def test_a_missing_blob_is_not_found(blobs: Blobs) -> None:
             read(MISSING)
 
 
-@pytest.mark.parametrize("name", ["", "sha256:", "../../etc/passwd", "sha256:" + "A" * 64, MISSING + "\n", MISSING[7:]])
+@pytest.mark.parametrize("name", ["", "blake3:", "../../etc/passwd", "blake3:" + "A" * 64, MISSING + "\n", MISSING[7:]])
 def test_a_name_that_is_no_digest_is_refused(blobs: Blobs, name: str) -> None:
     for use in (blobs.get, blobs.path, blobs.has):
         with pytest.raises(InvalidValue, match="digest"):

@@ -51,7 +51,7 @@ def facts() -> Catalogue:
         for name in ("a", "b")
     ]
     variants = [
-        Variant("sum", name, f"sha256:{i:064x}", Recipe("test"), Accuracy(value, value, value, 100, "wilson"))
+        Variant("sum", name, f"blake3:{i:064x}", Recipe("test"), Accuracy(value, value, value, 100, "wilson"))
         for i, (name, value) in enumerate(ACCURACY.items())
     ]
     placements = [Placement("sum/small", "a"), Placement("sum/large", "b")]

@@ -50,7 +50,7 @@ class Context:
 def with_variant(catalogue: Catalogue, name: str, accuracy: float) -> Catalogue:
     """The catalogue with one more variant of task `sum`, placed on TIER and measured."""
     task = Task("sum", (TensorSpec("x", "FP32", (-1, 2)),), (TensorSpec("y", "FP32", (-1,)),), "accuracy")
-    variant = Variant("sum", name, "sha256:" + "0" * 64, Recipe("train"), Accuracy(accuracy, 0.5, 1.0, 100, "wilson"))
+    variant = Variant("sum", name, "blake3:" + "0" * 64, Recipe("train"), Accuracy(accuracy, 0.5, 1.0, 100, "wilson"))
     placement = Placement(variant.id, TIER)
     times = Quantiles((5.0,) * len(LEVELS), 5.0)
     profile = Profile(

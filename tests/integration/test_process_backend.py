@@ -135,7 +135,7 @@ async def test_a_new_snapshot_holds_what_it_is_told_to(rig: Rig) -> None:
 
 async def test_a_snapshot_leaves_out_what_cannot_be_loaded_and_serves_the_rest(rig: Rig) -> None:
     name = "process-1769-snapstart"
-    missing = Variant("digits", "gone", "sha256:" + "0" * 64, Recipe("test"), rig.variant.accuracy)
+    missing = Variant("digits", "gone", "blake3:" + "0" * 64, Recipe("test"), rig.variant.accuracy)
     preload = [(Placement(variant.id, name), variant) for variant in (missing, rig.variant)]
     async with opened(rig, name, preload=preload) as backend:
         reply = await rig.ask(backend)

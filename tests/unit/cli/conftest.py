@@ -61,7 +61,7 @@ def _catalogue(variant: str) -> Catalogue:
 
 def _with(catalogue: Catalogue, name: str, accuracy: float, ms: float) -> Catalogue:
     measured = Accuracy(accuracy, accuracy - 0.02, accuracy + 0.02, 500, "wilson")
-    variant = Variant("flowers", name, "sha256:" + "0" * 64, Recipe("train"), measured, size_bytes=2_500_000)
+    variant = Variant("flowers", name, "blake3:" + "0" * 64, Recipe("train"), measured, size_bytes=2_500_000)
     placement = Placement(variant.id, "inline")
     always = Quantiles((ms,) * len(LEVELS), ms)
     profile = Profile(

@@ -44,7 +44,7 @@ def constant(ms: float) -> Quantiles:
 
 
 def variant(name: str, accuracy: float, task: str = "sum") -> Variant:
-    digest = "sha256:" + f"{abs(hash(name)):064x}"[-64:]
+    digest = "blake3:" + f"{abs(hash(name)):064x}"[-64:]
     return Variant(task, name, digest, Recipe("test"), Accuracy(accuracy, accuracy, accuracy, 100, "wilson"), 1000)
 
 

@@ -81,7 +81,7 @@ class Modelled:
 
 def candidate(name: str, **settings: int | bool) -> Candidate:
     accuracy = Accuracy(0.5, 0.4, 0.6, 10, "wilson")
-    return Candidate(Variant("task", name, "sha256:" + "0" * 64, Recipe("train"), accuracy), **settings)  # type: ignore[arg-type]
+    return Candidate(Variant("task", name, "blake3:" + "0" * 64, Recipe("train"), accuracy), **settings)  # type: ignore[arg-type]
 
 
 async def profiles(backend: Modelled, *candidates: Candidate, plan: Plan = PLAN) -> list[Profile]:

@@ -46,7 +46,7 @@ def make_task() -> Callable[..., Task]:
 def make_variant() -> Callable[..., Variant]:
     def make(name: str = "linear", task: str = "digits", artifact: str = "a") -> Variant:
         recipe = Recipe("sklearn", parameters=(("C", "1"),))
-        return Variant(task, name, "sha256:" + artifact * 64, recipe, Accuracy(0.9, 0.85, 0.95, 400, "wilson"), 1000)
+        return Variant(task, name, "blake3:" + artifact * 64, recipe, Accuracy(0.9, 0.85, 0.95, 400, "wilson"), 1000)
 
     return make
 

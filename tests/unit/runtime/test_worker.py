@@ -131,9 +131,9 @@ def test_what_can_never_fit_is_refused(blobs: Files, make_linear: MakeLinear) ->
         (event("infer", inputs=3), InvalidBody),
         (event("infer", inputs=[{"name": "x", "datatype": "FP32", "shape": [-1], "data": ""}]), InvalidTensor),
         (event("unload", variant=None), InvalidBody),
-        (event("warm", "sha256:" + "0" * 64), CorruptArtifact),
+        (event("warm", "blake3:" + "0" * 64), CorruptArtifact),
         (event("warm", "../../etc/passwd"), CorruptArtifact),
-        (event("warm", "sha256:" + "0" * 64, prepack=True), CorruptArtifact),
+        (event("warm", "blake3:" + "0" * 64, prepack=True), CorruptArtifact),
     ],
 )
 def test_bad_events_are_refused_and_change_nothing(worker: Worker, broken: Any, error: type[Exception]) -> None:
@@ -166,7 +166,7 @@ def test_a_reply_that_lambda_would_refuse_is_an_error_of_ours(blobs: Files, gath
 def test_preload_pins_and_reports_what_fails(
     worker: Worker, linear: str, gather: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    missing = "sha256:" + "0" * 64
+    missing = "blake3:" + "0" * 64
     worker.preload(parse_preload(f"{linear}=t/v=1=0, {missing}=t/gone=1=0,{gather}=t/g=2=1"))
 
     assert worker.handle(event("status"))["resident"] == ["t/g", "t/v"]
@@ -176,7 +176,7 @@ def test_preload_pins_and_reports_what_fails(
 
 def test_preload_is_read_or_refused() -> None:
     assert parse_preload("") == []
-    assert parse_preload("sha256:a=t/v=2=1") == [Key("t/v", "sha256:a", 2, True)]
+    assert parse_preload("blake3:a=t/v=2=1") == [Key("t/v", "blake3:a", 2, True)]
     for text in ("x", "a=b=c=1", "a=b=1=yes", "a=b=1=1=1"):
         with pytest.raises(InvalidBody, match="artifact=variant=threads=prepack"):
             parse_preload(text)

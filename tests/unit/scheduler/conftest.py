@@ -75,7 +75,7 @@ def build(*specs: Spec, tiers: tuple[Tier, ...] = ()) -> Catalogue:
     catalogue = Catalogue.empty().with_tasks(task).with_tiers(*(tiers or (tier("cpu"),)))
     for spec in specs:
         accuracy = Accuracy(spec.accuracy, spec.accuracy, spec.accuracy, 100, "wilson")
-        variant = Variant("t", spec.variant, f"sha256:{spec.variant}", Recipe("test"), accuracy)
+        variant = Variant("t", spec.variant, f"blake3:{spec.variant}", Recipe("test"), accuracy)
         placement = Placement(variant.id, spec.tier, spec.threads, spec.max_batch)
         catalogue = catalogue.with_variants(variant).with_placements(placement)
         if spec.profiled:

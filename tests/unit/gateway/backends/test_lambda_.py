@@ -23,7 +23,7 @@ from registry.model import Accuracy, Placement, Price, Recipe, StartMode, Tier, 
 from runtime.codecs import wire
 
 ONDEMAND = Tier("lambda-1769", TierKind.LAMBDA, 1.0, 1769, 10, StartMode.ONDEMAND, Price(0.00003))
-VARIANT = Variant("sum", "a", "sha256:" + "0" * 64, Recipe("test"), Accuracy(0.9, 0.9, 0.9, 9, "wilson"))
+VARIANT = Variant("sum", "a", "blake3:" + "0" * 64, Recipe("test"), Accuracy(0.9, 0.9, 0.9, 9, "wilson"))
 PLACEMENT = Placement("sum/a", "lambda-1769", threads=2, prepack=False)
 X = np.ones((1, 3), np.float32)
 
