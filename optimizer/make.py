@@ -95,4 +95,4 @@ def share_pool(tiers: Sequence[Tier]) -> None:
     for tier in tiers:
         if tier.kind is TierKind.INLINE:
             with suppress(PoolTooLate):
-                use_global_pool(max(1, int(tier.vcpus)))
+                use_global_pool(tier.threads)

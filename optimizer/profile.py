@@ -46,7 +46,7 @@ class Candidate:
 
     def placements(self, tier: Tier) -> tuple[Placement, ...]:
         """The forms that come into question, pre-packed first."""
-        threads = self.threads or max(1, int(tier.vcpus))
+        threads = self.threads or tier.threads
         forms = (True, False) if self.prepack is None else (self.prepack,)
         return tuple(Placement(self.variant.id, tier.name, threads, self.max_batch, prepack) for prepack in forms)
 

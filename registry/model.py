@@ -244,6 +244,15 @@ class Tier:
                 f"tier {self.name}", "needs a positive concurrency, memory_mb and vcpus", "give positive numbers"
             )
 
+    @property
+    def threads(self) -> int:
+        """Threads that one run may use: an environment's vCPUs, or inline its part of what all runs share.
+
+        So runs that overlap do not slow one another down, and a profile taken alone holds under load.
+        """
+        shared_by = self.concurrency if self.kind is TierKind.INLINE else 1
+        return max(1, int(self.vcpus / shared_by))
+
 
 @dataclass(frozen=True, slots=True)
 class Placement:

@@ -179,7 +179,7 @@ class InlineBackend:
 
                 # Late only where sessions were opened before in this process; each then keeps a pool of its own.
                 with suppress(faults.PoolTooLate):
-                    use_global_pool(max(1, int(self.tier.vcpus)))
+                    use_global_pool(self.tier.threads)
                 self._residency = Residency(self.tier.memory_mb * ENVIRONMENT_SHARE)
             return self._residency
 

@@ -35,7 +35,7 @@ def worker_spec(
         "python_path": roots,
         "env": {
             "MODELLESS_BLOBS": str(blobs_root.resolve()),
-            "MODELLESS_THREADS": str(max(1, int(tier.vcpus))),
+            "MODELLESS_THREADS": str(tier.threads),
             "MODELLESS_PRELOAD": ",".join(preload_entry(*pair) for pair in preload),
             # onnxruntime 1.29 and later report home from a thread of their own, which also forbids a fork.
             "ORT_DISABLE_TELEMETRY": "1",

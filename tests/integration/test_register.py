@@ -92,7 +92,7 @@ async def test_a_manifest_is_measured_on_every_tier_and_published_once(
     assert len(done.placements) == 9
     for placement, profile in zip(done.placements, done.profiles, strict=True):
         tier = catalogue.tiers[placement.tier]
-        assert placement.threads == int(tier.vcpus)
+        assert placement.threads == tier.threads
         assert [s.rows for s in profile.service] == [1, 8, 64]
         assert profile.load.mean > 0
         assert (profile.init == ZERO) is (tier.name == "inline")

@@ -81,7 +81,7 @@ def test_a_worker_starts_with_the_variables_it_is_given(
     function = of_type(translated, "AWS::Lambda::Function")[name]
     tier = next(t for t in lambda_tiers() if t.memory_mb == function["MemorySize"])
 
-    assert int(variables(function)["MODELLESS_THREADS"]) == max(1, int(tier.vcpus))
+    assert int(variables(function)["MODELLESS_THREADS"]) == tier.threads
     assert variables(function)["MODELLESS_BLOBS"] == {"Fn::Sub": "s3://${Bucket}/blobs"}
     assert function["SnapStart"] == {"ApplyOn": "PublishedVersions"}
     assert function["Timeout"] == tier.timeout_s

@@ -122,3 +122,19 @@ def test_a_placement_is_named_by_all_that_tells_it_apart() -> None:
     packed, unpacked = Placement("digits/mlp", "inline", 2), Placement("digits/mlp", "inline", 2, prepack=False)
     assert (packed.id, unpacked.id) == ("digits/mlp@inline:2", "digits/mlp@inline:2u")
     assert packed.task == "digits"
+
+
+@pytest.mark.parametrize(
+    ("kind", "vcpus", "concurrency", "threads"),
+    [
+        (TierKind.INLINE, 2.0, 2, 1),
+        (TierKind.INLINE, 8.0, 2, 4),
+        (TierKind.INLINE, 1.0, 4, 1),
+        (TierKind.PROCESS, 2.0, 4, 2),
+        (TierKind.LAMBDA, 0.58, 100, 1),
+    ],
+)
+def test_a_run_uses_no_more_threads_than_are_its_own(
+    kind: TierKind, vcpus: float, concurrency: int, threads: int
+) -> None:
+    assert Tier("t", kind, vcpus, 1769, concurrency, StartMode.ALWAYS, Price(0.0)).threads == threads
