@@ -79,6 +79,8 @@ def _tensor(document: dict[str, Any]) -> TensorBlob:
     return TensorBlob(name, _digest(document["digest"]), nbytes)
 
 
-def _digest(value: str) -> str:
+def _digest(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"digest {value!r}")
     blob_name(value)
     return value

@@ -11,9 +11,9 @@ index is its name for good. The indices below are those of API version 14 (ONNX 
 from __future__ import annotations
 
 import ctypes
+import os
 from ctypes import POINTER, c_char_p, c_int, c_int64, c_size_t, c_uint32, c_void_p
 from importlib.machinery import PathFinder
-from pathlib import Path
 from typing import Any
 
 from runtime.errors import ExecutionFailed
@@ -89,8 +89,8 @@ class Api:
     Calls release the GIL.
     """
 
-    def __init__(self, library: Path) -> None:
-        loaded = ctypes.CDLL(str(library))
+    def __init__(self, library: str) -> None:
+        loaded = ctypes.CDLL(library)
         loaded.OrtGetApiBase.restype = POINTER(_ApiBase)
         base = loaded.OrtGetApiBase().contents
         self.version: str = base.GetVersionString().decode()
@@ -101,17 +101,21 @@ class Api:
             )
         table = ctypes.cast(address, _OUT)
         self._message = ctypes.CFUNCTYPE(c_char_p, c_void_p)(table[2])
-        self._release_status = ctypes.CFUNCTYPE(None, c_void_p)(table[_RELEASES["ReleaseStatus"]])
-        for name, (index, arguments) in _CHECKED.items():
-            function = ctypes.CFUNCTYPE(c_void_p, *arguments)(table[index])
-            function.errcheck = self._check  # type: ignore[assignment]
-            setattr(self, name, function)
-        for name, index in _RELEASES.items():
-            setattr(self, name, ctypes.CFUNCTYPE(None, c_void_p)(table[index]))
+        self._table = table
 
     def __getattr__(self, name: str) -> Any:
-        """For the type checker: the functions are set by `__init__`."""
-        raise AttributeError(name)
+        """A function, made when it is first used: a cold start needs half of them."""
+        function: Any
+        if name in _CHECKED:
+            index, arguments = _CHECKED[name]
+            function = ctypes.CFUNCTYPE(c_void_p, *arguments)(self._table[index])
+            function.errcheck = self._check
+        elif name in _RELEASES:
+            function = ctypes.CFUNCTYPE(None, c_void_p)(self._table[_RELEASES[name]])
+        else:
+            raise AttributeError(name)
+        setattr(self, name, function)
+        return function
 
     def make(self, function: str, *arguments: Any) -> c_void_p:
         """The object that a function hands back through its last argument."""
@@ -122,17 +126,17 @@ class Api:
     def _check(self, status: int | None, function: Any, arguments: Any) -> None:
         if status:
             message = " ".join(self._message(status).decode("utf-8", "replace").split())
-            self._release_status(status)
+            self.ReleaseStatus(status)
             raise ExecutionFailed(message[:500])
 
 
-def find_library() -> Path:
-    """The shared library in the installed onnxruntime wheel; raises ImportError saying what to install."""
+def find_library() -> str:
+    """The path of the shared library in the installed onnxruntime wheel; raises ImportError saying what to install."""
     spec = PathFinder.find_spec("onnxruntime")
     for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
-        found = sorted(Path(folder, "capi").glob("libonnxruntime.so*")) or sorted(
-            Path(folder, "capi").glob("libonnxruntime.*.dylib")
-        )
-        if found:
-            return found[-1]
+        capi = os.path.join(folder, "capi")
+        names = sorted(os.listdir(capi)) if os.path.isdir(capi) else []
+        for name in reversed(names):
+            if name.startswith("libonnxruntime.so") or (name.startswith("libonnxruntime.") and name.endswith(".dylib")):
+                return os.path.join(capi, name)
     raise ImportError("libonnxruntime is not installed; pip install 'onnxruntime>=1.26' (its Linux and macOS wheels)")

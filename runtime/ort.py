@@ -11,7 +11,6 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from ctypes import byref, c_char_p, c_int, c_int64, c_size_t, c_void_p
-from pathlib import Path
 from typing import Any
 
 from runtime.capi import Api, find_library
@@ -97,7 +96,7 @@ def _started() -> _Runtime:
 class OrtSession:
     """A session over an already optimised graph; several threads may run it at once."""
 
-    def __init__(self, graph: bytes, tensors_root: Path, *, threads: int, prepack: bool) -> None:
+    def __init__(self, graph: bytes, tensors_root: str, *, threads: int, prepack: bool) -> None:
         """Load `graph`, whose external tensors lie under `tensors_root` and are mapped, not read.
 
         `threads` counts when there is no global pool. Raises ExecutionFailed with ONNX Runtime's reason.
@@ -232,9 +231,9 @@ class OrtSession:
         return [raw[start:end] for start, end in zip(offsets, ends, strict=True)]
 
 
-def _config(tensors_root: Path, prepack: bool) -> Iterator[tuple[bytes, bytes]]:
+def _config(tensors_root: str, prepack: bool) -> Iterator[tuple[bytes, bytes]]:
     """Session configuration, by the keys of onnxruntime_session_options_config_keys.h."""
-    yield b"session.model_external_initializers_file_folder_path", str(tensors_root).encode()
+    yield b"session.model_external_initializers_file_folder_path", tensors_root.encode()
     # A spinning thread burns the CPU credits of a throttled environment while it waits.
     yield b"session.intra_op.allow_spinning", b"0"
     yield b"session.inter_op.allow_spinning", b"0"

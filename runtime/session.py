@@ -50,7 +50,7 @@ class Session:
         except RegistryError as fault:
             raise CorruptArtifact(f"artifact {digest}: {fault}") from fault
         before = private_mb()
-        session = OrtSession(graph, blobs.root, threads=threads, prepack=prepack)
+        session = OrtSession(graph, blobs.folder, threads=threads, prepack=prepack)
         return cls(session, digest=digest, threads=threads, prepack=prepack, private_mb=max(0.0, private_mb() - before))
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -87,7 +87,7 @@ def _verify(blobs: Blobs, digests: Sequence[str], threads: int) -> None:
     def work() -> None:
         try:
             for digest in pending:
-                blobs.path(digest)
+                blobs.check(digest)
         except Exception as fault:  # noqa: BLE001 - a thread's outermost loop; raised again below
             faults.append(fault)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from snapshot_restore_py import register_after_restore, register_before_snapshot
@@ -38,11 +37,11 @@ class Settings(NamedTuple):
 def open_blobs(place: str) -> Blobs:
     """The blob store in a folder, or at s3://bucket/prefix behind Lambda's one writable folder."""
     if not place.startswith("s3://"):
-        return Files(Path(place))
+        return Files(place)
     from registry.blobs.s3 import S3Blobs  # noqa: PLC0415 - boto3 only where it is needed
 
     bucket, _, prefix = place.removeprefix("s3://").partition("/")
-    return S3Blobs(bucket, Path("/tmp/modelless-blobs"), prefix=f"{prefix.rstrip('/')}/" if prefix else "")  # noqa: S108
+    return S3Blobs(bucket, "/tmp/modelless-blobs", prefix=f"{prefix.rstrip('/')}/" if prefix else "")  # noqa: S108
 
 
 settings = Settings.read(os.environ)

@@ -39,8 +39,9 @@ def worker_spec(
             "MODELLESS_PRELOAD": ",".join(preload_entry(*pair) for pair in preload),
             # onnxruntime 1.29 and later report home from a thread of their own, which also forbids a fork.
             "ORT_DISABLE_TELEMETRY": "1",
-            # Huge pages for the C heap: 2,000 page faults less in a start (3 of 57 ms), for 2 MB more.
-            "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+            # Huge pages for the C heap: 2,000 page faults less in a start (3 of 57 ms), for 2 MB more. And more freed
+            # pieces kept at hand than 7 of a size: ONNX Runtime's start frees many small ones (0.7 ms).
+            "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.tcache_count=2000",
         },
         "memory_mb": tier.memory_mb,
         "timeout_s": tier.timeout_s,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
 from registry.blobs import blob_name, digest_of, named
 from registry.errors import DigestMismatch, NotFound
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Files:
@@ -19,14 +22,21 @@ class Files:
     shares one copy in the page cache.
     """
 
-    def __init__(self, root: Path) -> None:
-        self._root = root.absolute()
-        self._root.mkdir(parents=True, exist_ok=True)
+    def __init__(self, root: Path | str) -> None:
+        self._folder = os.path.abspath(root)
+        os.makedirs(self._folder, exist_ok=True)
 
     @property
     def root(self) -> Path:
         """The folder."""
-        return self._root
+        from pathlib import Path  # noqa: PLC0415 - see Blobs.folder
+
+        return Path(self._folder)
+
+    @property
+    def folder(self) -> str:
+        """The folder, as text."""
+        return self._folder
 
     def put(self, data: bytes | memoryview) -> str:
         """Store these bytes and return their digest; a damaged file of that name is replaced by a sound one."""
@@ -38,7 +48,8 @@ class Files:
     def get(self, digest: str) -> bytes:
         """The bytes of this digest, checked; raises NotFound or DigestMismatch."""
         try:
-            data = self._file(digest).read_bytes()
+            with open(self._file(digest), "rb", buffering=0) as file:
+                data = file.read()
         except FileNotFoundError:
             raise NotFound("blob", digest) from None
         actual = digest_of(data)
@@ -46,19 +57,22 @@ class Files:
             raise DigestMismatch(digest, actual)
         return data
 
-    def path(self, digest: str) -> Path:
-        """The blob's file, checked in one pass over it; raises NotFound or DigestMismatch."""
-        file = self._file(digest)
-        actual = _digest_of_file(file)
+    def check(self, digest: str) -> None:
+        """Read the blob's file in one pass; raises NotFound or DigestMismatch."""
+        actual = _digest_of_file(self._file(digest))
         if actual is None:
             raise NotFound("blob", digest)
         if actual != digest:
             raise DigestMismatch(digest, actual)
-        return file
+
+    def path(self, digest: str) -> Path:
+        """The blob's file, checked; raises NotFound or DigestMismatch."""
+        self.check(digest)
+        return self.root / blob_name(digest)
 
     def has(self, digest: str) -> bool:
         """Whether a file of this name is there."""
-        return self._file(digest).is_file()
+        return os.path.isfile(self._file(digest))
 
     def write(self, digest: str, chunks: Iterable[bytes | memoryview]) -> None:
         """Store a stream under the digest that it must have; raises DigestMismatch, and then stores nothing.
@@ -69,9 +83,10 @@ class Files:
         import tempfile  # noqa: PLC0415 - readers do not pay for it; a worker's cold start is one
 
         file = self._file(digest)
-        file.parent.mkdir(parents=True, exist_ok=True)
+        folder = os.path.dirname(file)
+        os.makedirs(folder, exist_ok=True)
         hasher = blake3()
-        handle, temporary = tempfile.mkstemp(prefix=".partial-", dir=file.parent)
+        handle, temporary = tempfile.mkstemp(prefix=".partial-", dir=folder)
         try:
             with os.fdopen(handle, "wb") as out:
                 for chunk in chunks:
@@ -87,11 +102,11 @@ class Files:
         except BaseException:
             os.unlink(temporary)
             raise
-        _sync_folder(file.parent)
+        _sync_folder(folder)
 
     def digests(self) -> Iterator[str]:
         """Every blob that is stored, in order of digest."""
-        for file in sorted(self._root.glob("blake3/??/*")):
+        for file in sorted(self.root.glob("blake3/??/*")):
             if not file.name.startswith("."):
                 yield f"blake3:{file.name}"
 
@@ -99,21 +114,21 @@ class Files:
         """The digests whose files no longer hold their bytes; reads every byte of the store."""
         return tuple(digest for digest in self.digests() if not self._is_sound(digest))
 
-    def _file(self, digest: str) -> Path:
-        return self._root / blob_name(digest)
+    def _file(self, digest: str) -> str:
+        return f"{self._folder}/{blob_name(digest)}"
 
     def _is_sound(self, digest: str) -> bool:
         return _digest_of_file(self._file(digest)) == digest
 
 
-def _digest_of_file(file: Path) -> str | None:
+def _digest_of_file(file: str) -> str | None:
     try:
         return named(blake3().update_mmap(file))
     except FileNotFoundError:
         return None
 
 
-def _sync_folder(folder: Path) -> None:
+def _sync_folder(folder: str) -> None:
     """Make a rename in `folder` survive a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:

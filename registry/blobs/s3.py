@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry.aws import failures, make_client
@@ -12,6 +11,8 @@ from registry.blobs.files import Files
 from registry.errors import DigestMismatch, NotFound
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mypy_boto3_s3 import S3Client
 
 PART_BYTES = 1 << 20
@@ -25,7 +26,9 @@ class S3Blobs:
     given. Raises Unavailable when S3 refuses or cannot be reached.
     """
 
-    def __init__(self, bucket: str, cache: Path, *, prefix: str = "blobs/", client: S3Client | None = None) -> None:
+    def __init__(
+        self, bucket: str, cache: Path | str, *, prefix: str = "blobs/", client: S3Client | None = None
+    ) -> None:
         self._bucket = bucket
         self._prefix = prefix
         self._cache = Files(cache)
@@ -35,6 +38,11 @@ class S3Blobs:
     def root(self) -> Path:
         """The cache folder; a blob's file is there once `path(digest)` was called."""
         return self._cache.root
+
+    @property
+    def folder(self) -> str:
+        """The cache folder, as text."""
+        return self._cache.folder
 
     def put(self, data: bytes | memoryview) -> str:
         """Upload these bytes unless the bucket has them; returns their digest."""
@@ -62,14 +70,19 @@ class S3Blobs:
             self._fetch(digest)
             return self._cache.get(digest)
 
-    def path(self, digest: str) -> Path:
-        """The blob's cached file, checked; a damaged copy is fetched anew, once. Raises NotFound or DigestMismatch."""
+    def check(self, digest: str) -> None:
+        """Have the blob in the cache; a damaged copy is fetched anew, once. Raises NotFound or DigestMismatch."""
         self._fetch_if_missing(digest)
         try:
-            return self._cache.path(digest)
+            self._cache.check(digest)
         except DigestMismatch:
             self._fetch(digest)
-            return self._cache.path(digest)
+            self._cache.check(digest)
+
+    def path(self, digest: str) -> Path:
+        """The blob's cached file, checked as `check` does."""
+        self.check(digest)
+        return self.root / blob_name(digest)
 
     def has(self, digest: str) -> bool:
         """Whether the bucket has a blob of this name."""

@@ -91,19 +91,20 @@ def test_the_file_is_read_only_and_where_the_graph_expects_it(blobs: Blobs) -> N
     digest = blobs.put(b"tensor")
     file = blobs.path(digest)
     assert file == blobs.root / blob_name(digest)
+    assert blobs.folder == str(blobs.root)
     assert stat.S_IMODE(file.stat().st_mode) == 0o444
 
 
 def test_a_missing_blob_is_not_found(blobs: Blobs) -> None:
     assert not blobs.has(MISSING)
-    for read in (blobs.get, blobs.path):
+    for read in (blobs.get, blobs.path, blobs.check):
         with pytest.raises(NotFound, match="blob"):
             read(MISSING)
 
 
 @pytest.mark.parametrize("name", ["", "blake3:", "../../etc/passwd", "blake3:" + "A" * 64, MISSING + "\n", MISSING[7:]])
 def test_a_name_that_is_no_digest_is_refused(blobs: Blobs, name: str) -> None:
-    for use in (blobs.get, blobs.path, blobs.has):
+    for use in (blobs.get, blobs.path, blobs.check, blobs.has):
         with pytest.raises(InvalidValue, match="digest"):
             use(name)
 
@@ -123,7 +124,7 @@ def test_damage_after_the_first_read_is_seen_at_the_next(blobs: Blobs, damage: D
     blobs.path(digest)
     damage(digest)
     _overwrite(blobs.root / blob_name(digest))
-    for read in (blobs.get, blobs.path):
+    for read in (blobs.get, blobs.path, blobs.check):
         with pytest.raises(DigestMismatch):
             read(digest)
 

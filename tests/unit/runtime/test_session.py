@@ -249,13 +249,13 @@ def test_neither_numpy_nor_the_onnxruntime_package_is_imported(
     loaded = run_python(
         """
 import json, sys
-from pathlib import Path
 from registry.blobs.files import Files
 from runtime.codecs import wire
 from runtime.session import Session
-session = Session.open(Files(Path(sys.argv[1])), sys.argv[2], threads=1, prepack=True)
+session = Session.open(Files(sys.argv[1]), sys.argv[2], threads=1, prepack=True)
 session.rehearse()
-print(json.dumps([m for m in ("numpy", "onnxruntime", "dataclasses", "boto3") if m in sys.modules]))
+heavy = ("numpy", "onnxruntime", "dataclasses", "boto3")
+print(json.dumps([m for m in heavy if m in sys.modules]))
 """,
         str(blobs.root),
         linear,
