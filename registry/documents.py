@@ -118,7 +118,10 @@ def _scalar(kind: type, expected: str) -> Reader:
 def _number(value: Any, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _wrong(where, value, "a number")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise _wrong(where, value, "a number that a float can hold") from None
 
 
 _SCALARS: dict[type, Reader] = {

@@ -13,6 +13,8 @@ from registry.documents import to_document
 from registry.errors import InvalidValue
 from registry.model import (
     DATATYPES,
+    MAX_BATCH,
+    MAX_THREADS,
     Price,
     Recipe,
     Slo,
@@ -176,7 +178,10 @@ def _read_variant(section: Section, folder: Path) -> VariantManifest:
     name = _read_name(section)
     model = _read_path(section, "model", folder, ".onnx")
     recipe = _read_recipe(section.section("recipe", required=True))
-    max_batch, threads = section.whole("max_batch", 64), section.whole("threads", 0) or None
+    max_batch, threads = (
+        section.whole("max_batch", 64, most=MAX_BATCH),
+        section.whole("threads", 0, most=MAX_THREADS) or None,
+    )
     prepack = section.flag("prepack")
     section.close(MEASURED)
     return VariantManifest(name, model, recipe, max_batch, threads, prepack)

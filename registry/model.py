@@ -30,6 +30,13 @@ def check_name(value: str, what: str) -> None:
         )
 
 
+def check_numbers(what: str, least: float = 0.0, /, **values: float) -> None:
+    """Raise InvalidValue unless every one of these fields of `what` is a finite number from `least` on."""
+    for name, value in values.items():
+        if not least <= value < math.inf:
+            raise InvalidValue(f"{what}.{name}", f"{value!r} is impossible", f"give a finite number from {least:g} on")
+
+
 class Objective(StrEnum):
     """What to optimise among the placements that hold every bound."""
 
@@ -127,7 +134,10 @@ def _as_hint(name: str, value: Any) -> Any:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InvalidValue(f"slo.{name}", f"{value!r} is not a number", "give a number")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise InvalidValue(f"slo.{name}", "is too large a number", "give one that a float can hold") from None
 
 
 def _check_range(name: str, value: float | None, low: float, high: float, *, low_open: bool = False) -> None:
@@ -206,6 +216,10 @@ class Variant:
         return f"{self.task}/{self.name}"
 
 
+SMALLEST_STEP_MS = 1e-6
+"""A nanosecond: no clock that bills is finer, and no duration in steps of it leaves a float's range."""
+
+
 @dataclass(frozen=True, slots=True)
 class Price:
     """A tier's price model; `registry.prices` makes it from dated facts and does its arithmetic."""
@@ -220,6 +234,16 @@ class Price:
     """For each second that one environment is kept provisioned, or a snapshot cached."""
     step_ms: float = 1.0
     """Billed duration is rounded up to a multiple of this."""
+
+    def __post_init__(self) -> None:
+        check_numbers(
+            "price",
+            usd_per_busy_s=self.usd_per_busy_s,
+            usd_per_request=self.usd_per_request,
+            usd_per_start=self.usd_per_start,
+            usd_per_idle_s=self.usd_per_idle_s,
+        )
+        check_numbers("price", SMALLEST_STEP_MS, step_ms=self.step_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +267,8 @@ class Tier:
             raise InvalidValue(
                 f"tier {self.name}", "needs a positive concurrency, memory_mb and vcpus", "give positive numbers"
             )
+        what = f"tier {self.name}"
+        check_numbers(what, vcpus=self.vcpus, idle_timeout_s=self.idle_timeout_s, timeout_s=self.timeout_s)
 
     @property
     def threads(self) -> int:
@@ -252,6 +278,13 @@ class Tier:
         """
         shared_by = self.concurrency if self.kind is TierKind.INLINE else 1
         return max(1, int(self.vcpus / shared_by))
+
+
+MAX_THREADS = 64
+"""Most threads of a placement; a worker refuses more (`runtime.worker`)."""
+
+MAX_BATCH = 1 << 20
+"""Most rows of a batch: about as many as an invocation of 6 MB holds, in base64, when a row is one FP32 number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +298,11 @@ class Placement:
     max_batch: int = 64
     prepack: bool = True
     """Whether ONNX Runtime re-lays weights out in private memory: faster batches, slower load, no sharing."""
+
+    def __post_init__(self) -> None:
+        for name, value, most in (("threads", self.threads, MAX_THREADS), ("max_batch", self.max_batch, MAX_BATCH)):
+            if not 1 <= value <= most:
+                raise InvalidValue(f"placement.{name}", f"{value!r} is out of range", f"use 1 to {most}")
 
     @property
     def id(self) -> str:
@@ -285,12 +323,12 @@ class Quantiles:
     mean: float
 
     def __post_init__(self) -> None:
-        if len(self.ms) != len(LEVELS) or any(b < a for a, b in zip(self.ms, self.ms[1:], strict=False)):
+        if len(self.ms) != len(LEVELS) or not all(a <= b for a, b in zip(self.ms, self.ms[1:], strict=False)):
             raise InvalidValue(
                 "quantiles", f"{self.ms} are not {len(LEVELS)} non-decreasing values", "measure them again"
             )
-        if self.ms[0] < 0 or not math.isfinite(self.ms[-1]):
-            raise InvalidValue("quantiles", f"{self.ms} are not finite times", "measure them again")
+        if self.ms[0] < 0 or not math.isfinite(self.ms[-1]) or not 0.0 <= self.mean < math.inf:
+            raise InvalidValue("quantiles", f"{self.ms} and {self.mean} are not finite times", "measure them again")
 
 
 ZERO = Quantiles((0.0,) * len(LEVELS), 0.0)
@@ -305,6 +343,9 @@ class ServiceTime:
     latency: Quantiles
     billed_ms: float
     """Mean billed duration."""
+
+    def __post_init__(self) -> None:
+        check_numbers("service time", billed_ms=self.billed_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,6 +377,7 @@ class Profile:
                 f"batch sizes {rows} do not ascend from 1 or more",
                 "measure them again",
             )
+        check_numbers(f"profile {self.placement}", memory_mb=self.memory_mb)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,10 @@ T = TypeVar("T")
 Choice = TypeVar("Choice", bound=StrEnum)
 
 
+MOST = (1 << 31) - 1
+"""No count or size in a manifest needs a larger number, and none of them fits a C int."""
+
+
 class Section:
     """One mapping of a source, read key by key; `close` then reports the keys that nobody asked for."""
 
@@ -44,11 +48,17 @@ class Section:
 
     def number(self, key: str, default: float | None = None) -> float:
         """A number; required without a default."""
-        return float(self._value(key, "a number", lambda v: _is_whole(v) or isinstance(v, float), default, 0.0))
+        value = self._value(key, "a number", lambda v: _is_whole(v) or isinstance(v, float), default, 0.0)
+        try:
+            return float(value)
+        except OverflowError:
+            self._wrong((key,), value, "a number that a float can hold")
+            return 0.0
 
-    def whole(self, key: str, default: int | None = None) -> int:
-        """A whole number of at least 1; required without a default."""
-        return cast(int, self._value(key, "a whole number from 1", lambda v: _is_whole(v) and v >= 1, default, 1))
+    def whole(self, key: str, default: int | None = None, *, most: int = MOST) -> int:
+        """A whole number from 1 to `most`; required without a default."""
+        expected = "a whole number from 1" + (f" to {most}" if most < MOST else "")
+        return cast(int, self._value(key, expected, lambda v: _is_whole(v) and 1 <= v <= most, default, 1))
 
     def flag(self, key: str) -> bool | None:
         """True or false; None when it is not there."""

@@ -61,7 +61,8 @@ class Source:
     """One file's data, where each part of it stands, and what is wrong with it.
 
     Raises InvalidManifest at once when the text cannot be read at all: not there, too large, no UTF-8, no YAML,
-    nested too deeply, or with aliases, by which a small text can mean a huge document.
+    nested too deeply, or with aliases, by which a small text can mean a huge document. A scalar that means nothing is
+    a fault like any other, and None in the data.
     """
 
     def __init__(self, file: Path) -> None:
@@ -69,13 +70,15 @@ class Source:
         self.texts: dict[Where, str] = {}
         """Each scalar as it was written."""
         self._lines: dict[Where, int] = {}
+        self._unread: set[Where] = set()
         self._faults: list[tuple[int, str]] = []
         node = self._compose(file)
         self.data = self._plain(node, ()) if node else None
-        self.raise_faults()
 
     def fault(self, where: Where, message: str) -> None:
-        """Take down what is wrong with a field, to be raised with all the rest."""
+        """Take down what is wrong with a field, to be raised with all the rest; of an unread one all is said."""
+        if where in self._unread:
+            return
         known = where
         while known and known not in self._lines:
             known = known[:-1]
@@ -117,11 +120,15 @@ class Source:
         if isinstance(node, yaml.SequenceNode):
             return [self._plain(child, (*where, i)) for i, child in enumerate(node.value)]
         self.texts[where] = node.value
+        kind = _SCALARS.get(node.tag)
         try:
-            return _SCALARS[node.tag](node.value)
-        except (KeyError, ValueError):
+            if kind is not None:
+                return kind(node.value)
             self.fault(where, f"{node.tag} is not used in a manifest; write a plain text or number")
-            return None
+        except ValueError:
+            self.fault(where, f"{node.value[:40]!r} is no number of a manifest; write a plain one")
+        self._unread.add(where)
+        return None
 
     def _plain_mapping(self, node: yaml.MappingNode, where: Where) -> dict[str, Any]:
         data: dict[str, Any] = {}

@@ -24,6 +24,9 @@ CREATE TABLE IF NOT EXISTS release (
 ) STRICT
 """
 
+NEWEST = (1 << 63) - 1
+"""The largest integer that SQLite holds (SQLite, "Datatypes", section 2)."""
+
 BUSY_TIMEOUT_S = 10.0
 """A publisher holds the write lock for milliseconds; one that waits this long waits for a machine in trouble."""
 
@@ -58,6 +61,8 @@ class SqliteStore:
 
     def load(self, version: int | None = None) -> Catalogue:
         """The catalogue of a version, or the newest; raises NotFound."""
+        if version is not None and version > NEWEST:
+            raise NotFound("version", str(version))
         with self._database() as database:
             if version is None:
                 row = database.execute("SELECT snapshot FROM release ORDER BY version DESC LIMIT 1").fetchone()

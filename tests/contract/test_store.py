@@ -92,7 +92,7 @@ def test_every_version_stays(store: Store) -> None:
     assert [r.version for r in store.history()] == [1, 2]
 
 
-@pytest.mark.parametrize("version", [-1, 2, 99])
+@pytest.mark.parametrize("version", [-1, 2, 99, 2**63])
 def test_an_unknown_version_is_not_found(store: Store, version: int) -> None:
     store.publish(Catalogue.empty())
     with pytest.raises(NotFound, match="version"):

@@ -73,6 +73,7 @@ def test_a_whole_number_serves_as_a_float() -> None:
         ({"sizes": [1, 2.0]}, r"shape\.sizes\[1\]: 2\.0 is wrong"),
         ({"notes": [["a"]]}, r"shape\.notes\[0\]: \['a'\] is wrong; give an array of 2"),
         ({"weight": True}, r"shape\.weight: True is wrong; give a number"),
+        ({"weight": 10**400}, r"shape\.weight: 1000.* is wrong; give a number that a float can hold"),
         ({"filled": 1}, r"shape\.filled: 1 is wrong; give true or false"),
         ({"volume": 1}, r"shape\.volume: is not a field; use name, colour"),
         ({"name": None}, r"shape\.name: None is wrong"),

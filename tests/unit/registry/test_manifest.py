@@ -141,6 +141,31 @@ def test_tiers_of_the_catalogue_may_be_named(read: Callable[..., TaskManifest]) 
     assert read(GOOD.replace("[inline, process-1769]", "[mine]"), tiers=[mine]).tiers == (mine,)
 
 
+def test_scalars_that_mean_nothing_do_not_hide_other_faults(faults: Callable[..., list[str]]) -> None:
+    text = GOOD.replace("5e1", ".nan").replace("models/int8.onnx", "!!int abc").replace("prepack", "prepak")
+    assert faults(text.replace("  metric: accuracy", "  name: other\n  metric: 3")) == [
+        "2: task.name: stands here twice, on line 4 too; remove one",
+        "5: task.metric: 3 is wrong; give a text",
+        "11: task.slo.latency_ms: '.nan' is no number of a manifest; write a plain one",
+        "19: variants[1].model: 'abc' is no number of a manifest; write a plain one",
+        "23: variants[1].prepak: is not a key of variants[1]; did you mean prepack?",
+    ]
+
+
+def test_numbers_beyond_reason_are_faults_like_any_other(faults: Callable[..., list[str]]) -> None:
+    huge = "1" + "0" * 400
+    tier = f"{{name: big, kind: gpu, vcpus: {huge}, memory_mb: 1, concurrency: {huge}, price: {{usd_per_busy_s: -1}}}}"
+    text = GOOD.replace("[inline, process-1769]", f"[{tier}]").replace("max_batch: 8", "max_batch: 1048577")
+    found = faults(text.replace("threads: 2", "threads: 65"))
+    assert [fault.partition(": ")[2].partition(":")[0] for fault in found] == [
+        "tiers[0].concurrency",
+        "tiers[0].vcpus",
+        "tiers[0].price.usd_per_busy_s",
+        "variants[1].max_batch",
+        "variants[1].threads",
+    ]
+
+
 def test_every_fault_is_said_at_once_in_order_of_line(faults: Callable[..., list[str]], folder: Path) -> None:
     text = """\
 task:
@@ -188,7 +213,7 @@ extra: 1
         "17: variants[1].name: 'a' is taken already; give each variant its own name",
         f"18: variants[1].model: 'models/missing.onnx' is no file in {folder}; make it first, or mend the path",
         "19: variants[1].prepack: 'maybe' is wrong; give true or false",
-        "20: variants[1].max_batch: 0 is wrong; give a whole number from 1",
+        "20: variants[1].max_batch: 0 is wrong; give a whole number from 1 to 1048576",
         "21: extra: is not a key of the manifest; use evaluation, task, tiers, variants",
     ]
 

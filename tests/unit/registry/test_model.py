@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -47,6 +48,7 @@ def test_what_is_no_name(name: str) -> None:
         ({"latency_ms": -5}, "latency_ms"),
         ({"latency_ms": math.inf}, "latency_ms"),
         ({"latency_ms": math.nan}, "latency_ms"),
+        ({"latency_ms": 10**400}, "latency_ms"),
         ({"latency_ms": "80"}, "latency_ms"),
         ({"latency_ms": True}, "latency_ms"),
         ({"percentile": 100}, "percentile"),
@@ -91,11 +93,50 @@ def test_an_accuracy_outside_its_interval_cannot_be(interval: tuple[float, float
         tuple(range(len(LEVELS), 0, -1)),
         (-1.0, *range(1, len(LEVELS))),
         (*range(1, len(LEVELS)), math.inf),
+        (*range(1, len(LEVELS) - 1), math.nan, len(LEVELS)),
     ],
 )
 def test_quantiles_that_cannot_be(ms: tuple[float, ...]) -> None:
     with pytest.raises(InvalidValue, match="quantiles"):
         Quantiles(ms, 1.0)
+
+
+IMPOSSIBLE = (-1.0, math.nan, math.inf)
+
+
+@pytest.mark.parametrize("value", IMPOSSIBLE)
+def test_measured_numbers_are_finite(value: float) -> None:
+    with pytest.raises(InvalidValue, match="quantiles"):
+        Quantiles(ZERO.ms, value)
+    with pytest.raises(InvalidValue, match=r"service time\.billed_ms"):
+        ServiceTime(1, ZERO, value)
+    with pytest.raises(InvalidValue, match=r"profile p\.memory_mb"):
+        Profile("p", (ServiceTime(1, ZERO, 0.0),), ZERO, ZERO, value, "cpu", "none", 1, "2026-11-23T00:00:00+00:00")
+
+
+@pytest.mark.parametrize("field", ["usd_per_busy_s", "usd_per_request", "usd_per_start", "usd_per_idle_s", "step_ms"])
+@pytest.mark.parametrize("value", IMPOSSIBLE)
+def test_nothing_costs_less_than_nothing(field: str, value: float) -> None:
+    with pytest.raises(InvalidValue, match=rf"price\.{field}"):
+        Price(**{"usd_per_busy_s": 0.0, field: value})
+
+
+def test_a_billed_step_takes_time() -> None:
+    with pytest.raises(InvalidValue, match=r"price\.step_ms"):
+        Price(0.0, step_ms=0.0)
+
+
+@pytest.mark.parametrize("field", ["vcpus", "idle_timeout_s", "timeout_s"])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_tier_is_finite(field: str, value: float) -> None:
+    with pytest.raises(InvalidValue, match=rf"tier t\.{field}"):
+        replace(Tier("t", TierKind.INLINE, 1.0, 1, 1, StartMode.ALWAYS, Price(0.0)), **{field: value})
+
+
+@pytest.mark.parametrize("settings", [{"threads": 0}, {"threads": 65}, {"max_batch": 0}, {"max_batch": 10**30}])
+def test_a_placement_has_settings_that_a_worker_takes(settings: dict[str, int]) -> None:
+    with pytest.raises(InvalidValue, match=rf"placement\.{next(iter(settings))}"):
+        Placement("digits/mlp", "inline", **settings)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("rows", [(), (0,), (2, 1), (1, 1)])
