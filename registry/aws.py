@@ -36,10 +36,10 @@ def make_client(service: Literal["dynamodb", "s3"]) -> DynamoDBClient | S3Client
 
 @contextmanager
 def failures(where: str) -> Iterator[None]:
-    """Turn what the SDK raises into Unavailable at `where`."""
+    """Turn what the SDK raises into Unavailable at `where`, and what reading or keeping its streams does."""
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
     try:
         yield
-    except (BotoCoreError, ClientError) as error:
+    except (BotoCoreError, ClientError, OSError) as error:
         raise Unavailable(where, str(error)) from error

@@ -5,6 +5,7 @@ RuntimeFault
 ├── InvalidBody         the caller's: a body or event cannot be parsed
 ├── CorruptArtifact     the storage's: a variant's bytes do not match their digest
 ├── ExecutionFailed     the variant's: ONNX Runtime cannot load it, or fails on these inputs
+│   └── Unreadable      the storage's: it cannot be reached or read now; the bytes may well be sound
 ├── NoRoom              ours: the variant does not fit beside what is in use
 ├── PoolTooLate         ours: the global thread pool is asked for after the first session, or twice
 └── ReplyTooLarge       the variant's: the outputs do not fit in one reply
@@ -39,6 +40,13 @@ class CorruptArtifact(RuntimeFault):
 
 class ExecutionFailed(RuntimeFault):
     """ONNX Runtime refused the graph or failed on the inputs; the message is its reason."""
+
+
+class Unreadable(ExecutionFailed):
+    """The storage did not give a variant's bytes; whoever treats it as a failed run does right, for another try may do.
+
+    It is no CorruptArtifact: that would bar a sound variant for good.
+    """
 
 
 class NoRoom(RuntimeFault):

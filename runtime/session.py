@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from registry.artifacts import read_manifest
 from registry.blobs import Blobs
-from registry.errors import RegistryError
+from registry.errors import RegistryError, Unavailable
 from runtime import ort
-from runtime.errors import CorruptArtifact
+from runtime.errors import CorruptArtifact, Unreadable
 from runtime.memory import private_mb
 from runtime.ort import OrtSession, use_global_pool
 from runtime.tensor import SIZES, Tensor
@@ -38,17 +39,15 @@ class Session:
         """The artifact of this digest, ready to run on `threads` threads (those of the global pool, if there is one).
 
         Every blob's bytes are hashed: the manifest, the graph, and each tensor's file, which ONNX Runtime then maps
-        rather than reads. Hashing (1.4 GB/s a core) is most of a large artifact's load, so it is shared among
-        `threads` threads, and the library starts meanwhile. With `prepack`, ONNX Runtime re-lays weights out in
-        private memory. Raises CorruptArtifact when bytes are missing or not what their digest says, ExecutionFailed
-        when ONNX Runtime refuses the graph.
+        rather than reads. Hashing is most of a large artifact's load, so it is shared among `threads` threads, and the
+        library starts meanwhile. With `prepack`, ONNX Runtime re-lays weights out in private memory. Raises
+        CorruptArtifact when bytes are missing or not what their digest says, Unreadable when the storage does not give
+        them, ExecutionFailed when ONNX Runtime refuses the graph.
         """
-        try:
+        with reading(digest):
             manifest = read_manifest(blobs, digest)
             graph = blobs.get(manifest.graph)
             _verify(blobs, manifest.digests[1:], threads)
-        except RegistryError as fault:
-            raise CorruptArtifact(f"artifact {digest}: {fault}") from fault
         before = private_mb()
         session = OrtSession(graph, blobs.folder, threads=threads, prepack=prepack)
         return cls(session, digest=digest, threads=threads, prepack=prepack, private_mb=max(0.0, private_mb() - before))
@@ -77,6 +76,17 @@ class Session:
     def close(self) -> None:
         """Free its memory now; nobody may be running it."""
         self._session.close()
+
+
+@contextmanager
+def reading(digest: str) -> Iterator[None]:
+    """Turn what a blob store raises while an artifact is read into CorruptArtifact, or Unreadable for an outage."""
+    try:
+        yield
+    except Unavailable as fault:
+        raise Unreadable(f"artifact {digest} cannot be read now: {fault}") from fault
+    except RegistryError as fault:
+        raise CorruptArtifact(f"artifact {digest}: {fault}") from fault
 
 
 def _verify(blobs: Blobs, digests: Sequence[str], threads: int) -> None:

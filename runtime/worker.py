@@ -15,12 +15,11 @@ from typing import Any, NamedTuple
 
 from registry.artifacts import read_manifest
 from registry.blobs import Blobs
-from registry.errors import RegistryError
 from runtime.codecs import wire
-from runtime.errors import CorruptArtifact, ExecutionFailed, InvalidBody, ReplyTooLarge, RuntimeFault
+from runtime.errors import ExecutionFailed, InvalidBody, ReplyTooLarge, RuntimeFault
 from runtime.memory import private_mb
 from runtime.residency import Residency
-from runtime.session import Session
+from runtime.session import Session, reading
 from runtime.tensor import Tensor
 
 MAX_REPLY_BYTES = 6_291_556
@@ -75,8 +74,8 @@ class Worker:
     def handle(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """The reply to one event, JSON-able.
 
-        Raises InvalidBody or InvalidTensor for an event that cannot be read, CorruptArtifact, ExecutionFailed, NoRoom
-        or ReplyTooLarge.
+        Raises InvalidBody or InvalidTensor for an event that cannot be read, CorruptArtifact, Unreadable,
+        ExecutionFailed, NoRoom or ReplyTooLarge.
         """
         kind = event.get("kind") if isinstance(event, Mapping) else None
         act = self._kinds.get(kind) if isinstance(kind, str) else None
@@ -152,10 +151,8 @@ class Worker:
         """What a pre-packed variant is sure to occupy; unpacked weights stay in the page cache."""
         if not key.prepack or key in self._residency.residents():
             return 0.0
-        try:
+        with reading(key.artifact):
             manifest = read_manifest(self._blobs, key.artifact)
-        except RegistryError as fault:
-            raise CorruptArtifact(f"artifact {key.artifact}: {fault}") from fault
         return sum(tensor.nbytes for tensor in manifest.tensors) / 2**20
 
     def _key(self, event: Mapping[str, Any]) -> Key:

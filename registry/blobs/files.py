@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
 from registry.blobs import blob_name, digest_of, named
-from registry.errors import DigestMismatch, NotFound
+from registry.errors import DigestMismatch, NotFound, Unavailable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,12 +20,13 @@ class Files:
     """A blob store in the folder `root`, made when missing.
 
     Each blob is a file of its own, so a mapping of it starts on a page boundary and every process that maps it
-    shares one copy in the page cache.
+    shares one copy in the page cache. Raises Unavailable when the folder or the disk refuses.
     """
 
     def __init__(self, root: Path | str) -> None:
         self._folder = os.path.abspath(root)
-        os.makedirs(self._folder, exist_ok=True)
+        with self._failures():
+            os.makedirs(self._folder, exist_ok=True)
 
     @property
     def root(self) -> Path:
@@ -41,17 +43,19 @@ class Files:
     def put(self, data: bytes | memoryview) -> str:
         """Store these bytes and return their digest; a damaged file of that name is replaced by a sound one."""
         digest = digest_of(data)
-        if not self._is_sound(digest):
-            self.write(digest, (data,))
+        with self._failures():
+            if not self._is_sound(digest):
+                self.write(digest, (data,))
         return digest
 
     def get(self, digest: str) -> bytes:
         """The bytes of this digest, checked; raises NotFound or DigestMismatch."""
-        try:
-            with open(self._file(digest), "rb", buffering=0) as file:
-                data = file.read()
-        except FileNotFoundError:
-            raise NotFound("blob", digest) from None
+        with self._failures():
+            try:
+                with open(self._file(digest), "rb", buffering=0) as file:
+                    data = file.read()
+            except FileNotFoundError:
+                raise NotFound("blob", digest) from None
         actual = digest_of(data)
         if actual != digest:
             raise DigestMismatch(digest, actual)
@@ -59,7 +63,8 @@ class Files:
 
     def check(self, digest: str) -> None:
         """Read the blob's file in one pass; raises NotFound or DigestMismatch."""
-        actual = _digest_of_file(self._file(digest))
+        with self._failures():
+            actual = _digest_of_file(self._file(digest))
         if actual is None:
             raise NotFound("blob", digest)
         if actual != digest:
@@ -75,7 +80,7 @@ class Files:
         return os.path.isfile(self._file(digest))
 
     def write(self, digest: str, chunks: Iterable[bytes | memoryview]) -> None:
-        """Store a stream under the digest that it must have; raises DigestMismatch, and then stores nothing.
+        """Store a stream under the digest that it must have; raises DigestMismatch or OSError, and stores nothing then.
 
         The bytes go to a temporary file beside the final one, which takes the final name only when they are on disk
         and hash to it; of two writers of one blob either may come last, for both bring the same bytes.
@@ -113,6 +118,13 @@ class Files:
     def damaged(self) -> tuple[str, ...]:
         """The digests whose files no longer hold their bytes; reads every byte of the store."""
         return tuple(digest for digest in self.digests() if not self._is_sound(digest))
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise Unavailable(self._folder, str(error)) from error
 
     def _file(self, digest: str) -> str:
         return f"{self._folder}/{blob_name(digest)}"

@@ -40,6 +40,7 @@ def test_threads_may_make_clients_at_once() -> None:
     [
         EndpointConnectionError(endpoint_url="https://x"),
         ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "GetItem"),
+        ConnectionResetError("cable cut"),
     ],
 )
 def test_what_the_sdk_raises_is_unavailable(error: Exception) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from registry.artifacts import read_manifest
 from registry.blobs import blob_name
 from registry.blobs.files import Files
-from runtime.errors import CorruptArtifact, ExecutionFailed
+from runtime.errors import CorruptArtifact, ExecutionFailed, Unreadable
 from runtime.session import Session
 from runtime.tensor import Tensor
 
@@ -146,6 +146,18 @@ def test_missing_bytes_are_corruption_too(blobs: Files, linear: str) -> None:
     (blobs.root / blob_name(digest)).unlink()
 
     with pytest.raises(CorruptArtifact, match=digest):
+        Session.open(blobs, linear, threads=1, prepack=False)
+
+
+@pytest.mark.parametrize("part", ["manifest", "graph", "tensor"])
+def test_bytes_that_the_storage_does_not_give_are_no_corruption(blobs: Files, linear: str, part: str) -> None:
+    manifest = read_manifest(blobs, linear)
+    digest = {"manifest": linear, "graph": manifest.graph, "tensor": manifest.tensors[0].digest}[part]
+    file = blobs.root / blob_name(digest)
+    file.unlink()
+    file.mkdir()
+
+    with pytest.raises(Unreadable, match="directory"):
         Session.open(blobs, linear, threads=1, prepack=False)
 
 

@@ -15,7 +15,15 @@ from registry.artifacts import read_manifest
 from registry.blobs import blob_name
 from registry.blobs.files import Files
 from runtime.codecs import wire
-from runtime.errors import CorruptArtifact, ExecutionFailed, InvalidBody, InvalidTensor, NoRoom, ReplyTooLarge
+from runtime.errors import (
+    CorruptArtifact,
+    ExecutionFailed,
+    InvalidBody,
+    InvalidTensor,
+    NoRoom,
+    ReplyTooLarge,
+    Unreadable,
+)
 from runtime.worker import Key, Worker, parse_preload
 
 MakeLinear = Callable[..., str]
@@ -153,6 +161,14 @@ def test_damage_is_told_apart_from_failure(worker: Worker, blobs: Files, linear:
     with pytest.raises(ExecutionFailed):
         worker.handle(infer(gather, {"i": np.array([77])}))
     assert wire.decode(worker.handle(infer(gather, {"i": np.array([0])}))["outputs"])["y"].tolist() == [[1, 2]]
+
+
+@pytest.mark.parametrize("prepack", [True, False])
+def test_an_outage_of_the_storage_is_no_corruption(worker: Worker, blobs: Files, linear: str, prepack: bool) -> None:
+    (blobs.root / blob_name(linear)).unlink()
+    (blobs.root / blob_name(linear)).mkdir()
+    with pytest.raises(Unreadable):
+        worker.handle(event("warm", linear, prepack=prepack))
 
 
 def test_a_reply_that_lambda_would_refuse_is_an_error_of_ours(blobs: Files, gather: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 
 from registry.blobs import blob_name, digest_of
 from registry.blobs.files import Files
-from registry.errors import DigestMismatch, NotFound
+from registry.errors import DigestMismatch, NotFound, Unavailable
 
 
 def _all_files(folder: Path) -> list[Path]:
@@ -46,6 +47,31 @@ def test_a_stream_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ConnectionResetError):
         store.write(digest_of(b"one two"), broken())
     assert _all_files(tmp_path) == []
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
+    store = Files(tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(Unavailable, match="File too large"):
+            store.put(bytes(2000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert _all_files(tmp_path) == []
+
+
+def test_what_cannot_be_read_or_replaced_is_said(tmp_path: Path) -> None:
+    store = Files(tmp_path / "blobs")
+    (tmp_path / "blobs" / blob_name(digest_of(b"x"))).mkdir(parents=True)
+    for use in (store.get, store.check, store.path):
+        with pytest.raises(Unavailable, match="directory"):
+            use(digest_of(b"x"))
+    with pytest.raises(Unavailable, match="directory"):
+        store.put(b"x")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(Unavailable, match="file"):
+        Files(tmp_path / "file")
 
 
 def test_putting_again_heals_a_damaged_blob(tmp_path: Path) -> None:
