@@ -11,15 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.backends.open import open_backends
-from gateway.backends.protocol import Backend
+from gateway.backends.protocol import Backend, Preloads
 from gateway.errors import BackendError
 from gateway.metrics import Metrics
+from gateway.preload import preloads
 from gateway.service import Service
 from gateway.snapshots import Snapshots, follow, refresh
 from registry.blobs import Blobs
 from registry.blobs.files import Files
 from registry.catalogue import Catalogue
-from registry.model import Tier
+from registry.model import StartMode, Tier
 from registry.store import Store
 from registry.stores.sqlite import SqliteStore
 
@@ -55,6 +56,9 @@ class Platform:
     functions: Mapping[str, str]
     clock: Callable[[], float]
     _preparing: set[asyncio.Task[None]] = field(default_factory=set)
+    _preload: bool = False
+    _snapshotting: dict[str, asyncio.Lock] = field(default_factory=dict)
+    """By tier."""
 
     @classmethod
     @asynccontextmanager
@@ -96,20 +100,33 @@ class Platform:
         platform.serve_tiers_of(catalogue)
         return platform
 
-    async def prepare(self) -> None:
-        """Have every tier do what no request should wait for; one that cannot is left to the first request's answer."""
+    async def prepare(self, *, preload: bool = False) -> None:
+        """Have every tier do what no request should wait for; one that cannot is left to the first request's answer.
+
+        With `preload`, snapshots hold the variants that `gateway.preload` chooses from the catalogue, from now on the
+        newest one; a profiler does without, to measure what each variant takes by itself.
+        """
+        self._preload |= preload
         backends = list(self.backends.values())
-        for backend, outcome in zip(
-            backends, await asyncio.gather(*(b.prepare() for b in backends), return_exceptions=True), strict=True
-        ):
+        preparing = (self._prepare(backend) for backend in backends)
+        for backend, outcome in zip(backends, await asyncio.gather(*preparing, return_exceptions=True), strict=True):
             if isinstance(outcome, BackendError):
                 log.warning("tier %s cannot be prepared: %s", backend.tier.name, outcome)
             elif outcome is not None:
                 raise outcome
 
+    async def _prepare(self, backend: Backend) -> None:
+        if self._preload and isinstance(backend, Preloads) and backend.tier.start_mode is StartMode.SNAPSTART:
+            # One snapshot after the other, so that the last one taken is of the latest catalogue.
+            async with self._snapshotting.setdefault(backend.tier.name, asyncio.Lock()):
+                catalogue, _ = self.snapshots.view()
+                await backend.preload(preloads(backend.tier, catalogue))
+        await backend.prepare()
+
     def _follow(self, catalogue: Catalogue) -> None:
         """Serve and prepare the tiers of a newer catalogue."""
         self.serve_tiers_of(catalogue)
+        # As a task it begins when the snapshots have moved on to this catalogue.
         preparing = asyncio.create_task(self.prepare())
         self._preparing.add(preparing)
         preparing.add_done_callback(self._preparing.discard)

@@ -50,7 +50,7 @@ async def serve(settings: Settings, *, ready: Callable[[str], None] = lambda _: 
             server = _Server(_config(app))
             # What is there by now stays; a full collection then looks at requests only (30 ms down to a few).
             gc.freeze()
-            await platform.prepare()
+            await platform.prepare(preload=True)
             ready(_url(listener))
             await server.serve(sockets=[listener])
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +66,14 @@ class TierStatus:
     starting: int
     resident: Mapping[str, int]
     """Variant id to the number of environments that hold it."""
+
+
+@runtime_checkable
+class Preloads(Protocol):
+    """A Backend whose environments can start with variants resident."""
+
+    async def preload(self, pairs: Iterable[tuple[Placement, Variant]]) -> None:
+        """Have environments start with these variants resident from now on. Raises NotReady; then nothing changes."""
 
 
 class Backend(Protocol):

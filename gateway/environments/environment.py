@@ -288,6 +288,7 @@ class Environment:
         self._stop_timer()
         if self.state is State.STARTING:
             self.started = True
+            self.resident = self.spec.resident
             self.init_ms = (self._clock() - self._began) * 1e3
         self._next, self._job = connection, None
         self.idle_since = self._clock()

@@ -42,6 +42,8 @@ class FunctionSpec:
     python: str = sys.executable
     python_flags: tuple[str, ...] = ("-S", "-s", "-P")
     """No site (python_path says it all), no user site, nothing prepended to the path."""
+    resident: frozenset[str] = frozenset()
+    """Variants that a new environment holds before its first request."""
     freeze: bool = True
     """Whether an idle environment is stopped, as Lambda freezes it."""
 

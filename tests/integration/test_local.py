@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from gateway.auth import ANONYMOUS
+from gateway.backends.protocol import Invocation
 from gateway.errors import Unavailable, UnknownTask
 from gateway.local import Platform, open_blobs, open_store
 from optimizer.artifact import make_artifact
@@ -105,3 +107,29 @@ async def test_a_profiler_opens_tiers_before_the_catalogue_has_them(tmp_path: Pa
         backend = platform.backends["inline"]
         platform.serve(*local_tiers())
         assert platform.backends["inline"] is backend
+
+
+async def test_snapshots_hold_what_the_catalogue_has(tmp_path: Path) -> None:
+    tier = "process-1769-snapstart"
+    catalogue = register(tmp_path, tier)
+    variant = catalogue.variants["product/only"]
+    async with Platform.open(tmp_path) as platform:
+        await platform.prepare(preload=True)
+        backend = platform.backends[tier]
+        invocation = Invocation("r", catalogue.placements_of("product")[0], variant, {"x": X}, time.monotonic() + 30)
+        reply = await backend.invoke(invocation)
+
+        assert (reply.cold, reply.loaded) == (True, False)
+        assert backend.status().resident == {variant.id: 1}
+
+
+async def test_a_profiler_finds_snapshots_without_variants(tmp_path: Path) -> None:
+    tier = "process-1769-snapstart"
+    catalogue = register(tmp_path, tier)
+    variant = catalogue.variants["product/only"]
+    async with Platform.open(tmp_path) as platform:
+        await platform.prepare()
+        invocation = Invocation("r", catalogue.placements_of("product")[0], variant, {"x": X}, time.monotonic() + 30)
+        reply = await platform.backends[tier].invoke(invocation)
+
+        assert (reply.cold, reply.loaded) == (True, True)

@@ -119,6 +119,7 @@ async def test_a_snapshot_holds_its_variants_resident(rig: Rig, name: str, threa
         reply = await backend.invoke(Invocation("r", placement, rig.variant, {"x": x}, time.monotonic() + WAIT_S))
         assert (reply.cold, reply.loaded) == (True, False)
         assert reply.init_ms < 1000
+        assert next(event.resident for event in rig.of(EnvironmentReady)) == (rig.variant.id,)
 
 
 async def test_a_new_snapshot_holds_what_it_is_told_to(rig: Rig) -> None:
