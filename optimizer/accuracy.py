@@ -67,9 +67,14 @@ def rmse_skill(given: Answers, right: Answers, generator: np.random.Generator) -
     mean, and anything worse counts as 0. It is Murphy's (1988) skill score on root mean squares, 1 − √(1 − R²),
     which is lower than R² and reads in the answer's own unit: 0.25 means errors smaller by a quarter. The interval
     is the bootstrap's percentile interval over rows (Efron and Tibshirani 1993, chapter 13), the mean drawn anew
-    with them. Raises InvalidEvaluation when every right answer is the same, for then there is nothing to foresee.
+    with them. Raises InvalidEvaluation when every right answer is the same, for then there is nothing to foresee, or
+    when answers are no numbers.
     """
     _check_shapes(given, right)
+    if "O" in (given.dtype.kind, right.dtype.kind):
+        raise InvalidEvaluation(
+            "task.metric", "rmse_skill compares numbers, and the answers are strings", "use accuracy"
+        )
     n = len(right)
     answers = right.reshape(n, -1).astype(np.float64)
     errors = np.square(given.reshape(n, -1).astype(np.float64) - answers)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import struct
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +18,12 @@ from optimizer.errors import InvalidEvaluation
 from registry.model import Task, TensorSpec
 from runtime.codecs.tensors import check_inputs
 from runtime.errors import InvalidTensor
+
+_UNREADABLE = (
+    *(OSError, ValueError, EOFError, MemoryError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError, struct.error),
+)
+"""What zipfile and numpy.load raise for files that are damaged, or that promise more than there is."""
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -44,10 +53,13 @@ def load_evaluation(path: Path, task: Task) -> Evaluation:
     Raises InvalidEvaluation naming the array and the fix; nothing in the file is ever unpickled.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as fault:
+    except _UNREADABLE as fault:
         raise InvalidEvaluation(str(path), f"cannot be read ({fault})", "write it with numpy.savez") from fault
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):  # a member of the archive that is no .npy file
+            raise InvalidEvaluation(f"{path}: {name}", "is no array", "write the file with numpy.savez")
     return check(arrays, task, where=str(path))
 
 
@@ -58,7 +70,7 @@ def check(arrays: Arrays, task: Task, *, where: str = "evaluation") -> Evaluatio
     if len(answers) != 1:
         names = [spec.name for spec in task.outputs]
         raise InvalidEvaluation(where, f"holds {len(answers)} of the outputs {names}", "give the right answers of one")
-    expected = arrays[answers[0]]
+    expected = _as_bytes(arrays[answers[0]])
     lengths = {len(array) if array.ndim else 0 for array in (*inputs.values(), expected)}
     if len(lengths) != 1 or lengths == {0}:
         raise InvalidEvaluation(where, f"has arrays of {sorted(lengths)} rows", "give each the same rows, at least one")
@@ -66,7 +78,20 @@ def check(arrays: Arrays, task: Task, *, where: str = "evaluation") -> Evaluatio
         check_inputs(task.inputs, inputs)
     except InvalidTensor as fault:
         raise InvalidEvaluation(where, str(fault), "write the inputs as the task declares them") from fault
-    return Evaluation(inputs, answers[0], _as_bytes(expected))
+    _check_answers(next(spec for spec in task.outputs if spec.name == answers[0]), expected, where)
+    return Evaluation(inputs, answers[0], expected)
+
+
+def _check_answers(spec: TensorSpec, expected: NDArray[Any], where: str) -> None:
+    """Refuse answers that no variant can give: every one of them would be measured as useless."""
+    if (expected.dtype.kind == "O") != (spec.datatype == "BYTES"):
+        held = "strings" if expected.dtype.kind == "O" else expected.dtype
+        problem, fix = f"holds {held} and the output is {spec.datatype}", "write answers of the output's kind"
+    elif expected.dtype.kind == "f" and not np.isfinite(expected).all():
+        problem, fix = "holds NaN or infinities", "leave out rows without an answer"
+    else:
+        return
+    raise InvalidEvaluation(f"{where}: {spec.name}", problem, fix)
 
 
 def _input(arrays: Arrays, spec: TensorSpec, where: str) -> NDArray[Any]:

@@ -107,3 +107,9 @@ def test_unknown_metrics_and_missing_outputs_are_named() -> None:
         measure(lambda inputs: {}, evaluation, "f1", rng())
     with pytest.raises(InvalidEvaluation, match=r"y: is no output of the variant, which gives \['z'\]"):
         measure(lambda inputs: {"z": inputs["x"]}, evaluation, "accuracy", rng())
+
+
+def test_strings_have_no_error_to_square() -> None:
+    words = np.array([b"a", b"b"], dtype=object)
+    with pytest.raises(InvalidEvaluation, match="use accuracy"):
+        rmse_skill(words, words, np.random.default_rng(0))

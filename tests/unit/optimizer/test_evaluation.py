@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,8 @@ def test_strings_become_bytes() -> None:
         ({"x": X[:0], "label": LABEL[:0]}, "arrays of [0] rows"),
         ({"x": X.astype(np.float64), "label": LABEL}, "its dtype is float64"),
         ({"x": np.full_like(X, np.nan), "label": LABEL}, "NaN"),
+        ({"x": X, "score": np.array([1, 2, np.nan, 4, 5], np.float32)}, "score: holds NaN"),
+        ({"x": X, "label": LABEL.astype(str)}, "label: holds strings and the output is INT64"),
     ],
 )
 def test_what_does_not_fit_is_named(arrays: dict[str, NDArray[Any]], message: str) -> None:
@@ -72,3 +75,43 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         load_evaluation(tmp_path / "eval.npz", TASK)
     with pytest.raises(InvalidEvaluation, match="cannot be read"):
         load_evaluation(tmp_path / "missing.npz", TASK)
+
+
+def test_an_array_under_the_wrong_ending_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "eval.npy", X)
+    (tmp_path / "eval.npy").rename(tmp_path / "eval.npz")
+    with pytest.raises(InvalidEvaluation, match="cannot be read"):
+        load_evaluation(tmp_path / "eval.npz", TASK)
+
+
+def test_damage_anywhere_is_refused_or_harmless(tmp_path: Path) -> None:
+    file = tmp_path / "eval.npz"
+    np.savez_compressed(file, x=X, label=LABEL)
+    good = file.read_bytes()
+    refused = 0
+    for at in range(len(good)):
+        for value in (0, 87, 255):
+            file.write_bytes(good[:at] + bytes([value]) + good[at + 1 :])
+            try:
+                load_evaluation(file, TASK)
+            except InvalidEvaluation:
+                refused += 1
+    assert refused > len(good)
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        b"",
+        b"no array",
+        b"\x93NUMPY\x01\x00v\x00"
+        + b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000000, 2), }".ljust(117)
+        + b"\n",
+    ],
+)
+def test_a_member_that_is_no_array_or_a_lie_is_refused(tmp_path: Path, member: bytes) -> None:
+    with zipfile.ZipFile(tmp_path / "eval.npz", "w") as archive:
+        archive.writestr("x.npy", member)
+        archive.writestr("label.npy", b"")
+    with pytest.raises(InvalidEvaluation):
+        load_evaluation(tmp_path / "eval.npz", TASK)
