@@ -16,7 +16,7 @@ from registry.model import LEVELS, Estimate
 from scheduler.fleet import Fleet
 from scheduler.quantiles import NORMAL, Floats, around, delay, probability, probability_of, stretch
 from scheduler.requests import Request
-from scheduler.table import COLD, LOAD, RESIDENT, Batch, Table
+from scheduler.table import COLD, LOAD, RESIDENT, RESTORED, Batch, Table
 
 MEDIAN = LEVELS.index(0.5)
 _Z: list[float] = NORMAL.tolist()
@@ -79,8 +79,8 @@ class Outlook:
             accuracy=accuracy,
             effective_accuracy=on_time * accuracy,
             cost_usd=float(self.cost[i]),
-            cold=state == COLD,
-            load=state != RESIDENT,
+            cold=state in (COLD, RESTORED),
+            load=state in (LOAD, COLD),
             wait_ms=0.0 if self.wait is None else float(self.wait[0][i]),
             broken=broken,
         )
@@ -139,7 +139,8 @@ def _start(
     warm = (free | state.full).take(table.tiers)
     resident = state.resident_until[table.span.start : table.span.measured] > now
     loaded = np.where(resident, table.columns[RESIDENT], table.columns[LOAD])
-    columns = np.where(warm, loaded, table.columns[COLD])
+    restored = state.restored[table.span.start : table.span.measured]
+    columns = np.where(warm, loaded, np.where(restored, table.columns[RESTORED], table.columns[COLD]))
     if not state.any_full:
         return columns, None
     mean, variance = state.wait * (state.full > free)

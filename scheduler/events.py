@@ -58,6 +58,15 @@ class EnvironmentGone:
 
 
 @dataclass(frozen=True, slots=True)
+class SnapshotTaken:
+    """New environments of a tier start from a snapshot that holds these variants (ids) resident."""
+
+    tier: str
+    resident: tuple[str, ...]
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """A queued request left its placement, answered or not."""
 
@@ -111,6 +120,7 @@ Event = (
     | EnvironmentReady
     | EnvironmentBusy
     | EnvironmentGone
+    | SnapshotTaken
     | Finished
     | TierUnavailable
     | PlacementFailed

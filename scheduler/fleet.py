@@ -40,6 +40,8 @@ class Columns:
     """Until when (s) a request finds the placement's variant resident, in a free environment or after a wait."""
     holders: NDArray[np.intp]
     """Ready environments of the placement's tier that hold its variant."""
+    restored: NDArray[np.bool_]
+    """Whether a new environment of the placement's tier starts with its variant resident."""
     refused_until: Floats
     """Until when (s) not to choose the placement: tier unavailable, placement failing or variant quarantined."""
     free_until: Floats
@@ -110,6 +112,7 @@ class Fleet:
             fresh,
             environments=environments,
             outstanding=old.outstanding,
+            snapshot=old.snapshot,
             unavailable_until=old.unavailable_until,
             reason=old.reason,
         )
@@ -147,6 +150,13 @@ def _environment(fleet: Fleet, event: EnvironmentEvent) -> Fleet:
     old = state.environments.get(event.environment) or Environment(slots=state.slots)
     new = old.after(event)
     return fleet._with_tier(number, state.with_environment(event.environment, new), {*old.resident, *new.resident})
+
+
+def _snapshot_taken(fleet: Fleet, event: events.SnapshotTaken) -> Fleet:
+    number = fleet._tier_number(event.tier)
+    state = replace(fleet.tiers[number], snapshot=frozenset(event.resident))
+    tiers = (*fleet.tiers[:number], state, *fleet.tiers[number + 1 :])
+    return replace(fleet, tiers=tiers, columns=replace(fleet.columns, restored=_restored(fleet.layout, tiers)))
 
 
 def _queued(fleet: Fleet, event: events.Queued) -> Fleet:
@@ -206,6 +216,7 @@ _APPLY: Mapping[type, Callable[[Fleet, Any], Fleet]] = {
     events.EnvironmentReady: _environment,
     events.EnvironmentBusy: _environment,
     events.EnvironmentGone: _environment,
+    events.SnapshotTaken: _snapshot_taken,
     events.TierUnavailable: _tier_unavailable,
     events.PlacementFailed: _placement_failed,
     events.VariantQuarantined: _quarantined,
@@ -246,6 +257,7 @@ def _columns(
     columns = Columns(
         resident_until=np.full(count, -np.inf),
         holders=np.zeros(count, dtype=np.intp),
+        restored=_restored(layout, tiers),
         refused_until=np.array([_refused_until(layout, tiers, failing, quarantined, i) for i in range(count)]),
         free_until=np.full(len(tiers), -np.inf),
         full=np.zeros(len(tiers), dtype=np.bool_),
@@ -257,6 +269,14 @@ def _columns(
         held = {variant for e in state.environments.values() for variant in e.resident}
         columns = _resident_columns(columns, layout, number, state, held)
     return columns
+
+
+def _restored(layout: Layout, tiers: tuple[TierState, ...]) -> NDArray[np.bool_]:
+    found = np.zeros(len(layout.placements), dtype=np.bool_)
+    for number, state in enumerate(tiers):
+        for variant in state.snapshot:
+            found[layout.of_variant_on.get((number, variant), _NONE)] = True
+    return found
 
 
 def _tier_columns(columns: Columns, number: int, state: TierState) -> Columns:

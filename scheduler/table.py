@@ -1,6 +1,6 @@
 """What a task's placements take and cost in every start state, compiled to arrays once per catalogue snapshot.
 
-Columns follow the layout's order of the task's measured placements. The three start states lie side by side in one
+Columns follow the layout's order of the task's measured placements. The four start states lie side by side in one
 stacked array: state s of placement i is column s × placements + i.
 """
 
@@ -17,8 +17,11 @@ from registry.model import LEVELS, Placement, Price, ServiceTime
 from scheduler.layout import Layout, Span, layout_of
 from scheduler.quantiles import Floats, add, deviation
 
-RESIDENT, LOAD, COLD = 0, 1, 2
-"""Start states: variant resident; environment warm but variant to be loaded; no environment warm."""
+RESIDENT, LOAD, COLD, RESTORED = 0, 1, 2, 3
+"""Start states: variant resident; environment warm but variant to be loaded; no environment warm; no environment warm,
+but a new one starts from a snapshot that holds the variant."""
+
+STATES = 4
 
 SIZES_KEPT = 128
 """Batch sizes whose columns a table keeps: twice the default largest batch, some 0.3 kB a placement each."""
@@ -29,7 +32,7 @@ class Batch:
     """A task's placements for one batch size; the first three are stacked by start state."""
 
     grid: Floats
-    """Finish times (ms) without any wait, [levels, 3 × placements]."""
+    """Finish times (ms) without any wait, [levels, 4 × placements]."""
     deviation: Floats
     """Their standard deviations (ms)."""
     cost: Floats
@@ -50,12 +53,12 @@ class Table:
     tiers: NDArray[np.intp]
     """Tier number of each placement."""
     columns: NDArray[np.intp]
-    """Stacked column of each placement in each start state, [3, placements]."""
+    """Stacked column of each placement in each start state, [4, placements]."""
     max_batch: NDArray[np.intp]
     sizes: Floats
     """Measured batch sizes, [most sizes, placements], padded with infinity; two or more for each placement."""
     times: Floats
-    """Finish times at the measured sizes, [levels, 3, most sizes, placements]."""
+    """Finish times at the measured sizes, [levels, 4, most sizes, placements]."""
     billed_ms: Floats
     """Mean billed duration at the measured sizes, variant resident, [most sizes, placements]."""
     load_ms: Floats
@@ -99,8 +102,8 @@ class Table:
         )
         init = self.init_ms * np.array([price.bills_init for price in self.prices], dtype=np.float64)
         loaded = billed + self.load_ms
-        durations = np.stack([billed, loaded, loaded + init])
-        starts = np.stack([start * 0.0, start * 0.0, start])
+        durations = np.stack([billed, loaded, loaded + init, billed + init])
+        starts = np.stack([start * 0.0, start * 0.0, start, start])
         steps = np.ceil(np.round(durations / step, 6))
         return (request + starts + steps * step / 1000 * busy).ravel()
 
@@ -135,7 +138,7 @@ def _compile(catalogue: Catalogue, task: str) -> Table:
         placements=placements,
         accuracy=np.array([catalogue.variants[p.variant].accuracy.value for p in placements], dtype=np.float64),
         tiers=layout.tier_of[span.start : span.measured],
-        columns=np.arange((COLD + 1) * len(placements)).reshape(COLD + 1, -1),
+        columns=np.arange(STATES * len(placements)).reshape(STATES, -1),
         max_batch=np.array([p.max_batch for p in placements], dtype=np.intp),
         sizes=sizes,
         times=_finish_times(service, load, init),
@@ -147,12 +150,16 @@ def _compile(catalogue: Catalogue, task: str) -> Table:
 
 
 def _finish_times(service: Floats, load: Floats, init: Floats) -> Floats:
-    """Service, load + service and init + load + service as independent steps, [levels, 3, sizes, placements]."""
+    """Service, load + service, init + load + service and init + service as independent steps.
+
+    By start state: [levels, 4, sizes, placements].
+    """
     flat = service.reshape(len(LEVELS), -1)
     sizes = service.shape[1]
     loaded = add(flat, np.tile(load, sizes))
     cold = add(flat, np.tile(add(init, load), sizes))
-    return np.stack([flat, loaded, cold], axis=1).reshape(len(LEVELS), 3, *service.shape[1:])
+    restored = add(flat, np.tile(init, sizes))
+    return np.stack([flat, loaded, cold, restored], axis=1).reshape(len(LEVELS), STATES, *service.shape[1:])
 
 
 def _padded(services: Sequence[Sequence[ServiceTime]]) -> tuple[Floats, Floats, Floats]:

@@ -33,6 +33,8 @@ class TierState:
     idle_timeout_s: float
     environments: Mapping[str, Environment] = field(default_factory=lambda: MappingProxyType({}))
     outstanding: Mapping[Ticket, Waiting] = field(default_factory=lambda: MappingProxyType({}))
+    snapshot: frozenset[str] = frozenset()
+    """Variants that a new environment starts with."""
     unavailable_until: float = -math.inf
     reason: str = ""
 

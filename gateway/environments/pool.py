@@ -21,7 +21,14 @@ from gateway.environments.spec import FunctionSpec
 from gateway.environments.template import Template
 from gateway.errors import BackendError, EnvironmentLost, ExecutionFailed, NotReady, Throttled
 from registry.model import StartMode
-from scheduler.events import EnvironmentBusy, EnvironmentGone, EnvironmentReady, EnvironmentStarting, Event
+from scheduler.events import (
+    EnvironmentBusy,
+    EnvironmentGone,
+    EnvironmentReady,
+    EnvironmentStarting,
+    Event,
+    SnapshotTaken,
+)
 
 Emit = Callable[[Event], None]
 
@@ -63,6 +70,8 @@ class Pool:
         self._own_shares = shares is None
         self.shares = shares or Shares()
         self._starter: Starter = starter or starter_of(spec)
+        self._told: frozenset[str] = frozenset()
+        """What the listener knows of the snapshot."""
         self._retired: list[Starter] = []
         """Starters of earlier code whose environments have not all ended."""
         self._all: dict[str, Environment] = {}
@@ -81,6 +90,7 @@ class Pool:
         """Do what no first start should wait for (take the snapshot). Raises NotReady."""
         self._check_open()
         await self._starter.prepare()
+        self._tell_snapshot()
 
     async def invoke(self, payload: bytes, *, want: str | None = None, observe: Observe | None = None) -> Answer:
         """Run the function once on `payload` (JSON), in an environment where `want` is resident if one is idle.
@@ -134,6 +144,7 @@ class Pool:
             raise
         self._retired.append(self._starter)
         self.spec, self._starter = spec, starter
+        self._tell_snapshot()
         for environment in list(self._idle):
             environment.kill("replaced")
         self._close_retired()
@@ -255,6 +266,13 @@ class Pool:
         self._emit(EnvironmentStarting(self.spec.name, environment.id, self._clock()))
         self._spawn(environment.start())
         return environment
+
+    def _tell_snapshot(self) -> None:
+        """Say what the snapshot in use holds, once."""
+        resident = self.spec.resident if self.spec.start_mode is StartMode.SNAPSTART else frozenset()
+        if resident != self._told:
+            self._told = resident
+            self._emit(SnapshotTaken(self.spec.name, tuple(sorted(resident)), self._clock()))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -22,7 +22,7 @@ from optimizer.artifact import make_artifact
 from registry.blobs.files import Files
 from registry.model import Accuracy, Placement, Recipe, Tier, Variant
 from registry.prices import local_tiers
-from scheduler.events import EnvironmentBusy, EnvironmentGone, EnvironmentReady, Event
+from scheduler.events import EnvironmentBusy, EnvironmentGone, EnvironmentReady, Event, SnapshotTaken
 
 WAIT_S = 30.0
 WIDTH = 64
@@ -129,6 +129,7 @@ async def test_a_new_snapshot_holds_what_it_is_told_to(rig: Rig) -> None:
         assert (await rig.ask(backend)).loaded
         for _ in range(2):  # the second time there is nothing to do
             await backend.preload([(placement, rig.variant)])
+        assert [event.resident for event in rig.of(SnapshotTaken)] == [(rig.variant.id,)]
         again = await rig.ask(backend)
         assert (again.cold, again.loaded) == (True, False)
         assert [event.reason for event in rig.of(EnvironmentGone)] == ["replaced"]

@@ -14,6 +14,7 @@ from scheduler.events import (
     Event,
     PlacementFailed,
     Queued,
+    SnapshotTaken,
     TierUnavailable,
     VariantQuarantined,
 )
@@ -63,6 +64,13 @@ def test_a_warm_environment_without_the_variant_loads_it(catalogue) -> None:
 
 def test_a_warm_environment_with_the_variant_only_runs(catalogue) -> None:
     assert summary(expect(catalogue, ready("d"), ready("e", "t/a"))) == (10.0, 0.01, False, False, 0.0)
+
+
+def test_a_snapshot_that_holds_the_variant_saves_the_load(catalogue) -> None:
+    taken = SnapshotTaken("cpu", ("t/a",), 0.0)
+    assert summary(expect(catalogue, taken)) == (110.0, 0.11, True, False, 0.0)
+    assert summary(expect(catalogue, taken, ready("e", "t/b"))) == (15.0, 0.015, False, True, 0.0)
+    assert summary(expect(catalogue, taken, SnapshotTaken("cpu", ("t/b",), 0.0))) == (115.0, 0.115, True, True, 0.0)
 
 
 def test_an_environment_past_the_idle_timeout_is_cold(catalogue) -> None:

@@ -19,6 +19,7 @@ from scheduler.events import (
     Finished,
     PlacementFailed,
     Queued,
+    SnapshotTaken,
     TierUnavailable,
     VariantCleared,
     VariantQuarantined,
@@ -165,6 +166,7 @@ def test_following_carries_state_by_name(catalogue, build, spec, tier) -> None:
     fleet = fleet_of(
         catalogue,
         ready("e", "t/b"),
+        SnapshotTaken("cpu", ("t/b", "t/gone"), 0.0),
         Queued(A, "r", 7.0, 0.0),
         PlacementFailed(B, "broke", 9.0, 0.0),
         TierUnavailable("cpu", "throttled", 5.0, 0.0),
@@ -175,6 +177,7 @@ def test_following_carries_state_by_name(catalogue, build, spec, tier) -> None:
     assert followed.layout.catalogue is newer
     assert followed.tier("cpu").idle == 1
     assert followed.idle_with(B) == 1
+    assert followed.columns.restored.tolist() == [True, False, False]
     assert followed.quarantined == {}
     assert followed.columns.refused_until.tolist() == [9.0, 5.0, -math.inf]
     assert followed.tier("new").live == 0

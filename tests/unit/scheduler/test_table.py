@@ -6,7 +6,7 @@ import pytest
 from registry.errors import NotFound
 from registry.model import LEVELS, Price
 from registry.prices import invocation_cost, lambda_tiers, local_tiers
-from scheduler.table import COLD, LOAD, RESIDENT, SIZES_KEPT, table_of
+from scheduler.table import COLD, LOAD, RESIDENT, RESTORED, SIZES_KEPT, STATES, table_of
 
 MEDIAN = LEVELS.index(0.5)
 
@@ -49,8 +49,9 @@ def test_each_start_state_adds_its_steps(build, spec, flat, ramp) -> None:
     assert grid[:, RESIDENT].tolist() == [10.0] * len(LEVELS)
     assert grid[:, LOAD].tolist() == [15.0] * len(LEVELS)
     assert grid[:, COLD] == pytest.approx([115 + 100 * level for level in LEVELS])
+    assert grid[:, RESTORED] == pytest.approx([110 + 100 * level for level in LEVELS])
     deviations = table.batch(1).deviation[table.columns[:, 0]]
-    assert deviations == pytest.approx([0.0, 0.0, 100 / np.sqrt(12)], rel=0.01)
+    assert deviations == pytest.approx([0.0, 0.0, 100 / np.sqrt(12), 100 / np.sqrt(12)], rel=0.01)
 
 
 def test_independent_steps_are_no_sum_of_percentiles(build, spec, ramp) -> None:
@@ -68,7 +69,7 @@ def test_costs_are_those_of_the_price_model(build, spec, flat, ramp) -> None:
     catalogue = build(*specs, tiers=tiers)
     table = table_of(catalogue, "t")
     for rows, billed in ((1, 3.3), (2, 3.3 + (7.2 - 3.3) / 3), (4, 7.2)):
-        costs = table.batch(rows).cost.reshape(3, -1)
+        costs = table.batch(rows).cost.reshape(STATES, -1)
         for i, placement in enumerate(table.placements):
             price = catalogue.tiers[placement.tier].price
             assert costs[:, i].tolist() == pytest.approx(
@@ -76,6 +77,7 @@ def test_costs_are_those_of_the_price_model(build, spec, flat, ramp) -> None:
                     invocation_cost(price, billed),
                     invocation_cost(price, billed + 7.7),
                     invocation_cost(price, billed + 7.7, cold=True, init_ms=55.55),
+                    invocation_cost(price, billed, cold=True, init_ms=55.55),
                 ],
                 rel=1e-12,
             )
@@ -89,9 +91,9 @@ def test_costs_by_hand(build, spec, flat, tier) -> None:
         *(spec("a", name, service={1: flat(10.2)}, load=flat(5.0), init=flat(100.0)) for name in ("cpu", "free")),
         tiers=(tier("cpu", price=price), tier("free", price=free_init)),
     )
-    costs = table_of(catalogue, "t").batch(1).cost.reshape(3, 2)
-    assert costs[:, 0] == pytest.approx([1.02, 1.02, 4.12])
-    assert costs[:, 1] == pytest.approx([0.02, 0.02, 0.02])
+    costs = table_of(catalogue, "t").batch(1).cost.reshape(STATES, 2)
+    assert costs[:, 0] == pytest.approx([1.02, 1.02, 4.12, 4.12])
+    assert costs[:, 1] == pytest.approx([0.02, 0.02, 0.02, 0.02])
 
 
 def test_a_batch_that_is_too_large_fits_nowhere(build, spec) -> None:
