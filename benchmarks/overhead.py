@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.harness import Row, interleaved, run
-from benchmarks.keepalive import KeepAlive
+from benchmarks.http_client import HttpClient
 from gateway.local import open_blobs, open_store
 from optimizer.artifact import make_artifact
 from registry.artifacts import read_manifest
@@ -82,14 +82,14 @@ def rows(quick: bool) -> Sequence[Row]:
         artifacts = {name: make_artifact(_mlp(widths), blobs) for name, widths in WIDTHS.items()}
         sessions = {case.task: _bare(blobs, artifacts[case.name], case.threads) for case in cases}
         _publish(home, cases, artifacts, sessions)
-        with _serving(home) as url, KeepAlive(url) as client:
+        with _serving(home) as url, HttpClient(url) as client:
             return [
                 _measure(case, sessions[case.task], url, client, repeats=repeats, seconds=seconds) for case in cases
             ]
 
 
 def _measure(
-    case: Case, session: Any, url: str, client: KeepAlive, *, repeats: int, seconds: float
+    case: Case, session: Any, url: str, client: HttpClient, *, repeats: int, seconds: float
 ) -> dict[str, str | float]:
     body = json.dumps({"inputs": case.inputs.tolist()}).encode()
     request = client.request(f"/v1/tasks/{case.task}/predict", body)
@@ -131,7 +131,7 @@ def rate(url: str, request: bytes, seconds: float) -> float:
     end = time.perf_counter() + seconds
 
     def call(i: int) -> None:
-        with KeepAlive(url) as client:
+        with HttpClient(url) as client:
             while time.perf_counter() < end:
                 client.send(request)
                 counts[i] += 1

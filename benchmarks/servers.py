@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import Row, interleaved, run
-from benchmarks.keepalive import KeepAlive
+from benchmarks.http_client import HttpClient
 from benchmarks.overhead import rate, timed
 
 APPLICATION = "benchmarks.servers:application"
@@ -64,7 +64,7 @@ def rows(quick: bool) -> Sequence[Row]:
     measured: list[Row] = []
     with contextlib.ExitStack() as stack:
         urls = {name: stack.enter_context(_serving(SERVERS[name])) for name in names}
-        clients = {name: stack.enter_context(KeepAlive(url)) for name, url in urls.items()}
+        clients = {name: stack.enter_context(HttpClient(url)) for name, url in urls.items()}
         for label, count in BODIES.items():
             extents = [count, *(extent if extent > 0 else 64 for extent in spec.shape[1:])]
             body = json.dumps({"inputs": np.zeros(extents).tolist()}).encode()
@@ -75,7 +75,7 @@ def rows(quick: bool) -> Sequence[Row]:
 
 def _measure(
     label: str,
-    clients: dict[str, KeepAlive],
+    clients: dict[str, HttpClient],
     urls: dict[str, str],
     requests: dict[str, bytes],
     *,

@@ -1,4 +1,4 @@
-"""The thinnest HTTP/1.1 client that is right for one keep-alive connection: what is measured is the server."""
+"""The thinnest HTTP/1.1 client that is right for one persistent connection: what is measured is the server."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 
-class KeepAlive:
+class HttpClient:
     """One connection that sends the same kind of request again and again; responses must carry Content-Length."""
 
     def __init__(self, url: str) -> None:
