@@ -139,8 +139,11 @@ def _start(
     warm = (free | state.full).take(table.tiers)
     resident = state.resident_until[table.span.start : table.span.measured] > now
     loaded = np.where(resident, table.columns[RESIDENT], table.columns[LOAD])
-    restored = state.restored[table.span.start : table.span.measured]
-    columns = np.where(warm, loaded, np.where(restored, table.columns[RESTORED], table.columns[COLD]))
+    started = table.columns[COLD]
+    if state.any_restored:
+        restored = state.restored[table.span.start : table.span.measured]
+        started = np.where(restored, table.columns[RESTORED], started)
+    columns = np.where(warm, loaded, started)
     if not state.any_full:
         return columns, None
     mean, variance = state.wait * (state.full > free)

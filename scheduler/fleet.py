@@ -42,6 +42,7 @@ class Columns:
     """Ready environments of the placement's tier that hold its variant."""
     restored: NDArray[np.bool_]
     """Whether a new environment of the placement's tier starts with its variant resident."""
+    any_restored: bool
     refused_until: Floats
     """Until when (s) not to choose the placement: tier unavailable, placement failing or variant quarantined."""
     free_until: Floats
@@ -156,7 +157,9 @@ def _snapshot_taken(fleet: Fleet, event: events.SnapshotTaken) -> Fleet:
     number = fleet._tier_number(event.tier)
     state = replace(fleet.tiers[number], snapshot=frozenset(event.resident))
     tiers = (*fleet.tiers[:number], state, *fleet.tiers[number + 1 :])
-    return replace(fleet, tiers=tiers, columns=replace(fleet.columns, restored=_restored(fleet.layout, tiers)))
+    restored = _restored(fleet.layout, tiers)
+    columns = replace(fleet.columns, restored=restored, any_restored=bool(restored.any()))
+    return replace(fleet, tiers=tiers, columns=columns)
 
 
 def _queued(fleet: Fleet, event: events.Queued) -> Fleet:
@@ -254,10 +257,12 @@ def _columns(
     layout: Layout, tiers: tuple[TierState, ...], failing: Mapping[str, Refusal], quarantined: Mapping[str, str]
 ) -> Columns:
     count = len(layout.placements)
+    restored = _restored(layout, tiers)
     columns = Columns(
         resident_until=np.full(count, -np.inf),
         holders=np.zeros(count, dtype=np.intp),
-        restored=_restored(layout, tiers),
+        restored=restored,
+        any_restored=bool(restored.any()),
         refused_until=np.array([_refused_until(layout, tiers, failing, quarantined, i) for i in range(count)]),
         free_until=np.full(len(tiers), -np.inf),
         full=np.zeros(len(tiers), dtype=np.bool_),
