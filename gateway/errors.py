@@ -5,6 +5,7 @@ GatewayError
 ├── Unauthenticated       the caller's: no or unknown credential                      401
 ├── Forbidden             the caller's: somebody else's task                          403
 ├── UnknownTask           the caller's: no such task or decision                      404
+├── TooSlow               the caller's: the body did not arrive in time               408
 ├── TooLarge              the caller's: the body is over the limit                    413
 ├── Unprocessable         the caller's: a field or tensor has an impossible value     422
 ├── Infeasible            nobody's: no placement holds a strict SLO                   422
@@ -64,6 +65,13 @@ class UnknownTask(GatewayError):
 
     status = 404
     code = "not_found"
+
+
+class TooSlow(GatewayError):
+    """The body did not arrive in time."""
+
+    status = 408
+    code = "too_slow"
 
 
 class TooLarge(GatewayError):

@@ -43,6 +43,8 @@ def refusal_headers(error: GatewayError) -> dict[str, str]:
         headers["retry-after"] = str(max(1, math.ceil(retry_after_s)))
     if "decision_id" in error.details and error.status != 404:
         headers["x-decision-id"] = str(error.details["decision_id"])
+    if error.status == 408:
+        headers["connection"] = "close"  # What is still to come is no request (RFC 9110, section 15.5.9).
     if error.status == 401:
         headers["www-authenticate"] = "Bearer"
     return headers

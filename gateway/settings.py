@@ -15,6 +15,9 @@ HOME = Path("~/.modelless")
 BODY_LIMIT = 16 * 2**20
 """Largest request body in bytes: a batch of 25 images of 224 x 224 as FP32. Lambda's own limit is 6 MB."""
 
+BODY_S = 60.0
+"""Longest that a body may take to arrive, as nginx has it (`client_body_timeout`): BODY_LIMIT at 2 Mbit/s."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:

@@ -8,16 +8,16 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from gateway.auth import Keyring, Principal, credential
 from gateway.backends.protocol import Tensors
-from gateway.errors import BadRequest, GatewayError, TooLarge
+from gateway.errors import BadRequest, GatewayError, TooLarge, TooSlow
 from gateway.metrics import Metrics
 from gateway.refusals import as_gateway_error
 from gateway.service import Service
-from gateway.settings import BODY_LIMIT
+from gateway.settings import BODY_LIMIT, BODY_S
 
 T = TypeVar("T")
 
@@ -37,6 +37,7 @@ class Face:
     body_limit: int = BODY_LIMIT
     clock: Callable[[], float] = time.monotonic
     """The service's clock."""
+    body_s: float = BODY_S
 
     def principal(self, request: Request) -> Principal:
         """Who asks; raises Unauthenticated."""
@@ -44,12 +45,24 @@ class Face:
         return self.keyring.identify(credential(headers.get("authorization"), headers.get("x-api-key")))
 
     async def body(self, request: Request) -> bytes:
-        """The whole body; raises TooLarge as soon as it is known to be over the limit, before the rest is read."""
+        """The whole body; raises TooLarge as soon as it is known to be over the limit, before the rest is read.
+
+        Raises TooSlow when it takes longer than `body_s`, BadRequest when the caller leaves before its end.
+        """
         length = request.headers.get("content-length")
         if length is not None and (not length.isdecimal() or int(length) > self.body_limit):
             raise self._too_large()
         if request.headers.get("content-encoding", "identity") != "identity":
             raise BadRequest("compressed bodies are not taken; send the body as it is")
+        try:
+            async with asyncio.timeout(self.body_s):
+                return await self._whole(request)
+        except TimeoutError:
+            raise TooSlow(f"the body did not arrive within {self.body_s:g} s; send less, or faster") from None
+        except ClientDisconnect:
+            raise BadRequest("the connection ended before the body did") from None
+
+    async def _whole(self, request: Request) -> bytes:
         chunks: list[bytes] = []
         size = 0
         async for chunk in request.stream():

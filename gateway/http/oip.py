@@ -27,6 +27,7 @@ VERSION = "1"
 """A task has one version for its callers: variants come and go beneath it."""
 
 LENGTH_HEADER = "inference-header-content-length"
+LENGTH_DIGITS = 18
 HINTS = frozenset(field.name for field in fields(Slo))
 OTHERS = frozenset(
     {"sequence_id", "sequence_start", "sequence_end", "priority", "timeout", "headers", "binary_data_output"}
@@ -133,7 +134,8 @@ def _header_length(request: Request) -> int | None:
     given = request.headers.get(LENGTH_HEADER)
     if given is None:
         return None
-    if not given.isdecimal():
+    # A longer number is more than any body has, and more digits than int() reads.
+    if not given.isdecimal() or len(given) > LENGTH_DIGITS:
         raise BadRequest(f"Inference-Header-Content-Length is {given[:40]!r}, not a number of bytes")
     return int(given)
 

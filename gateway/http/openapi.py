@@ -16,6 +16,7 @@ REFUSALS: Mapping[int, str] = {
     401: "No credential, or an unknown one.",
     403: "The task belongs to another tenant.",
     404: "No such task or decision.",
+    408: "The body did not arrive in time.",
     413: "The body is over the limit.",
     422: "A field or tensor has an impossible value, or no placement holds a strict SLO.",
     429: "No capacity in time; try again after Retry-After seconds.",
@@ -37,7 +38,7 @@ class Operation(NamedTuple):
 
 
 PREDICT_REFUSALS = tuple(REFUSALS)
-SMALL_REFUSALS = (400, 401, 403, 404, 413, 422)
+SMALL_REFUSALS = (400, 401, 403, 404, 408, 413, 422)
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation("get", "/v1/tasks", "listTasks", "The caller's tasks", schemas.TasksResponse, None, (401,)),
