@@ -19,6 +19,7 @@ import uvloop
 
 from gateway.app import create_app
 from gateway.auth import check_binding
+from gateway.http.connection import Connection
 from gateway.local import Platform
 from gateway.settings import Settings
 
@@ -77,7 +78,7 @@ def _config(app: object) -> uvicorn.Config:
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
         loop="none",
-        http="httptools",
+        http=Connection,
         ws="none",
         lifespan="off",
         log_level="warning",
