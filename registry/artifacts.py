@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any, NamedTuple
 
 from registry.blobs import Blobs, blob_name
 from registry.errors import InvalidValue, NotFound
+from registry.typed import Any, NamedTuple
 
 FORMAT = "modelless-artifact-1"
 

@@ -14,8 +14,8 @@ import ctypes
 import os
 from ctypes import POINTER, c_char_p, c_int, c_int64, c_size_t, c_uint32, c_void_p
 from importlib.machinery import PathFinder
-from typing import Any
 
+from registry.typed import Any
 from runtime.errors import ExecutionFailed
 
 API_VERSION = 14

@@ -8,7 +8,8 @@ victim, so what is not asked for again is overtaken however valuable it once was
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable
-from typing import Generic, TypeVar
+
+from registry.typed import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 

@@ -11,8 +11,8 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from ctypes import byref, c_char_p, c_int, c_int64, c_size_t, c_void_p
-from typing import Any
 
+from registry.typed import Any
 from runtime.capi import Api, find_library
 from runtime.errors import ExecutionFailed, PoolTooLate
 from runtime.tensor import SIZES, Tensor, join_bytes, split_bytes

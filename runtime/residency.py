@@ -12,8 +12,8 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from typing import Generic, NamedTuple, TypeVar
 
+from registry.typed import Generic, NamedTuple, TypeVar
 from runtime.errors import NoRoom
 from runtime.gdsf import GreedyDual
 from runtime.memory import give_back, private_mb

@@ -6,11 +6,11 @@ import math
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
 
 from registry.artifacts import read_manifest
 from registry.blobs import Blobs
 from registry.errors import RegistryError, Unavailable
+from registry.typed import TYPE_CHECKING, Any
 from runtime import ort
 from runtime.errors import CorruptArtifact, Unreadable
 from runtime.memory import private_mb

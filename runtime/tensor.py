@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
 
+from registry.typed import Any, NamedTuple
 from runtime.errors import InvalidTensor
 
 SIZES: Mapping[str, int] = {

@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any, NamedTuple
 
 from registry.artifacts import read_manifest
 from registry.blobs import Blobs
+from registry.typed import Any, NamedTuple
 from runtime.codecs import wire
 from runtime.errors import ExecutionFailed, InvalidBody, ReplyTooLarge, RuntimeFault
 from runtime.memory import private_mb

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, NamedTuple
-
-from snapshot_restore_py import register_after_restore, register_before_snapshot
 
 from registry.blobs import Blobs
 from registry.blobs.files import Files
+from registry.typed import Any, NamedTuple
 from runtime.worker import Worker, parse_preload
 
 _NUMBERS = ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "MODELLESS_THREADS")
@@ -47,8 +45,11 @@ def open_blobs(place: str) -> Blobs:
 settings = Settings.read(os.environ)
 worker = Worker(open_blobs(settings.blobs), memory_mb=settings.memory_mb, threads=settings.threads)
 worker.preload(parse_preload(settings.preload))
-register_before_snapshot(worker.before_snapshot)
-register_after_restore(worker.after_restore)
+if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
+    from snapshot_restore_py import register_after_restore, register_before_snapshot
+
+    register_before_snapshot(worker.before_snapshot)
+    register_after_restore(worker.after_restore)
 
 
 def handler(event: Any, context: Any) -> dict[str, Any]:

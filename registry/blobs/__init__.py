@@ -6,11 +6,10 @@ Every read hashes every byte, so the hash is paid on each cold start: BLAKE3 tak
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
-
 from blake3 import blake3
 
 from registry.errors import InvalidValue
+from registry.typed import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from pathlib import Path

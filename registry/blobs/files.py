@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
 from registry.blobs import blob_name, digest_of, named
 from registry.errors import DigestMismatch, NotFound, Unavailable
+from registry.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path

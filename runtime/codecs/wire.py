@@ -9,8 +9,8 @@ from __future__ import annotations
 import binascii
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
 
+from registry.typed import TYPE_CHECKING, Any
 from runtime.errors import InvalidBody, InvalidTensor
 from runtime.tensor import SIZES, Tensor, check_datatype, check_extents, check_size
 

@@ -67,7 +67,7 @@ first = app.handler({"kind": "status"}, None)
 for hook, args, kwargs in snapshots.get_before_snapshot() + snapshots.get_after_restore(): hook(*args, **kwargs)
 print(json.dumps([first, app.handler({"kind": "status"}, None)]))
 """,
-        **settings(tmp_path),
+        **settings(tmp_path, AWS_LAMBDA_INITIALIZATION_TYPE="snap-start"),
     )
 
     assert said[0]["resident"] == []
@@ -76,7 +76,7 @@ print(json.dumps([first, app.handler({"kind": "status"}, None)]))
 
 def test_a_cold_start_imports_nothing_that_it_does_not_use(tmp_path: Path) -> None:
     heavy = ["numpy", "onnxruntime", "pydantic", "boto3", "orjson", "PIL", "dataclasses", "inspect", "asyncio", "yaml"]
-    heavy += ["pathlib", "urllib", "tempfile", "hashlib", "http", "subprocess"]
+    heavy += ["pathlib", "urllib", "tempfile", "hashlib", "http", "subprocess", "typing"]
     loaded = run_json(
         f"import functions.worker.app, json, sys; print(json.dumps([m for m in {heavy} if m in sys.modules]))",
         **settings(tmp_path),
