@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
+from statistics import median
 
 from optimizer.backend import Tensors
 from runtime.memory import give_back, private_mb
 from runtime.session import Session
 
 COPIES = 3
-"""Loaded side by side, so that what one copy leaves on pages of its neighbours averages out."""
+"""Loaded side by side; the median copy counts, for one may fill memory that the C library kept from before (it trims
+no thread's arena at its top), or load while older garbage is collected."""
 
 
 def per_copy_mb(open_session: Callable[[], Session], inputs: Tensors) -> float:
@@ -18,13 +21,12 @@ def per_copy_mb(open_session: Callable[[], Session], inputs: Tensors) -> float:
     Mapped weights do not count, for all copies share them. Other threads must not allocate meanwhile.
     """
     give_back()
-    before = private_mb()
-    copies = []
+    copies, held_mb = [], [private_mb()]
     for _ in range(COPIES):
         session = open_session()
         session.run(inputs)
         copies.append(session)
-    grown = private_mb() - before
+        held_mb.append(private_mb())
     copies.clear()
     give_back()
-    return max(0.0, grown / COPIES)
+    return max(0.0, median(after - before for before, after in pairwise(held_mb)))

@@ -7,7 +7,9 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from optimizer import memory
 from optimizer.artifact import make_artifact
 from optimizer.memory import per_copy_mb
 from registry.blobs.files import Files
@@ -24,3 +26,15 @@ def test_mapped_weights_are_not_private_and_packed_ones_are(network: Callable[[i
     weights_mb = 4 * 1536 * 1536 / 2**20
     assert packed > 0.8 * weights_mb
     assert unpacked < 0.3 * weights_mb
+
+
+@pytest.mark.parametrize(
+    "held_mb", [(100.0, 109.0, 118.0, 118.1), (100.0, 91.0, 100.0, 109.0), (100.0, 140.0, 149.0, 158.0)]
+)
+def test_one_copy_beside_old_memory_or_garbage_does_not_count(
+    network: Callable[[int], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held_mb: tuple[float, ...]
+) -> None:
+    blobs = Files(tmp_path)
+    opened = partial(Session.open, blobs, make_artifact(network(8), blobs), threads=1, prepack=True)
+    monkeypatch.setattr(memory, "private_mb", partial(next, iter(held_mb)))
+    assert per_copy_mb(opened, {"x": np.zeros((4, 8), np.float32)}) == 9.0
