@@ -166,7 +166,7 @@ def _queued(fleet: Fleet, event: events.Queued) -> Fleet:
     placement = fleet._placement_number(event.placement)
     number = int(fleet.layout.tier_of[placement])
     ticket = (event.placement, event.request)
-    if not (math.isfinite(event.expected_ms) and event.expected_ms >= 0):
+    if not (event.expected_ms >= 0 and math.isfinite(event.expected_ms * event.expected_ms)):  # squared for the spread
         raise FleetError(f"request {event.request!r} cannot be expected to take {event.expected_ms} ms")
     if ticket in fleet.tiers[number].outstanding:
         raise FleetError(f"request {event.request!r} is queued for {event.placement!r} already")

@@ -28,7 +28,7 @@ ROUNDING = 1.0 - 1e-9
 """Keeps a candidate that only the rounding of floats would drop."""
 
 SMALLEST_BOUND = 1e-9
-"""A bound of 0 is broken by any excess; this keeps the relative excess finite."""
+"""A bound of 0, or next to it, is broken by any excess; this keeps the relative excess finite."""
 
 
 class Ranking(Sequence[Estimate]):
@@ -98,7 +98,7 @@ def _excess(view: Outlook) -> Floats:
     """Sum over the bounds of how far each placement is beyond them, relative to the bound."""
     slo, total = view.request.slo, np.zeros(len(view.runnable))
     if slo.latency_ms is not None:
-        total += np.maximum(view.latency_ms - slo.latency_ms, 0.0) / slo.latency_ms
+        total += np.maximum(view.latency_ms - slo.latency_ms, 0.0) / max(slo.latency_ms, SMALLEST_BOUND)
     if slo.min_accuracy is not None:
         total += np.maximum(slo.min_accuracy - view.table.accuracy, 0.0) / max(slo.min_accuracy, SMALLEST_BOUND)
     if slo.max_cost_usd is not None:

@@ -94,6 +94,12 @@ def test_the_nearest_slo_relaxes_only_what_is_broken(catalogue) -> None:
     assert decision.nearest == Slo(latency_ms=20.0, min_accuracy=0.89, max_cost_usd=0.5)
 
 
+def test_a_latency_bound_next_to_nothing_ranks_by_excess_all_the_same(catalogue) -> None:
+    decision = decide(catalogue, latency_ms=5e-324)
+    assert order(decision) == ["small", "medium", "large"]
+    assert decision.nearest == Slo(latency_ms=decision.ranked[0].latency_ms)
+
+
 def test_a_bound_of_nothing_can_be_relaxed(catalogue) -> None:
     decision = decide(catalogue, max_cost_usd=0.0)
     assert (order(decision)[0], decision.broken) == ("small", ("max_cost_usd",))
