@@ -1,6 +1,8 @@
 """First answer of a new environment, ours against the ordinary way; never with the ordinary way made slower.
 
-Ours: the worker function in a new environment of the `process` backend, from the call to the reply (one row).
+Ours: the worker function in a new environment of the `process` backend, from the call to the reply (one row). Weights
+stay unpacked, as the profiler keeps them here: after a fork, one row of the large model takes 4 ms more pre-packed.
+The snapshot holds the variant, as the platform has it (`gateway.preload`).
 Ordinary: a fresh interpreter under the same runtime client, Runtime API and CPU share, whose handler module does
 `import onnxruntime` and `InferenceSession("model.onnx")` at INIT, packaged as `sam build` ships it: packages without
 bytecode in a folder that Python may not write to. `naive_pyc_ms` is the same with bytecode. `floor_ms` is a handler
