@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -38,3 +39,17 @@ def test_one_copy_beside_old_memory_or_garbage_does_not_count(
     opened = partial(Session.open, blobs, make_artifact(network(8), blobs), threads=1, prepack=True)
     monkeypatch.setattr(memory, "private_mb", partial(next, iter(held_mb)))
     assert per_copy_mb(opened, {"x": np.zeros((4, 8), np.float32)}) == 9.0
+
+
+def test_a_variant_after_a_larger_one_has_its_own_size(network: Callable[[int], bytes], tmp_path: Path) -> None:
+    blobs = Files(tmp_path)
+
+    def measured(width: int) -> float:
+        digest = make_artifact(network(width), blobs)
+        opened = partial(Session.open, blobs, digest, threads=1, prepack=True)
+        return per_copy_mb(opened, {"x": np.zeros((4, 8), np.float32)})
+
+    # As registration does: one thread of a pool makes and measures all variants.
+    with ThreadPoolExecutor(1) as pool:
+        sizes = list(pool.map(measured, (1024, 1536, 2048, 1536)))
+    assert sizes[3] > 0.8 * 4 * 1536 * 1536 / 2**20
