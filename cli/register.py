@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -61,7 +64,7 @@ def registered(source: str, home: Path, *, quick: bool) -> Registered:
 
 def _manifest_of(source: str, scratch: Path) -> Path:
     if source in EXAMPLES:
-        with progress(f"Training {source}") as step:
+        with progress(f"Training {source}") as step, abortable():
             return _builder(source)(scratch, step)
     path = Path(source)
     if path.is_dir():
@@ -71,6 +74,26 @@ def _manifest_of(source: str, scratch: Path) -> Path:
     if "/" not in source and "." not in source:
         raise unknown("example", source, EXAMPLES)
     raise BadInput(f"{source}: no such file; give a manifest (task.yaml), or the example {' or '.join(EXAMPLES)}")
+
+
+@contextmanager
+def abortable() -> Iterator[None]:
+    """Have Ctrl-C abort the block.
+
+    scikit-learn takes a KeyboardInterrupt for the wish to stop training early, and keeps what it has.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Only the main thread is interrupted.
+        return
+
+    def abort(*_: object) -> None:
+        raise click.Abort
+
+    before = signal.signal(signal.SIGINT, abort)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _builder(example: str) -> Callable[[Path, Step], Path]:

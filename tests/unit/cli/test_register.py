@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import Result
+
+from cli.register import abortable
 
 Invoke = Callable[..., Result]
 
@@ -32,3 +38,14 @@ def test_a_manifest_with_faults_is_bad_input_naming_all_of_them(invoke: Invoke, 
     assert result.stderr.count("task.yaml") >= 3
     assert "beauty" in result.stderr
     assert not (tmp_path / "home" / "catalogue.db").exists()
+
+
+def test_ctrl_c_while_training_aborts_where_a_library_would_carry_on() -> None:
+    def training() -> None:
+        with suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(click.Abort), abortable():
+        training()
+    assert signal.getsignal(signal.SIGINT) is before
