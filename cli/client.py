@@ -30,6 +30,8 @@ class Server:
         import httpx
 
         self.url = url.rstrip("/")
+        if api_key and not (api_key.isascii() and api_key.isprintable()):
+            raise BadInput("--api-key: holds characters that no key has; give it as it was shown")
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         try:
             self._http = httpx.Client(base_url=self.url, headers=headers, timeout=TIMEOUT_S, transport=transport)
@@ -53,13 +55,21 @@ class Server:
     def exchange(self, path: str, body: Any) -> tuple[int, Any]:
         """The status and the JSON of whatever the platform answers; raises Failed when it does not."""
         response = self._request("POST", path, json=body)
-        return response.status_code, response.json()
+        return response.status_code, self._json(response)
+
+    def _json(self, response: httpx.Response) -> Any:
+        try:
+            return response.json()
+        except ValueError as error:
+            raise Failed(
+                f"{self.url} answers, but not with JSON: is it Modelless? Give its address with --url"
+            ) from error
 
     def _send(self, method: str, path: str, **body: Any) -> Any:
         response = self._request(method, path, **body)
-        if response.is_success:
-            return response.json()
-        raise self._refusal(path, response)
+        if not response.is_success:
+            raise self._refusal(path, response)
+        return self._json(response)
 
     def _request(self, method: str, path: str, **body: Any) -> httpx.Response:
         import httpx
@@ -72,6 +82,9 @@ class Server:
             raise Failed(f"nothing answers at {self.url}; start it with `modelless up`, or give --url") from error
         except httpx.HTTPError as error:
             raise Failed(f"{self.url}: {type(error).__name__}: {error}") from error
+        except ValueError as error:
+            # Python's reader of JSON and click's of numbers take NaN; JSON has none.
+            raise BadInput("the request holds NaN or an infinity; give finite numbers") from error
 
     def _refusal(self, path: str, response: httpx.Response) -> BadInput | Failed:
         message = _message(response)

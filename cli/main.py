@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 
 import click
@@ -50,12 +51,16 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command; what the registry refuses becomes a message and an exit code."""
+        """Run the command; what the registry or the system refuses becomes a message and an exit code."""
         try:
             return super().invoke(ctx)
         except (InvalidValue, InvalidManifest, NotFound) as error:
             raise BadInput(str(error)) from error
         except RegistryError as error:
+            raise Failed(str(error)) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise  # Whoever read our output has enough of it; click ends quietly.
             raise Failed(str(error)) from error
 
 

@@ -209,3 +209,28 @@ def test_a_foreign_server_is_a_failure(invoke: Invoke, platform: Platform) -> No
     platform.refusal = httpx.Response(500, text="<html>")
 
     assert invoke("plan", "flowers", obj=platform.transport).exit_code == 1
+
+
+def test_a_server_of_another_kind_is_named(invoke: Invoke, platform: Platform) -> None:
+    platform.refusal = httpx.Response(200, text="<html>")
+    result = invoke("explain", "d1", obj=platform.transport)
+
+    assert result.exit_code == 1
+    assert "is it Modelless?" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [("[[NaN]]",), ("[[1]]", "--latency-ms", "nan")])
+def test_what_json_cannot_carry_is_bad_input(arguments: tuple[str, ...], invoke: Invoke, platform: Platform) -> None:
+    result = invoke("predict", "flowers", *arguments, obj=platform.transport)
+
+    assert result.exit_code == 2
+    assert "finite numbers" in result.stderr
+
+
+@pytest.mark.parametrize("key", ["schlüssel", "two\nlines"])
+def test_a_key_that_no_header_can_carry_is_bad_input(key: str, invoke: Invoke, platform: Platform) -> None:
+    result = invoke("plan", "flowers", "--api-key", key, obj=platform.transport)
+
+    assert result.exit_code == 2
+    assert "--api-key" in result.stderr
+    assert key not in result.stderr

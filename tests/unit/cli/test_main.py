@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from click.testing import Result
 
 from cli.main import COMMANDS, main
+from registry.stores.sqlite import SqliteStore
 
 
 def test_help_lists_every_command(invoke: Callable[..., Result]) -> None:
@@ -44,3 +47,16 @@ def test_start_up_imports_nothing_heavy() -> None:
 
     assert main.name == "main"
     assert not {"numpy", "onnxruntime", "httpx", "rich", "starlette", "uvicorn", "sklearn", "boto3"} & set(loaded)
+
+
+def test_what_the_system_refuses_is_a_message(
+    invoke: Callable[..., Result], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(SqliteStore, "history", full)
+    result = invoke("history", "--home", str(home))
+
+    assert result.exit_code == 1
+    assert "No space left on device" in result.stderr
