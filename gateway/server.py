@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
 import socket
 import threading
@@ -22,6 +23,7 @@ from gateway.auth import check_binding
 from gateway.http.connection import Connection
 from gateway.local import Platform
 from gateway.settings import Settings
+from registry.errors import InvalidValue
 
 BACKLOG = 2048
 
@@ -92,7 +94,13 @@ def _config(app: object) -> uvicorn.Config:
 def _listen(host: str, port: int) -> socket.socket:
     """A listening socket; connections made before the server runs wait in its backlog."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise InvalidValue(
+            "port", f"cannot listen on {host}:{port}: {reason}", "choose another; 0 takes a free one"
+        ) from None
     listener.setblocking(False)
     return listener
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 from pathlib import Path
 
 import httpx
@@ -53,3 +54,11 @@ async def test_with_keys_it_listens_anywhere(tmp_path: Path) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
     async with asyncio.timeout(30):
         await server
+
+
+async def test_a_port_that_is_taken_is_named_before_anything_is_opened(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(InvalidValue, match=f"port: cannot listen on 127.0.0.1:{port}: Address already in use"):
+            await serve(Settings(home=tmp_path / "home", port=port))
+    assert not (tmp_path / "home").exists()
