@@ -187,6 +187,7 @@ class Dispatcher:
                 self._emit(TierUnavailable(placement.tier, str(fault), now + fault.retry_after_s, now))
             case CorruptArtifact():
                 course.corrupt.add(placement.variant)
+                log.warning("variant %s is quarantined: %s", placement.variant, fault)
                 self._emit(VariantQuarantined(placement.variant, str(fault), now))
             case TimedOut():
                 course.late = True
@@ -217,4 +218,5 @@ def _unanswered(course: _Course) -> GatewayError:
         return Overloaded(
             "every tier refused for lack of capacity", retry_after_s=min(course.refused.values()), attempts=tried
         )
-    return Unavailable("every placement failed", attempts=tried)
+    last = f", the last {tried[-1]['placement']}: {tried[-1]['error']}" if tried else ""
+    return Unavailable(f"every placement failed{last}", attempts=tried)

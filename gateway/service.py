@@ -150,8 +150,9 @@ class Service:
             excess_ms = min(e.wait_ms - _budget_ms(e, request, catalogue) for e in decision.ranked)
             raise Overloaded("every queue outlasts the request", retry_after_s=max(LEAST_RETRY_S, excess_ms / 1000))
         if not decision.feasible and request.slo.on_infeasible is OnInfeasible.STRICT:
+            broken = ", ".join(decision.broken) or "the SLO"
             raise Infeasible(
-                f"no placement holds {', '.join(decision.broken) or 'the SLO'}",
+                f"no placement holds {broken}{_instead(request.slo, decision.nearest)}",
                 broken=list(decision.broken),
                 nearest=None if decision.nearest is None else slo_document(decision.nearest),
             )
@@ -167,7 +168,9 @@ class Service:
         retry_after_s = self._dispatcher.capacity_back_in({p.tier for p in placements})
         if retry_after_s is not None:
             return Overloaded("every tier refused for lack of capacity", retry_after_s=retry_after_s)
-        return Unavailable(f"nothing can serve task {request.task!r} now", why_not=dict(decision.why_not()))
+        why_not = dict(decision.why_not())
+        first = next((f": {placement}: {reason}" for placement, reason in why_not.items()), "")
+        return Unavailable(f"nothing can serve task {request.task!r} now{first}", why_not=why_not)
 
     def _settle(self, record: Record) -> None:
         self.log.append(record)
@@ -225,6 +228,15 @@ def _checked_rows(task: Task, inputs: Tensors) -> int:
         return check_inputs(task.inputs, inputs)
     except InvalidTensor as error:
         raise Unprocessable(str(error), tensor=error.tensor, problem=error.problem, expected=error.expected) from None
+
+
+def _instead(asked: Slo, nearest: Slo | None) -> str:
+    """The bounds to ask for instead, in words: a face may show no more than the message."""
+    bounds = (
+        [] if nearest is None else [(n, getattr(nearest, n)) for n in ("latency_ms", "min_accuracy", "max_cost_usd")]
+    )
+    changed = [f"{name}={value!r}" for name, value in bounds if value != getattr(asked, name)]
+    return f"; the nearest SLO that can be held has {', '.join(changed)}" if changed else ""
 
 
 def _budget_ms(estimate: Estimate, request: Request, catalogue: Catalogue) -> float:

@@ -90,7 +90,7 @@ def test_a_refusing_tier_is_avoided_by_the_next_requests_until_it_may_be_ready(m
     run_virtually(main())
 
 
-def test_a_corrupt_variant_is_quarantined_and_the_next_one_serves(make_world):
+def test_a_corrupt_variant_is_quarantined_and_the_next_one_serves(make_world, caplog):
     async def main():
         world = make_world(BOTH)
         world.backends["b"].corrupt.add(world.catalogue.variants["sum/large"].artifact)
@@ -99,6 +99,7 @@ def test_a_corrupt_variant_is_quarantined_and_the_next_one_serves(make_world):
         assert CorruptArtifact.__name__ in first.attempts[0].error
         again = (await world.predict()).decision
         assert (again.variant, len(again.attempts)) == ("sum/small", 1)
+        assert [r.levelname for r in caplog.records if "sum/large is quarantined" in r.message] == ["WARNING"]
 
     run_virtually(main())
 
@@ -111,6 +112,7 @@ def test_inputs_that_fail_everywhere_take_no_placement_away(make_world):
         with pytest.raises(Unavailable) as refused:
             await world.predict()
         assert [a["placement"] for a in refused.value.details["attempts"]] == ["sum/large@b:1", "sum/small@a:1"]
+        assert "sum/small@a:1: ExecutionFailed: division by zero" in str(refused.value)
         assert (await world.predict()).decision.variant == "sum/large"
 
     run_virtually(main())
@@ -218,6 +220,7 @@ def test_strict_and_infeasible_is_refused_with_the_nearest_slo(make_world):
             await world.predict({"min_accuracy": 0.999, "on_infeasible": "strict"})
         assert refused.value.details["nearest"]["min_accuracy"] <= 0.99
         assert refused.value.details["broken"] == ["min_accuracy"]
+        assert str(refused.value).endswith("the nearest SLO that can be held has min_accuracy=0.99")
 
     run_virtually(main())
 
