@@ -82,8 +82,9 @@ def abortable() -> Iterator[None]:
 
     scikit-learn takes a KeyboardInterrupt for the wish to stop training early, and keeps what it has.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # Only the main thread is interrupted.
+    here = threading.current_thread() is threading.main_thread()
+    if not here or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        yield  # Only the main thread is interrupted, and not where whoever started us said no.
         return
 
     def abort(*_: object) -> None:

@@ -49,3 +49,13 @@ def test_ctrl_c_while_training_aborts_where_a_library_would_carry_on() -> None:
     with pytest.raises(click.Abort), abortable():
         training()
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_ignored_ctrl_c_stays_ignored_while_training() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with abortable():
+            os.kill(os.getpid(), signal.SIGINT)
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
