@@ -68,3 +68,7 @@ class Commands(click.Group):
 @click.version_option(package_name="modelless", prog_name="modelless")
 def main() -> None:
     """Name a task, hint an SLO, get a prediction: the platform picks the model and the place."""
+
+
+if __name__ == "__main__":
+    main()

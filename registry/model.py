@@ -117,7 +117,7 @@ class Slo:
         known = {f.name for f in fields(Slo)}
         for name in hints:
             if name not in known:
-                raise InvalidValue(f"slo.{name}", "is not a hint", f"use one of {sorted(known)}")
+                raise InvalidValue(f"slo.{name:.40}", "is not a hint", f"use one of {sorted(known)}")
         return replace(self, **{name: _as_hint(name, value) for name, value in hints.items()})
 
 
@@ -128,12 +128,12 @@ def _as_hint(name: str, value: Any) -> Any:
             return choices(value)
         except ValueError:
             raise InvalidValue(
-                f"slo.{name}", f"{value!r} is unknown", f"use one of {[c.value for c in choices]}"
+                f"slo.{name}", f"{value!r:.80} is unknown", f"use one of {[c.value for c in choices]}"
             ) from None
     if value is None and name != "percentile":
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidValue(f"slo.{name}", f"{value!r} is not a number", "give a number")
+        raise InvalidValue(f"slo.{name}", f"{value!r:.80} is not a number", "give a number")
     try:
         return float(value)
     except OverflowError:

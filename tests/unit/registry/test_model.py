@@ -179,3 +179,10 @@ def test_a_run_uses_no_more_threads_than_are_its_own(
     kind: TierKind, vcpus: float, concurrency: int, threads: int
 ) -> None:
     assert Tier("t", kind, vcpus, 1769, concurrency, StartMode.ALWAYS, Price(0.0)).threads == threads
+
+
+@pytest.mark.parametrize("hints", [{"x" * 10_000: 1}, {"objective": "x" * 10_000}, {"latency_ms": "x" * 10_000}])
+def test_a_refusal_does_not_repeat_what_was_sent_at_length(hints: dict[str, Any]) -> None:
+    with pytest.raises(InvalidValue) as refusal:
+        Slo().with_hints(hints)
+    assert len(str(refusal.value)) < 400
