@@ -47,8 +47,8 @@ from registry.store import update
 WIDTHS = {"small": (64, 32, 10), "large": (64, 4096, 4096, 2048, 10)}
 """Layers of the two variants: 10 KB and 100 MB of weights, under one signature, as variants of one task have."""
 
-TIERS = {"inline": 2, "process-1769": 1}
-"""Tier to threads: the tier's whole vCPUs."""
+TIERS = {tier.name: tier.threads for tier in local_tiers() if tier.name in ("inline", "process-1769")}
+"""Tier to the threads of one run."""
 
 WARM_UP = 50
 CALLERS = 4

@@ -24,7 +24,10 @@ from benchmarks.http_client import HttpClient
 from benchmarks.overhead import rate, timed
 
 APPLICATION = "benchmarks.servers:application"
-UVICORN = "-m uvicorn --loop uvloop --http httptools --ws none --lifespan off --no-access-log --no-server-header"
+UVICORN = (
+    "-m uvicorn --loop uvloop --http httptools --ws none --lifespan off --no-access-log --no-server-header"
+    " --timeout-keep-alive 75"
+)
 GRANIAN = "-m granian --interface asginl --loop uvloop --workers 1 --no-ws"
 SERVERS = {
     name: [*options.split(), "--factory", APPLICATION, "--log-level", "error"]

@@ -27,6 +27,10 @@ from registry.errors import InvalidValue
 
 BACKLOG = 2048
 
+KEEP_ALIVE_S = 75
+"""How long an idle connection stays open, as nginx has it: longer than load balancers keep theirs (60 s), so that none
+sends a request into a connection that is being closed."""
+
 DRAIN_S = 10.0
 """How long requests under way may take to end after a stop; then their connections are closed."""
 
@@ -87,6 +91,7 @@ def _config(app: object) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=int(DRAIN_S),
     )
 
