@@ -22,6 +22,10 @@ from registry.model import Placement, Tier, Variant
 
 HANDLER = "functions.worker.app.handler"
 
+QUEUE = 128
+"""Requests that may wait for an environment, their events held in memory: the scheduler foresees a queue's wait, and
+knows nothing of how soon a throttled tier has room again."""
+
 
 def worker_spec(
     tier: Tier, blobs_root: Path, preload: Iterable[tuple[Placement, Variant]] = (), **changes: Any
@@ -49,6 +53,7 @@ def worker_spec(
         "timeout_s": tier.timeout_s,
         "start_mode": tier.start_mode,
         "concurrency": tier.concurrency,
+        "queue": QUEUE,
         "idle_timeout_s": tier.idle_timeout_s,
     }
     return FunctionSpec(**{**fields, **changes})

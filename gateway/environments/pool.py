@@ -95,9 +95,10 @@ class Pool:
     async def invoke(self, payload: bytes, *, want: str | None = None, observe: Observe | None = None) -> Answer:
         """Run the function once on `payload` (JSON), in an environment where `want` is resident if one is idle.
 
-        Raises Throttled when every environment is busy and no more may start, EnvironmentLost, TimedOut, NotReady
-        when an environment cannot start, or ExecutionFailed for a payload over 6 MB. A handler's own error is an
-        Answer. A caller that goes away gives up its place; what already runs goes on and its answer is dropped.
+        Raises Throttled when every environment is busy, no more may start and the queue is full, EnvironmentLost,
+        TimedOut, NotReady when an environment cannot start, or ExecutionFailed for a payload over 6 MB. A handler's
+        own error is an Answer. A caller that goes away gives up its place; what already runs goes on and its answer is
+        dropped.
         """
         self._check_open()
         if len(payload) > PAYLOAD_LIMIT:
@@ -215,16 +216,17 @@ class Pool:
                 self._waiting.remove(job)
 
     def _place(self, job: Job) -> None:
-        """On an idle environment, or behind one that starts. Raises Throttled."""
+        """On an idle environment, behind one that starts, or in the queue. Raises Throttled."""
         environment = self._pick(job.want)
         if environment is not None:
             self._idle.remove(environment)
             environment.run(job)
             return
         if len(self._waiting) >= self._unclaimed():
-            if len(self._all) >= self.spec.concurrency:
+            if len(self._all) < self.spec.concurrency:
+                self._start()
+            elif len(self._waiting) - self._unclaimed() >= self.spec.queue:
                 raise Throttled(f"{self.spec.name}: all {self.spec.concurrency} environments are busy", RETRY_AFTER_S)
-            self._start()
         job.cold = True
         self._waiting.append(job)
 

@@ -38,6 +38,8 @@ class FunctionSpec:
     init_timeout_s: float = INIT_LIMIT_S
     start_mode: StartMode = StartMode.ONDEMAND
     concurrency: int = 4
+    queue: int = 0
+    """Requests that may wait while every environment is busy; none on Lambda, which throttles at once."""
     idle_timeout_s: float = 300.0
     python: str = sys.executable
     python_flags: tuple[str, ...] = ("-S", "-s", "-P")
@@ -48,7 +50,13 @@ class FunctionSpec:
     """Whether an idle environment is stopped, as Lambda freezes it."""
 
     def __post_init__(self) -> None:
-        if self.memory_mb < 1 or self.concurrency < 1 or self.timeout_s <= 0 or self.init_timeout_s <= 0:
+        if (
+            self.memory_mb < 1
+            or self.concurrency < 1
+            or self.queue < 0
+            or self.timeout_s <= 0
+            or self.init_timeout_s <= 0
+        ):
             raise InvalidValue(
                 f"function {self.name}",
                 "needs a positive memory_mb, concurrency, timeout_s and init_timeout_s",

@@ -419,6 +419,24 @@ async def test_one_request_at_a_time_and_no_more_environments_than_allowed(spec:
         assert len(watch.of(EnvironmentStarting)) == 2
 
 
+async def test_a_queue_takes_in_what_finds_every_environment_busy(spec: MakeSpec, code: Path) -> None:
+    async with opened(spec(concurrency=1, queue=2)) as (pool, watch):
+        first, gate = await _hold(pool, watch, code, "1")
+        waiting = [asyncio.create_task(call(pool, "echo")) for _ in range(2)]
+        await asyncio.sleep(0)
+        assert pool.status().waiting == 2
+        with pytest.raises(Throttled, match="all 1 environments are busy"):
+            await call(pool, "echo")
+        waiting[1].cancel()
+        await asyncio.sleep(0)
+        assert pool.status().waiting == 1
+        gate.touch()
+        answers = await asyncio.gather(first, waiting[0])
+        assert len({answer.environment for answer in answers}) == 1
+        assert not answers[1].cold
+        assert len(watch.of(EnvironmentStarting)) == 1
+
+
 async def test_a_request_that_waits_for_a_start_takes_whichever_environment_is_free_first(
     spec: MakeSpec, code: Path
 ) -> None:
