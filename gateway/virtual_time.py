@@ -41,6 +41,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._now
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - asyncio's own
+        """Wait for threads for as long as they take: they work in real time, and a timeout would pass in no time."""
+        await super().shutdown_default_executor()
+
     def _advance(self, seconds: float) -> None:
         self._now += seconds
 

@@ -174,6 +174,7 @@ def test_racing_threads_lose_no_update(reopen: Callable[[], Store]) -> None:
         barrier.wait(timeout=30)
         for i in range(edits):
             update(store, _adding(f"task-{worker}-{i}"))
+        store.close()
 
     running = [threading.Thread(target=work, args=(n,)) for n in range(threads)]
     for thread in running:
