@@ -29,6 +29,8 @@ class Manifest(NamedTuple):
     graph: str
     """Digest of an ONNX model whose large initializers are external, at `blob_name(tensor digest)`."""
     tensors: tuple[TensorBlob, ...] = ()
+    optimised: bool = True
+    """Whether the graph was optimised when the variant was made; if not, it is each time it is loaded."""
 
     @property
     def digests(self) -> tuple[str, ...]:
@@ -42,11 +44,12 @@ class Manifest(NamedTuple):
             "format": FORMAT,
             "graph": self.graph,
             "tensors": [{"name": t.name, "digest": t.digest, "nbytes": t.nbytes} for t in tensors],
+            **({} if self.optimised else {"optimised": False}),
         }
         return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
 
 
-def write_artifact(blobs: Blobs, graph: bytes, tensors: Iterable[TensorBlob] = ()) -> str:
+def write_artifact(blobs: Blobs, graph: bytes, tensors: Iterable[TensorBlob] = (), *, optimised: bool = True) -> str:
     """Store a graph beside tensors that are stored already; returns the artifact's digest.
 
     The manifest goes last, so an artifact that can be read is whole. Raises NotFound for a tensor without a blob.
@@ -55,7 +58,7 @@ def write_artifact(blobs: Blobs, graph: bytes, tensors: Iterable[TensorBlob] = (
     for tensor in listed:
         if not blobs.has(tensor.digest):
             raise NotFound("blob", tensor.digest)
-    return blobs.put(Manifest(blobs.put(graph), listed).encode())
+    return blobs.put(Manifest(blobs.put(graph), listed, optimised).encode())
 
 
 def read_manifest(blobs: Blobs, digest: str) -> Manifest:
@@ -64,7 +67,7 @@ def read_manifest(blobs: Blobs, digest: str) -> Manifest:
         document = json.loads(blobs.get(digest))
         if document["format"] != FORMAT:
             raise ValueError(f"format {document['format']!r}")
-        manifest = Manifest(_digest(document["graph"]), tuple(_tensor(t) for t in document["tensors"]))
+        manifest = Manifest(_digest(document["graph"]), tuple(_tensor(t) for t in document["tensors"]), _flag(document))
     except (ValueError, KeyError, TypeError) as error:
         raise InvalidValue(
             f"artifact {digest}", f"is not an artifact manifest ({error})", "register the variant again"
@@ -77,6 +80,13 @@ def _tensor(document: dict[str, Any]) -> TensorBlob:
     if not isinstance(name, str) or not isinstance(nbytes, int) or nbytes < 0:
         raise ValueError(f"tensor {name!r} of {nbytes!r} bytes")
     return TensorBlob(name, _digest(document["digest"]), nbytes)
+
+
+def _flag(document: dict[str, Any]) -> bool:
+    optimised = document.get("optimised", True)
+    if not isinstance(optimised, bool):
+        raise ValueError(f"optimised {optimised!r}")
+    return optimised
 
 
 def _digest(value: Any) -> str:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 
 from registry.documents import from_document, to_document
 from registry.errors import InvalidValue, NotFound
+from registry.lineage import Sources, Tried
 from registry.model import Placement, Profile, Task, Tier, Variant
 
 T = TypeVar("T")
@@ -35,6 +36,10 @@ class Catalogue:
     """By id."""
     profiles: Mapping[str, Profile]
     """By the id of the placement that was measured."""
+    sources: Mapping[str, Sources] = field(default_factory=lambda: MappingProxyType({}))
+    """By task; a task whose sources were not kept has none."""
+    tried: Mapping[str, Tried] = field(default_factory=lambda: MappingProxyType({}))
+    """By id, `task/name`: what was tried and is no variant."""
     _memo: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, init=False, repr=False, compare=False)
 
@@ -64,6 +69,10 @@ class Catalogue:
     def variants_of(self, task: str) -> tuple[Variant, ...]:
         """Every variant of a task, by id; empty when there is none."""
         return self.derived(_variants_by_task, _variants_by_task).get(task, ())
+
+    def tried_of(self, task: str) -> tuple[Tried, ...]:
+        """What was tried for a task and is no variant of it, by id."""
+        return tuple(tried for _, tried in sorted(self.tried.items()) if tried.task == task)
 
     def derived(self, key: Hashable, build: Callable[[Catalogue], T]) -> T:
         """What `build` makes of this snapshot, made once and kept as long as the snapshot; safe from any thread.
@@ -127,6 +136,18 @@ class Catalogue:
             _find("placement", self.placements, profile.placement)
         return replace(self, profiles=_merged(self.profiles, ((p.placement, p) for p in profiles)))
 
+    def with_sources(self, *sources: Sources) -> Catalogue:
+        """With these sources added, or replaced; raises NotFound for sources of an unknown task."""
+        for source in sources:
+            self.task(source.task)
+        return replace(self, sources=_merged(self.sources, ((s.task, s) for s in sources)))
+
+    def with_tried(self, *tried: Tried) -> Catalogue:
+        """With these attempts added, or replaced; raises NotFound for one of an unknown task."""
+        for attempt in tried:
+            self.task(attempt.task)
+        return replace(self, tried=_merged(self.tried, ((t.id, t) for t in tried)))
+
     def without_task(self, name: str) -> Catalogue:
         """Without a task and everything made for it; raises NotFound."""
         self.task(name)
@@ -137,6 +158,8 @@ class Catalogue:
             variants=MappingProxyType({id_: v for id_, v in self.variants.items() if v.task != name}),
             placements=MappingProxyType(placements),
             profiles=MappingProxyType({id_: p for id_, p in self.profiles.items() if id_ in placements}),
+            sources=MappingProxyType({n: s for n, s in self.sources.items() if n != name}),
+            tried=MappingProxyType({id_: t for id_, t in self.tried.items() if t.task != name}),
         )
 
     def _without_profiles(self, stale: Callable[[Placement], bool]) -> Catalogue:
@@ -155,6 +178,8 @@ class Catalogue:
             "tiers": [to_document(v) for v in self.tiers.values()],
             "placements": [to_document(v) for v in self.placements.values()],
             "profiles": [to_document(v) for v in self.profiles.values()],
+            "sources": [to_document(v) for v in self.sources.values()],
+            "tried": [to_document(v) for v in self.tried.values()],
         }
 
     @classmethod
@@ -171,6 +196,8 @@ class Catalogue:
             .with_variants(*_read(Variant, document, "variants"))
             .with_placements(*_read(Placement, document, "placements"))
             .with_profiles(*_read(Profile, document, "profiles"))
+            .with_sources(*_read(Sources, {"sources": [], **document}, "sources"))
+            .with_tried(*_read(Tried, {"tried": [], **document}, "tried"))
         )
         version = document.get("version")
         if not isinstance(version, int) or version < 0:

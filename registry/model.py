@@ -163,6 +163,8 @@ class Task:
     """The tenant that may use it; `public` is everyone."""
     classes: tuple[str, ...] = ()
     description: str = ""
+    judged: str = ""
+    """The output that the metric judges; empty where no registration said."""
 
     def __post_init__(self) -> None:
         check_name(self.name, "task.name")
@@ -368,6 +370,9 @@ class Profile:
     samples: int
     measured_at: str
     """ISO 8601, UTC."""
+    batch_error: float | None = None
+    """How far off medians at batch sizes that were left out were foreseen from the others: the median of the relative
+    errors; None with fewer than three sizes."""
 
     def __post_init__(self) -> None:
         rows = [s.rows for s in self.service]

@@ -35,7 +35,7 @@ _ELEMENT_TYPES = {
 }
 _ELEMENT_CODES = {name: code for code, name in _ELEMENT_TYPES.items()}
 
-_FATAL, _DISABLE_ALL, _ARENA, _DEFAULT_MEMORY = 4, 0, 1, 0
+_FATAL, _DISABLE_ALL, _ENABLE_ALL, _ARENA, _DEFAULT_MEMORY = 4, 0, 99, 1, 0
 
 
 class _Runtime:
@@ -94,19 +94,20 @@ def _started() -> _Runtime:
 
 
 class OrtSession:
-    """A session over an already optimised graph; several threads may run it at once."""
+    """A session over a graph; several threads may run it at once."""
 
-    def __init__(self, graph: bytes, tensors_root: str, *, threads: int, prepack: bool) -> None:
+    def __init__(self, graph: bytes, tensors_root: str, *, threads: int, prepack: bool, optimised: bool = True) -> None:
         """Load `graph`, whose external tensors lie under `tensors_root` and are mapped, not read.
 
-        `threads` counts when there is no global pool. Raises ExecutionFailed with ONNX Runtime's reason.
+        A graph that was not `optimised` when it was made is optimised now. `threads` counts when there is no global
+        pool. Raises ExecutionFailed with ONNX Runtime's reason.
         """
         self._handle: c_void_p | None = None
         self._runtime = runtime = _started()
         self._api = api = runtime.api
         options = api.make("CreateSessionOptions")
         try:
-            api.SetSessionGraphOptimizationLevel(options, _DISABLE_ALL)
+            api.SetSessionGraphOptimizationLevel(options, _DISABLE_ALL if optimised else _ENABLE_ALL)
             api.SetSessionLogSeverityLevel(options, _FATAL)
             if runtime.pool_threads is None:
                 api.SetIntraOpNumThreads(options, threads)

@@ -49,7 +49,7 @@ class Session:
             graph = blobs.get(manifest.graph)
             _verify(blobs, manifest.digests[1:], threads)
         before = private_mb()
-        session = OrtSession(graph, blobs.folder, threads=threads, prepack=prepack)
+        session = OrtSession(graph, blobs.folder, threads=threads, prepack=prepack, optimised=manifest.optimised)
         return cls(session, digest=digest, threads=threads, prepack=prepack, private_mb=max(0.0, private_mb() - before))
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
