@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
+from optimizer.generate.generated import Parent
 from optimizer.generate.table import GENERATORS
-from registry.model import Recipe
+from registry.model import Recipe, Task
 
 Rows = NDArray[Any]
 
@@ -56,9 +57,9 @@ def train(
         yield Made(candidate.name, export(candidate.estimator), _recipe(candidate))
 
 
-def derive(parent: Made, generator: str, name: str) -> Made:
+def derive(task: Task, parent: Made, generator: str, name: str) -> Made:
     """A variant that a named generator makes of another."""
-    generated = GENERATORS[generator](parent.model, parent.name, {})
+    generated = GENERATORS[generator].generate(Parent(parent.name, parent.model, task), {})
     return Made(name, generated.model, generated.recipe)
 
 

@@ -41,4 +41,4 @@ def _variants(diabetes: data.Diabetes) -> Iterator[Made]:
     ):
         yield made
         if made.name == LARGEST:
-            yield derive(made, "int8", f"{LARGEST}-int8")
+            yield derive(TASK, made, "int8", f"{LARGEST}-int8")

@@ -48,4 +48,4 @@ def _variants(digits: data.Digits) -> Iterator[Made]:
     ):
         yield made
         if made.name == LARGEST:
-            yield derive(made, "int8", f"{LARGEST}-int8")
+            yield derive(TASK, made, "int8", f"{LARGEST}-int8")

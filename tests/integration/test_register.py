@@ -44,7 +44,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Candidate("mlp", "mlp", MLPClassifier(128, max_iter=5, random_state=0)),
     ]
     made = list(train(estimators, rows, rows, lambda e: export.classifier(e, 64, 10, input_name="image")))
-    made.append(derive(made[-1], "int8", "mlp-int8"))
+    made.append(derive(TASK, made[-1], "int8", "mlp-int8"))
     held_out = {"image": digits.held_out, "label": digits.held_out_labels}
     return folder.write(tmp_path_factory.mktemp("digits"), TASK, held_out, made, Steps())
 

@@ -79,7 +79,7 @@ def test_a_derived_variant_names_its_parent() -> None:
     rows = (loaded.train[:200], loaded.train_labels[:200])
     small = [c for c in digits_candidates() if c.name == "mlp-32"]
     (parent,) = train(small, rows, rows, lambda e: export.classifier(e, 64, 10, input_name="image"))
-    child = derive(parent, "int8", "mlp-32-int8")
+    child = derive(DIGITS, parent, "int8", "mlp-32-int8")
     assert (child.recipe.generator, child.recipe.parent) == ("int8", "mlp-32")
     assert session(child.model).get_outputs()[0].name == "label"
 

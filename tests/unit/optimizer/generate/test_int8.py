@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,18 @@ from onnx import TensorProto, helper
 
 from optimizer.artifact import make_artifact
 from optimizer.errors import GenerationFailed
-from optimizer.generate.int8 import int8
+from optimizer.generate.generated import Generated, Parent
+from optimizer.generate.int8 import int8 as generator
 from optimizer.generate.table import GENERATORS
 from registry.blobs.files import Files
-from registry.model import Recipe
+from registry.model import Recipe, Task, TensorSpec
 from runtime.session import Session
+
+TASK = Task("sum", (TensorSpec("x", "FP32", (-1, 8)),), (TensorSpec("y", "FP32", (-1, 1)),), "rmse_skill")
+
+
+def int8(model: bytes, name: str, parameters: Mapping[str, str] | None = None) -> Generated:
+    return generator.generate(Parent(name, model, TASK), parameters or {})
 
 
 def test_a_quarter_of_the_bytes_and_nearly_the_answers(model: bytes, tmp_path: Path) -> None:
@@ -71,4 +79,4 @@ def test_what_cannot_be_quantised_says_so() -> None:
 
 
 def test_the_table_names_it() -> None:
-    assert GENERATORS["int8"] is int8
+    assert GENERATORS["int8"] is generator
