@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
+from enum import StrEnum
 
 import onnx
-import onnxruntime as ort
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
 from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, numpy_helper
 
+from optimizer.generate import compile_
 from registry.artifacts import TensorBlob, write_artifact
 from registry.blobs import Blobs, blob_name
 from registry.errors import InvalidValue
@@ -40,18 +39,31 @@ _PLAIN = frozenset(
 """Element types whose bytes in a file are those in memory."""
 
 
-def make_artifact(model: bytes, blobs: Blobs) -> str:
+class Optimise(StrEnum):
+    """When a model's graph is optimised."""
+
+    NOW = "now"
+    """As the artifact is made, for any CPU: what loads is final."""
+    AT_LOAD = "at-load"
+    """Whenever it is loaded, for the CPU that loads it."""
+    NEVER = "never"
+    """Its bytes are final already."""
+
+
+def make_artifact(model: bytes, blobs: Blobs, *, optimise: Optimise = Optimise.NOW) -> str:
     """The digest of the artifact that computes what an ONNX model computes, written to `blobs`.
 
-    The graph is optimised here (level EXTENDED, whose result any CPU runs), so that loading it skips optimisation.
     Initializers of 1 KiB or more become blobs of their own, mapped and shared by whoever holds the same tensor; those
     of subgraphs stay inside. The same bytes give the same digest under one onnxruntime version. Raises InvalidValue
-    for a model that is too large, broken, refers to external data, or has inputs or outputs other than dense tensors.
+    for a model that is too large, broken, refers to external data, or has inputs or outputs other than dense tensors;
+    whether onnxruntime can load it shows here where it is optimised NOW, and otherwise when it is loaded.
     """
-    check(model)
-    optimised = onnx.load_from_string(_optimise(model))
-    tensors = [_externalise(tensor, blobs) for tensor in optimised.graph.initializer if _is_large(tensor)]
-    return write_artifact(blobs, optimised.SerializeToString(deterministic=True), tensors)
+    proto = check(model)
+    if optimise is Optimise.NOW:
+        proto = onnx.load_from_string(compile_.optimise(model))
+    tensors = [_externalise(tensor, blobs) for tensor in proto.graph.initializer if _is_large(tensor)]
+    graph = proto.SerializeToString(deterministic=True)
+    return write_artifact(blobs, graph, tensors, optimised=optimise is not Optimise.AT_LOAD)
 
 
 def check(model: bytes) -> ModelProto:
@@ -75,21 +87,6 @@ def check(model: bytes) -> ModelProto:
     except onnx.checker.ValidationError as fault:
         raise InvalidValue("model", " ".join(str(fault).split())[:300], "export a valid model") from None
     return proto
-
-
-def _optimise(model: bytes) -> bytes:
-    with tempfile.TemporaryDirectory(prefix="modelless-") as folder:
-        path = Path(folder, "optimised.onnx")
-        options = ort.SessionOptions()
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-        options.optimized_model_filepath = str(path)
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 4
-        try:
-            ort.InferenceSession(model, options, providers=["CPUExecutionProvider"], enable_fallback=0)
-        except Exception as fault:  # noqa: BLE001 - onnxruntime's status classes have no common root
-            raise InvalidValue("model", " ".join(str(fault).split())[:300], "export a model it can load") from None
-        return path.read_bytes()
 
 
 def _is_large(tensor: TensorProto) -> bool:

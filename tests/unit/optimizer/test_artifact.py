@@ -12,7 +12,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from optimizer import artifact
-from optimizer.artifact import EXTERNAL_FROM_BYTES, make_artifact
+from optimizer.artifact import EXTERNAL_FROM_BYTES, Optimise, make_artifact
+from optimizer.generate.compile_ import optimise
 from registry.artifacts import read_manifest
 from registry.blobs import blob_name, digest_of
 from registry.blobs.files import Files
@@ -101,12 +102,15 @@ def branches() -> Any:
 
 @pytest.mark.parametrize(("make", "shape"), [(mlp, (3, 64)), (convolution, (2, 4, 9, 9)), (branches, (3, 64))])
 @pytest.mark.parametrize("prepack", [False, True])
-def test_an_artifact_computes_what_its_model_computes(blobs: Files, make: Any, shape: Any, prepack: bool) -> None:
+@pytest.mark.parametrize("when", Optimise)
+def test_an_artifact_computes_what_its_model_computes(
+    blobs: Files, make: Any, shape: Any, prepack: bool, when: Optimise
+) -> None:
     source = make().SerializeToString()
     x = np.random.default_rng(5).normal(size=shape).astype(np.float32)
     model_itself = ort.InferenceSession(source, providers=["CPUExecutionProvider"])
 
-    session = Session.open(blobs, make_artifact(source, blobs), threads=1, prepack=prepack)
+    session = Session.open(blobs, make_artifact(source, blobs, optimise=when), threads=1, prepack=prepack)
 
     for sign in (1, -1):
         (expected,) = model_itself.run(None, {"x": sign * x})
@@ -118,6 +122,27 @@ def test_equal_models_give_equal_artifacts_and_others_do_not(blobs: Files) -> No
 
     assert make_artifact(source, blobs) == make_artifact(source, blobs)
     assert make_artifact(source, blobs) != make_artifact(mlp(33).SerializeToString(), blobs)
+
+
+def test_only_what_is_optimised_at_load_says_so(blobs: Files) -> None:
+    source = mlp().SerializeToString()
+    manifests = {when: read_manifest(blobs, make_artifact(source, blobs, optimise=when)) for when in Optimise}
+
+    assert {when: manifest.optimised for when, manifest in manifests.items()} == {
+        Optimise.NOW: True,
+        Optimise.AT_LOAD: False,
+        Optimise.NEVER: True,
+    }
+    assert manifests[Optimise.AT_LOAD].digests == manifests[Optimise.NEVER].digests
+    assert manifests[Optimise.NOW].graph != manifests[Optimise.NEVER].graph
+
+
+def test_bytes_that_are_final_stay_as_they_are(blobs: Files) -> None:
+    source = mlp().SerializeToString()
+
+    compiled = make_artifact(optimise(source), blobs, optimise=Optimise.NEVER)
+
+    assert compiled == make_artifact(source, blobs)
 
 
 def test_large_tensors_are_blobs_of_their_own_and_small_ones_stay(blobs: Files) -> None:
