@@ -109,6 +109,7 @@ async def _measured(path: Path, home: Path, quick: bool, step: Step) -> Register
     from gateway.local import Platform
     from optimizer.accuracy import METRICS
     from optimizer.errors import InvalidEvaluation, OptimizerError
+    from optimizer.manifests import registration_of
     from optimizer.plan import FULL, QUICK
     from optimizer.register import register
     from registry.manifest import load
@@ -119,7 +120,7 @@ async def _measured(path: Path, home: Path, quick: bool, step: Step) -> Register
         await platform.prepare()
         try:
             return await register(
-                manifest,
+                registration_of(manifest),
                 platform.store,
                 platform.blobs,
                 platform.backends,

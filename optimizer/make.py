@@ -1,4 +1,4 @@
-"""Manifest entries to variants: artifact, measured accuracy and memory, one after another; publishes nothing."""
+"""Models to variants: artifact, measured accuracy and memory, one after another; publishes nothing."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from optimizer.evaluation import Evaluation
 from optimizer.memory import per_copy_mb
 from optimizer.profile import Candidate
 from optimizer.progress import Steps
+from optimizer.registration import Model, Registration
 from optimizer.signature import check_outputs
 from registry.artifacts import read_manifest
 from registry.blobs import Blobs
 from registry.errors import InvalidValue
-from registry.manifest import TaskManifest, VariantManifest
 from registry.model import Task, Tier, TierKind, Variant
 from runtime.errors import PoolTooLate, RuntimeFault
 from runtime.session import Session, use_global_pool
@@ -46,39 +46,37 @@ class Failure:
     reason: str
 
 
-async def make_all(
-    manifest: TaskManifest, blobs: Blobs, evaluation: Evaluation, steps: Steps
-) -> tuple[list[Made], list[Failure]]:
-    """Every variant of a manifest, and those of which nothing came.
+async def make_all(registration: Registration, blobs: Blobs, steps: Steps) -> tuple[list[Made], list[Failure]]:
+    """Every model of a registration, and those of which nothing came.
 
-    Raises InvalidEvaluation, for that is no variant's own fault.
+    Raises InvalidEvaluation, for that is no model's own fault.
     """
     made, failures = [], []
-    for entry in manifest.variants:
+    for model in registration.models:
         try:
             # On a thread, for backends keep environments alive on this loop.
-            made.append(await asyncio.to_thread(make, manifest.task, entry, blobs, evaluation))
-        except (InvalidValue, RuntimeFault, OSError) as fault:
-            failures.append(Failure(entry.name, str(fault)))
-        steps.step(f"{entry.name}: made and judged")
+            made.append(await asyncio.to_thread(make, registration.task, model, blobs, registration.evaluation))
+        except (InvalidValue, RuntimeFault) as fault:
+            failures.append(Failure(model.name, str(fault)))
+        steps.step(f"{model.name}: made and judged")
     return made, failures
 
 
-def make(task: Task, entry: VariantManifest, blobs: Blobs, evaluation: Evaluation) -> Made:
-    """One variant from its ONNX file; raises OSError, InvalidValue, RuntimeFault or InvalidEvaluation."""
-    digest = make_artifact(entry.model.read_bytes(), blobs)
-    session = Session.open(blobs, digest, threads=entry.threads or 1, prepack=True)
+def make(task: Task, model: Model, blobs: Blobs, evaluation: Evaluation) -> Made:
+    """One variant from its ONNX bytes; raises InvalidValue, RuntimeFault or InvalidEvaluation."""
+    digest = make_artifact(model.onnx, blobs)
+    session = Session.open(blobs, digest, threads=model.threads or 1, prepack=True)
     check_outputs(task, session.run(evaluation.batch(3)), 3)
     accuracy = measure(session.run, evaluation, task.metric, np.random.default_rng(SEED))
-    variant = Variant(task.name, entry.name, digest, entry.recipe, accuracy, size_of(blobs, digest))
-    inputs = evaluation.batch(entry.max_batch)
+    variant = Variant(task.name, model.name, digest, model.recipe, accuracy, size_of(blobs, digest))
+    inputs = evaluation.batch(model.max_batch)
     memory_mb = {
         form: per_copy_mb(partial(Session.open, blobs, digest, threads=1, prepack=form), inputs)
         for form in (True, False)
     }
     # Trees keep their numbers in attributes; where there is no tensor, there is nothing to pre-pack.
-    prepack = False if entry.prepack is None and not read_manifest(blobs, digest).tensors else entry.prepack
-    return Made(Candidate(variant, entry.max_batch, entry.threads, prepack), memory_mb)
+    prepack = False if model.prepack is None and not read_manifest(blobs, digest).tensors else model.prepack
+    return Made(Candidate(variant, model.max_batch, model.threads, prepack), memory_mb)
 
 
 def size_of(blobs: Blobs, digest: str) -> int:

@@ -10,14 +10,13 @@ from functools import partial
 from optimizer.backend import Backend
 from optimizer.bench import Bench
 from optimizer.errors import MeasurementFailed, NothingRegistered
-from optimizer.evaluation import load_evaluation
 from optimizer.make import Failure, Made, make_all, share_pool
 from optimizer.plan import FULL, Plan
 from optimizer.profile import expected_steps, profile_tier
 from optimizer.progress import Progress, Steps
+from optimizer.registration import Registration
 from registry.blobs import Blobs
 from registry.catalogue import Catalogue
-from registry.manifest import TaskManifest
 from registry.model import Placement, Profile, Task, Tier, Variant
 from registry.store import Store, update
 
@@ -38,17 +37,16 @@ class Registered:
 
 
 async def register(
-    manifest: TaskManifest,
+    registration: Registration,
     store: Store,
     blobs: Blobs,
     backends: Mapping[str, Backend],
     *,
-    tiers: Sequence[Tier] | None = None,
     progress: Progress | None = None,
     plan: Plan = FULL,
     clock: Callable[[], float] = time.monotonic,
 ) -> Registered:
-    """Make, measure and publish the task of a manifest on `tiers` (None: those of the manifest).
+    """Make, measure and publish the variants of a task on the tiers of its registration.
 
     `backends` are by tier name, and `clock` is theirs. A variant that cannot be made is left out and reported; any
     other failure is raised and nothing is published, though blobs may stay. A task registered before is replaced,
@@ -56,22 +54,21 @@ async def register(
     NothingRegistered, MeasurementFailed, and what the store and the backends raise.
     """
     started = clock()
-    chosen = tuple(manifest.tiers if tiers is None else tiers)
+    task, chosen = registration.task, registration.tiers
     missing = [tier.name for tier in chosen if tier.name not in backends]
     if missing:
         raise MeasurementFailed(f"there is no backend for {', '.join(missing)}; have {sorted(backends)}")
     steps = Steps(progress)
-    steps.expect(len(manifest.variants))
-    evaluation = load_evaluation(manifest.evaluation, manifest.task)
+    steps.expect(len(registration.models))
     share_pool(chosen)
-    made, failures = await make_all(manifest, blobs, evaluation, steps)
+    made, failures = await make_all(registration, blobs, steps)
     if not made:
         raise NothingRegistered([f"{failure.variant}: {failure.reason}" for failure in failures])
     steps.expect(len(chosen) * expected_steps([m.candidate for m in made], plan))
     measured = [
         pair
         for tier in chosen
-        for pair in await _profile(made, Bench(backends[tier.name], evaluation, clock), plan, steps)
+        for pair in await _profile(made, Bench(backends[tier.name], registration.evaluation, clock), plan, steps)
     ]
     variants = tuple(m.candidate.variant for m in made)
     placements, profiles = (tuple(column) for column in zip(*measured, strict=True))
@@ -79,17 +76,15 @@ async def register(
         store,
         partial(
             replaced,
-            task=manifest.task,
+            task=task,
             tiers=chosen,
             variants=variants,
             placements=placements,
             profiles=profiles,
         ),
-        note=f"register {manifest.task.name}: {len(variants)} variants on {len(chosen)} tiers",
+        note=f"register {task.name}: {len(variants)} variants on {len(chosen)} tiers",
     )
-    return Registered(
-        manifest.task, catalogue.version, variants, placements, profiles, tuple(failures), clock() - started
-    )
+    return Registered(task, catalogue.version, variants, placements, profiles, tuple(failures), clock() - started)
 
 
 def replaced(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,11 @@ from gateway.backends.protocol import Invocation, Reply
 from gateway.errors import EnvironmentLost
 from optimizer.backend import Backend
 from optimizer.errors import InvalidEvaluation, MeasurementFailed, NothingRegistered
+from optimizer.manifests import registration_of
 from optimizer.plan import Plan
 from optimizer.progress import Steps
 from optimizer.register import register
+from optimizer.registration import Registration
 from registry.blobs.files import Files
 from registry.errors import NotFound
 from registry.manifest import load
@@ -47,6 +50,11 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made.append(derive(TASK, made[-1], "int8", "mlp-int8"))
     held_out = {"image": digits.held_out, "label": digits.held_out_labels}
     return folder.write(tmp_path_factory.mktemp("digits"), TASK, held_out, made, Steps())
+
+
+def registration(manifest: Path, *tiers: Tier) -> Registration:
+    """What a manifest says, but on these tiers."""
+    return replace(registration_of(load(manifest)), tiers=tiers)
 
 
 @pytest.fixture
@@ -73,11 +81,10 @@ async def test_a_manifest_is_measured_on_every_tier_and_published_once(
     seen: list[tuple[str, int, int]] = []
     try:
         done = await register(
-            load(manifest),
+            registration(manifest, INLINE, PROCESS, SNAPSTART),
             store,
             blobs,
             backends,
-            tiers=(INLINE, PROCESS, SNAPSTART),
             progress=lambda *step: seen.append(step),
             plan=PLAN,
         )
@@ -109,10 +116,10 @@ async def test_registering_again_replaces_the_task_in_a_new_version(
     manifest: Path, blobs: Files, inline: InlineBackend
 ) -> None:
     store = MemoryStore()
-    whole = load(manifest)
-    await register(whole, store, blobs, {INLINE.name: inline}, tiers=[INLINE], plan=PLAN)
-    part = type(whole)(whole.folder, whole.task, whole.evaluation, whole.variants[:1], whole.tiers)
-    done = await register(part, store, blobs, {INLINE.name: inline}, tiers=[INLINE], plan=PLAN)
+    whole = registration(manifest, INLINE)
+    await register(whole, store, blobs, {INLINE.name: inline}, plan=PLAN)
+    part = replace(whole, models=whole.models[:1])
+    done = await register(part, store, blobs, {INLINE.name: inline}, plan=PLAN)
     assert done.version == 2
     assert [v.name for v in store.load().variants_of("digits")] == ["logistic"]
     assert set(store.load().profiles) == {p.id for p in done.placements}
@@ -124,9 +131,8 @@ async def test_a_variant_that_cannot_be_made_is_left_out(
 ) -> None:
     for file in manifest.parent.iterdir():
         (tmp_path / file.name).write_bytes(b"nonsense" if file.name == "mlp.onnx" else file.read_bytes())
-    done = await register(
-        load(tmp_path / "task.yaml"), MemoryStore(), blobs, {INLINE.name: inline}, tiers=[INLINE], plan=PLAN
-    )
+    whole = registration(tmp_path / "task.yaml", INLINE)
+    done = await register(whole, MemoryStore(), blobs, {INLINE.name: inline}, plan=PLAN)
     assert [v.name for v in done.variants] == ["logistic", "mlp-int8"]
     assert [f.variant for f in done.failures] == ["mlp"]
     assert "not ONNX" in done.failures[0].reason
@@ -157,14 +163,14 @@ async def test_a_tier_that_fails_publishes_nothing(
     store = MemoryStore()
     breaking: Backend = Breaking(inline, runs)
     with pytest.raises(EnvironmentLost):
-        await register(load(manifest), store, blobs, {INLINE.name: breaking}, tiers=[INLINE], plan=PLAN)
+        await register(registration(manifest, INLINE), store, blobs, {INLINE.name: breaking}, plan=PLAN)
     assert store.head() == 0
 
 
 async def test_a_tier_without_a_backend_is_named(manifest: Path, blobs: Files, inline: InlineBackend) -> None:
     store = MemoryStore()
-    with pytest.raises(MeasurementFailed, match=r"no backend for process-1769, .*have \['inline'\]"):
-        await register(load(manifest), store, blobs, {INLINE.name: inline}, plan=PLAN)
+    with pytest.raises(MeasurementFailed, match=r"no backend for process-1769; have \['inline'\]"):
+        await register(registration(manifest, INLINE, PROCESS), store, blobs, {INLINE.name: inline}, plan=PLAN)
     assert store.head() == 0
 
 
@@ -176,9 +182,9 @@ async def test_bad_evaluations_and_empty_handed_manifests_publish_nothing(
         (tmp_path / file.name).write_bytes(b"nonsense" if file.suffix == ".onnx" else file.read_bytes())
     backends = {INLINE.name: inline}
     with pytest.raises(NothingRegistered, match=r"logistic: .*not ONNX"):
-        await register(load(tmp_path / "task.yaml"), store, blobs, backends, tiers=[INLINE], plan=PLAN)
+        await register(registration(tmp_path / "task.yaml", INLINE), store, blobs, backends, plan=PLAN)
     np.savez(tmp_path / "eval.npz", image=data.load().held_out)
     with pytest.raises(InvalidEvaluation, match="holds 0 of the outputs"):
-        await register(load(tmp_path / "task.yaml"), store, blobs, backends, tiers=[INLINE], plan=PLAN)
+        registration(tmp_path / "task.yaml", INLINE)
     with pytest.raises(NotFound):
         store.load().task("digits")

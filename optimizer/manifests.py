@@ -1,0 +1,31 @@
+"""A manifest's files read into memory; decides nothing and measures nothing."""
+
+from __future__ import annotations
+
+from optimizer.evaluation import load_evaluation
+from optimizer.registration import Model, Registration
+from registry.errors import InvalidManifest
+from registry.manifest import TaskManifest, VariantManifest
+
+
+def registration_of(manifest: TaskManifest) -> Registration:
+    """What a manifest and the files that it names say, ready to register.
+
+    Raises InvalidEvaluation for rows that do not fit the task, and InvalidManifest for a model that cannot be read.
+    """
+    evaluation = load_evaluation(manifest.evaluation, manifest.task)
+    return Registration(
+        task=manifest.task,
+        evaluation=evaluation,
+        calibration={},
+        models=tuple(_model(entry) for entry in manifest.variants),
+        tiers=manifest.tiers,
+    )
+
+
+def _model(entry: VariantManifest) -> Model:
+    try:
+        onnx = entry.model.read_bytes()
+    except OSError as fault:
+        raise InvalidManifest([f"{entry.model}: cannot be read: {fault.strerror}"]) from fault
+    return Model(entry.name, onnx, entry.recipe, entry.max_batch, entry.threads, entry.prepack)
