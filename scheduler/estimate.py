@@ -38,6 +38,8 @@ class Outlook:
     latency_ms: Floats
     """Finish time at the SLO's percentile, since arrival."""
     cost: Floats
+    accuracy: Floats
+    """As judged where answers have been judged, else as measured."""
 
     def grid(self, chosen: NDArray[np.intp]) -> Floats:
         """Finish times from now on (ms) of some placements, [levels, chosen]."""
@@ -58,7 +60,7 @@ class Outlook:
 
     def effective_accuracy(self, chosen: NDArray[np.intp]) -> Floats:
         """P(done by the deadline) × accuracy of some placements; P is 1 without a deadline."""
-        accuracy, deadline = self.table.accuracy.take(chosen), self.request.slo.latency_ms
+        accuracy, deadline = self.accuracy.take(chosen), self.request.slo.latency_ms
         if deadline is None:
             return accuracy
         product: Floats = probability(self.grid(chosen), deadline - self.request.elapsed_ms) * accuracy
@@ -69,7 +71,7 @@ class Outlook:
         times = self._times(i)
         deadline, elapsed_ms = self.request.slo.latency_ms, self.request.elapsed_ms
         on_time = 1.0 if deadline is None else probability_of(times, deadline - elapsed_ms)
-        accuracy = float(self.table.accuracy[i])
+        accuracy = float(self.accuracy[i])
         state = int(self.columns[i]) // len(self.table.placements)
         return Estimate(
             placement=self.table.placements[i],
@@ -100,6 +102,7 @@ def outlook(request: Request, table: Table, fleet: Fleet, now: float) -> Outlook
     columns, wait = _start(table, batch, fleet, now)
     refused_until = fleet.columns.refused_until[table.span.start : table.span.measured]
     latency_ms = _at_percentile(batch, columns, wait, request.slo.percentile)
+    judged = fleet.columns.accuracy
     return Outlook(
         table=table,
         batch=batch,
@@ -109,6 +112,7 @@ def outlook(request: Request, table: Table, fleet: Fleet, now: float) -> Outlook
         runnable=batch.fits & (refused_until <= now),
         latency_ms=latency_ms + request.elapsed_ms,
         cost=batch.cost.take(columns),
+        accuracy=table.accuracy if judged is None else judged[table.span.start : table.span.measured],
     )
 
 

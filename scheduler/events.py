@@ -114,6 +114,15 @@ class VariantCleared:
     now: float
 
 
+@dataclass(frozen=True, slots=True)
+class AccuracyJudged:
+    """Judgements of a variant's answers put its accuracy at `accuracy` (a share from 0 to 1)."""
+
+    variant: str
+    accuracy: float
+    now: float
+
+
 Event = (
     Queued
     | EnvironmentStarting
@@ -126,4 +135,5 @@ Event = (
     | PlacementFailed
     | VariantQuarantined
     | VariantCleared
+    | AccuracyJudged
 )

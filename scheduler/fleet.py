@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -52,6 +52,8 @@ class Columns:
     any_full: bool
     wait: Floats
     """Mean (ms) and variance (ms²) of the wait for a slot, [2, tiers]; holds where the tier is full."""
+    accuracy: Floats | None = None
+    """Accuracy of each placement's variant, judged ones as judged; None while nothing is judged."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,6 +68,8 @@ class Fleet:
     quarantined: Mapping[str, str]
     """Variant id to reason."""
     columns: Columns
+    judged: Mapping[str, float] = field(default_factory=dict)
+    """Variant id to its accuracy by the judgements of its answers."""
 
     @classmethod
     def empty(cls, catalogue: Catalogue) -> Fleet:
@@ -93,6 +97,7 @@ class Fleet:
         """This fleet's state carried over to another catalogue snapshot, by the names of tiers, placements, variants.
 
         State of what no longer exists is dropped, except that requests outlive their placement while its tier exists.
+        A judged accuracy stands until the catalogue says something else of its variant.
         """
         layout = layout_of(catalogue)
         if layout is self.layout:
@@ -100,7 +105,10 @@ class Fleet:
         tiers = tuple(self._carried(layout, i) for i in range(len(layout.tiers)))
         failing = {id_: refusal for id_, refusal in self.failing.items() if id_ in layout.number}
         quarantined = {id_: reason for id_, reason in self.quarantined.items() if id_ in catalogue.variants}
-        return Fleet(layout, tiers, failing, quarantined, _columns(layout, tiers, failing, quarantined))
+        followed = Fleet(layout, tiers, failing, quarantined, _columns(layout, tiers, failing, quarantined))
+        known, new = self.layout.catalogue.variants, catalogue.variants
+        judged = {id_: value for id_, value in self.judged.items() if new.get(id_) == known[id_]}
+        return followed._with_judged(judged) if judged else followed
 
     def _carried(self, layout: Layout, number: int) -> TierState:
         fresh = _empty_tier(layout, number)
@@ -137,6 +145,12 @@ class Fleet:
         if variants or state.starved or self.tiers[number].starved:
             columns = _resident_columns(columns, self.layout, number, state, variants)
         return replace(self, tiers=tiers, columns=columns)
+
+    def _with_judged(self, judged: Mapping[str, float]) -> Fleet:
+        accuracy = _measured(self.layout) if self.columns.accuracy is None else self.columns.accuracy.copy()
+        for variant, value in judged.items():
+            accuracy[self.layout.of_variant.get(variant, _NONE)] = value
+        return replace(self, judged=judged, columns=replace(self.columns, accuracy=accuracy))
 
     def _with_refusals(self, touched: NDArray[np.intp]) -> Fleet:
         until = self.columns.refused_until.copy()
@@ -210,6 +224,14 @@ def _cleared(fleet: Fleet, event: events.VariantCleared) -> Fleet:
     return replace(fleet, quarantined=quarantined)._with_refusals(fleet.layout.of_variant.get(event.variant, _NONE))
 
 
+def _accuracy_judged(fleet: Fleet, event: events.AccuracyJudged) -> Fleet:
+    if event.variant not in fleet.layout.catalogue.variants:
+        raise FleetError(f"no variant {event.variant!r} in catalogue version {fleet.layout.catalogue.version}")
+    if not 0.0 <= event.accuracy <= 1.0:
+        raise FleetError(f"variant {event.variant!r} cannot have an accuracy of {event.accuracy}")
+    return fleet._with_judged({**fleet.judged, event.variant: event.accuracy})
+
+
 _NONE = np.array([], dtype=np.intp)
 
 _APPLY: Mapping[type, Callable[[Fleet, Any], Fleet]] = {
@@ -224,6 +246,7 @@ _APPLY: Mapping[type, Callable[[Fleet, Any], Fleet]] = {
     events.PlacementFailed: _placement_failed,
     events.VariantQuarantined: _quarantined,
     events.VariantCleared: _cleared,
+    events.AccuracyJudged: _accuracy_judged,
 }
 """Event to what it does; an event that is not here is none."""
 
@@ -282,6 +305,11 @@ def _restored(layout: Layout, tiers: tuple[TierState, ...]) -> NDArray[np.bool_]
         for variant in state.snapshot:
             found[layout.of_variant_on.get((number, variant), _NONE)] = True
     return found
+
+
+def _measured(layout: Layout) -> Floats:
+    variants = layout.catalogue.variants
+    return np.array([variants[p.variant].accuracy.value for p in layout.placements], dtype=np.float64)
 
 
 def _tier_columns(columns: Columns, number: int, state: TierState) -> Columns:

@@ -76,7 +76,7 @@ class Ranking(Sequence[Estimate]):
         slo, view = self.outlook.request.slo, self.outlook
         checks = (
             ("latency_ms", slo.latency_ms is not None and view.latency_ms[i] > slo.latency_ms),
-            ("min_accuracy", slo.min_accuracy is not None and view.table.accuracy[i] < slo.min_accuracy),
+            ("min_accuracy", slo.min_accuracy is not None and view.accuracy[i] < slo.min_accuracy),
             ("max_cost_usd", slo.max_cost_usd is not None and view.cost[i] > slo.max_cost_usd),
         )
         return tuple(name for name, breaks in checks if breaks)
@@ -88,7 +88,7 @@ def _holds(view: Outlook) -> NDArray[np.bool_]:
     if slo.latency_ms is not None:
         holds = holds & (view.latency_ms <= slo.latency_ms)
     if slo.min_accuracy is not None:
-        holds = holds & (view.table.accuracy >= slo.min_accuracy)
+        holds = holds & (view.accuracy >= slo.min_accuracy)
     if slo.max_cost_usd is not None:
         holds = holds & (view.cost <= slo.max_cost_usd)
     return holds
@@ -100,7 +100,7 @@ def _excess(view: Outlook) -> Floats:
     if slo.latency_ms is not None:
         total += np.maximum(view.latency_ms - slo.latency_ms, 0.0) / max(slo.latency_ms, SMALLEST_BOUND)
     if slo.min_accuracy is not None:
-        total += np.maximum(slo.min_accuracy - view.table.accuracy, 0.0) / max(slo.min_accuracy, SMALLEST_BOUND)
+        total += np.maximum(slo.min_accuracy - view.accuracy, 0.0) / max(slo.min_accuracy, SMALLEST_BOUND)
     if slo.max_cost_usd is not None:
         total += np.maximum(view.cost - slo.max_cost_usd, 0.0) / max(slo.max_cost_usd, SMALLEST_BOUND)
     return total
@@ -143,7 +143,7 @@ def _contenders(view: Outlook, held: NDArray[np.intp]) -> NDArray[np.intp]:
         return held
     high, share = around(slo.percentile)
     level = LEVELS[high - 1 if share else high]
-    accuracy = view.table.accuracy.take(held)
+    accuracy = view.accuracy.take(held)
     floor = level * float(accuracy.max())
     if level < LEVELS[SURE - 1]:  # one level below drops nearly as many without looking again
         surely = accuracy[view.at_level(SURE, held) <= slo.latency_ms - view.request.elapsed_ms]

@@ -7,7 +7,7 @@ from registry.errors import NotFound
 from registry.model import Price, Slo
 from scheduler.choose import choose
 from scheduler.decision import Decision
-from scheduler.events import EnvironmentReady, Event, TierUnavailable
+from scheduler.events import AccuracyJudged, EnvironmentReady, Event, TierUnavailable
 from scheduler.fleet import Fleet
 from scheduler.requests import Request
 
@@ -50,6 +50,22 @@ def order(decision: Decision) -> list[str]:
 def test_every_bound_binds_under_every_objective(catalogue, hints: dict[str, object], expected: list[str]) -> None:
     decision = decide(catalogue, **hints)
     assert (order(decision), decision.feasible, decision.broken, decision.nearest) == (expected, True, (), None)
+
+
+@pytest.mark.parametrize(
+    ("hints", "expected"),
+    [
+        ({}, ["medium", "small", "large"]),
+        ({"objective": "cost", "min_accuracy": 0.85}, ["medium", "small", "large"]),
+        ({"min_accuracy": 0.95}, ["medium", "small", "large"]),
+    ],
+)
+def test_a_judged_accuracy_counts_as_a_measured_one(catalogue, hints: dict[str, object], expected: list[str]) -> None:
+    decision = decide(catalogue, AccuracyJudged("t/large", 0.3, 0.5), **hints)
+    assert order(decision) == expected
+    assert decision.ranked[2].accuracy == decision.ranked[2].effective_accuracy == 0.3
+    if "min_accuracy" in hints:
+        assert "accuracy 0.3 is below" in decision.why_not()["t/large@cpu:1"]
 
 
 def test_effective_accuracy_prefers_what_is_on_time(build, spec, ramp) -> None:

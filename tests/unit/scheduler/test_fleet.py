@@ -12,6 +12,7 @@ from registry.catalogue import Catalogue
 from registry.model import StartMode, TierKind
 from scheduler.errors import FleetError
 from scheduler.events import (
+    AccuracyJudged,
     EnvironmentBusy,
     EnvironmentGone,
     EnvironmentReady,
@@ -148,6 +149,9 @@ def test_inline_is_one_environment_that_runs_several_requests(build, spec, tier)
         (PlacementFailed("t/c@cpu:1", "broke", 1.0, 0.0), "no placement"),
         (VariantQuarantined("t/c", "digest", 0.0), "no variant 't/c'"),
         (VariantCleared("t/a", 0.0), "variant 't/a' is not quarantined"),
+        (AccuracyJudged("t/c", 0.5, 0.0), "no variant 't/c'"),
+        (AccuracyJudged("t/a", 1.5, 0.0), "cannot have an accuracy of 1.5"),
+        (AccuracyJudged("t/a", math.nan, 0.0), "cannot have an accuracy of nan"),
     ],
 )
 def test_what_cannot_have_happened_is_refused(catalogue, event: Event, problem: str) -> None:
@@ -184,6 +188,21 @@ def test_following_carries_state_by_name(catalogue, build, spec, tier) -> None:
     assert followed.columns.refused_until.tolist() == [9.0, 5.0, -math.inf]
     assert followed.tier("new").live == 0
     assert followed.apply(Finished(A, "r", 1.0, True, 1.0)).tier("cpu").backlog_ms == 0.0
+
+
+def test_a_judged_accuracy_stands_until_the_catalogue_says_another(catalogue, build, spec) -> None:
+    fleet = fleet_of(catalogue, AccuracyJudged("t/b", 0.5, 0.0))
+    assert catalogue.variants["t/a"].accuracy.value == 0.9
+    assert fleet.columns.accuracy is not None
+    assert fleet.columns.accuracy.tolist() == [0.9, 0.5]
+    again = fleet.apply(AccuracyJudged("t/b", 0.6, 1.0)).apply(AccuracyJudged("t/a", 0.7, 1.0))
+    assert again.columns.accuracy is not None
+    assert (fleet.columns.accuracy.tolist(), again.columns.accuracy.tolist()) == ([0.9, 0.5], [0.7, 0.6])
+    followed = again.follow(build(spec("a"), spec("b", accuracy=0.6), spec("c")))
+    assert followed.judged == {"t/a": 0.7}
+    assert followed.columns.accuracy is not None
+    assert followed.columns.accuracy.tolist() == [0.7, 0.6, 0.9]
+    assert followed.follow(build(spec("b"))).columns.accuracy is None
 
 
 def test_following_the_same_snapshot_is_free(catalogue) -> None:
