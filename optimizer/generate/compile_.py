@@ -3,24 +3,87 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
+from enum import Enum
 from pathlib import Path
 
 import onnxruntime as ort
 
+from optimizer.errors import GenerationFailed
+from optimizer.fingerprint import fingerprint
+from optimizer.generate.generated import Expectation, Generated, Generator, Parameters, Parent
 from registry.errors import InvalidValue
+from registry.isa import PORTABLE, level_of, runs_on
+from registry.model import Recipe, TierKind
+
+PARAMETERS: Mapping[str, str] = {"level": PORTABLE}
+"""With their defaults. `level` is the CPU feature level that the graph is for (`registry.isa`)."""
+
+HERE = frozenset({TierKind.INLINE, TierKind.PROCESS})
+"""Kinds of tier whose CPU is this machine's; one Lambda function meets several kinds of CPU."""
 
 
-def optimise(model: bytes, *, native: bool = False) -> bytes:
-    """The graph that ONNX Runtime makes of a model before it runs it.
+class Depth(Enum):
+    """How much ONNX Runtime optimises, and so how widely the result can be used."""
 
-    Level EXTENDED, whose result any CPU runs; `native`: level ALL, whose result suits CPUs of this machine's level.
+    BASIC = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    """Standard operators only: any provider runs it, GPUs included, and it can be quantised or converted."""
+    PORTABLE = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    """Fused operators too: any CPU runs it."""
+    NATIVE = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    """Laid out for the vector units of this machine: CPUs of its level run it."""
+
+
+def generate(parent: Parent, parameters: Parameters) -> Generated:
+    """The parent as ONNX Runtime would optimise it at load; the same answers, and a shorter load.
+
+    Parameters: `level`, which is `portable` or this machine's own. Raises GenerationFailed when it is another, or
+    ONNX Runtime cannot load the model.
+    """
+    chosen = {**PARAMETERS, **parameters}
+    here = level_of(fingerprint().isa)
+    if set(chosen) != set(PARAMETERS) or chosen["level"] not in (PORTABLE, here):
+        raise GenerationFailed("compile", f"parameters {dict(parameters)} are not level={PORTABLE}|{here}")
+    portable = chosen["level"] == PORTABLE
+    model = _compile(parent.model, Depth.PORTABLE if portable else Depth.NATIVE)
+    recipe = Recipe("compile", parent.name, tuple(sorted(chosen.items())))
+    return Generated(model, recipe, optimised=True, kinds=None if portable else HERE)
+
+
+def propose(parent: Parent) -> tuple[tuple[str, Parameters], ...]:
+    """One for any CPU, and one for this machine's level where that gives another graph (convolutions, so far).
+
+    Raises GenerationFailed when ONNX Runtime cannot load the model.
+    """
+    here = level_of(fingerprint().isa)
+    portable: tuple[str, Parameters] = ("compile", {})
+    if here == PORTABLE or _compile(parent.model, Depth.NATIVE) == _compile(parent.model, Depth.PORTABLE):
+        return (portable,)
+    return (portable, (f"compile-{here}", {"level": here}))
+
+
+def expect(parent: Parent, parameters: Parameters) -> Expectation:
+    """The same time and accuracy: its parent is optimised as well, whenever it loads; only loading is shorter."""
+    return Expectation(latency=1.0)
+
+
+compile_ = Generator(generate, propose, expect)
+
+
+def runs_here(recipe: Recipe) -> bool:
+    """Whether a variant of this recipe answers rightly on this machine's CPU."""
+    return runs_on(recipe, fingerprint().isa)
+
+
+def optimise(model: bytes, depth: Depth = Depth.PORTABLE) -> bytes:
+    """The graph that ONNX Runtime makes of a model before it runs it; the same bytes each time.
+
     Raises InvalidValue with ONNX Runtime's reason when it cannot load the model.
     """
-    levels = ort.GraphOptimizationLevel
     with tempfile.TemporaryDirectory(prefix="modelless-") as folder:
         path = Path(folder, "optimised.onnx")
         options = ort.SessionOptions()
-        options.graph_optimization_level = levels.ORT_ENABLE_ALL if native else levels.ORT_ENABLE_EXTENDED
+        options.graph_optimization_level = depth.value
         options.optimized_model_filepath = str(path)
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 4
@@ -29,3 +92,10 @@ def optimise(model: bytes, *, native: bool = False) -> bytes:
         except Exception as fault:  # noqa: BLE001 - onnxruntime's status classes have no common root
             raise InvalidValue("model", " ".join(str(fault).split())[:300], "export a model it can load") from None
         return path.read_bytes()
+
+
+def _compile(model: bytes, depth: Depth) -> bytes:
+    try:
+        return optimise(model, depth)
+    except InvalidValue as fault:
+        raise GenerationFailed("compile", fault.problem) from fault

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from optimizer.generate.compile_ import compile_
 from optimizer.generate.generated import Generator
 from optimizer.generate.int8 import int8
 
-GENERATORS: Mapping[str, Generator] = MappingProxyType({"int8": int8})
+GENERATORS: Mapping[str, Generator] = MappingProxyType(
+    {
+        "compile": compile_,
+        "int8": int8,
+    }
+)
