@@ -55,7 +55,7 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True)
 class Generator:
-    """One way to make variants: three pure functions."""
+    """One way to make variants: pure functions."""
 
     generate: Callable[[Parent, Parameters], Generated]
     """A variant of the parent; parameters left out have their defaults. Raises GenerationFailed."""
@@ -64,3 +64,5 @@ class Generator:
     differ from the defaults. Raises GenerationFailed with the reason where the generator does not apply."""
     expect: Callable[[Parent, Parameters], Expectation]
     """What to expect of such a variant; looks at the graph, and runs nothing. Raises GenerationFailed."""
+    refine: Callable[[Parent], Sequence[tuple[str, Parameters]]] | None = None
+    """What else may be made when somebody asks for what no proposal gives: a finer grid. None: nothing."""

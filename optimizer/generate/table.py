@@ -8,10 +8,12 @@ from types import MappingProxyType
 from optimizer.generate.compile_ import compile_
 from optimizer.generate.generated import Generator
 from optimizer.generate.int8 import int8
+from optimizer.generate.trees import trees
 
 GENERATORS: Mapping[str, Generator] = MappingProxyType(
     {
         "compile": compile_,
         "int8": int8,
+        "trees": trees,
     }
 )
