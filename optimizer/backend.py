@@ -68,3 +68,9 @@ class Backend(Protocol):
 def cpu_share(backend: Backend) -> str:
     """How a backend enforces its tier's CPU share; `none` when it does not say."""
     return str(getattr(backend, "cpu_share", "none"))
+
+
+def peak_mb(reply: Reply) -> float | None:
+    """The most memory that the environment of a run has held so far; None when its backend does not say."""
+    told: float | None = getattr(reply, "peak_mb", None)
+    return told

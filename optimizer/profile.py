@@ -1,31 +1,38 @@
 """Measures every variant on one tier, through the backend that will serve it; never decides which is best.
 
-Three passes, each going round all variants so that drift of the machine hits them alike:
+Four passes, of which each but the third goes round all variants, so that drift of the machine hits them alike:
 
 1. starts: environments are stopped, and each variant is asked for one row in turn. The first of a round starts an
    environment, and all of them are loaded, with pre-packed weights and without.
 2. trials: both forms at the smallest and the largest batch; `prepack.pays` chooses one, and that is the placement.
-3. service: the chosen ones at every batch size, warm and resident.
+3. alone: the chosen ones in an environment of their own each, which is one more start and tells the peak memory.
+4. service: the chosen ones at every batch size, warm and resident, until each is known well enough; then at sizes
+   between, where those measured foretell them worst.
 
 A run takes INIT + load + service, and what is known of a run is its total as the gateway sees it. So load is what a
 loading run took beyond a warm one, and INIT what a cold run took beyond a loading one; whatever a start costs is
 counted once, the import of onnxruntime in a new environment, say, as INIT.
+
+Whatever was measured goes into the journal as it comes, and what is found there is not measured again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from statistics import fmean, median
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
 
 from optimizer.backend import cpu_share
-from optimizer.bench import Bench, Timed
+from optimizer.bench import Bench, Run
 from optimizer.errors import MeasurementFailed
 from optimizer.fingerprint import fingerprint
+from optimizer.fit import batch_error, service_times, size_to_add
+from optimizer.journal import Journal
 from optimizer.plan import Plan
 from optimizer.prepack import pays
 from optimizer.progress import Steps
-from optimizer.quantiles import quantiles
+from optimizer.quantiles import quantiles, relative_width
+from optimizer.subject import Cell, Notes, Subject, facts
 from registry.model import ZERO, Placement, Profile, Quantiles, ServiceTime, StartMode, Tier, Variant
 from registry.store import utc_now
 
@@ -51,170 +58,217 @@ class Candidate:
         return tuple(Placement(self.variant.id, tier.name, threads, self.max_batch, prepack) for prepack in forms)
 
 
-@dataclass(slots=True)
-class _Cell:
-    """Warm runs of a placement at one batch size."""
+@dataclass(frozen=True, slots=True)
+class _Measuring:
+    """What every pass over one tier needs."""
 
-    rows: int
-    ms: list[float] = field(default_factory=list)
-    billed_ms: list[float] = field(default_factory=list)
-    spent_s: float = 0.0
-
-    def done(self, plan: Plan) -> bool:
-        return len(self.ms) >= plan.most or (len(self.ms) >= plan.least and self.spent_s >= plan.cell_s)
-
-
-@dataclass(slots=True)
-class _Subject:
-    """A placement and the runs of it so far."""
-
-    placement: Placement
-    variant: Variant
-    cold_ms: list[float] = field(default_factory=list)
-    """Runs that started an environment: INIT, load and service."""
-    later_ms: list[float] = field(default_factory=list)
-    """First runs in an environment that another variant had started: load and service."""
-    loading_ms: list[float] = field(default_factory=list)
-    """Those of them that did load; a snapshot may come with the variant resident."""
-    cold_load_ms: list[float] = field(default_factory=list)
-    """As the environment reports it, for a variant that was only ever loaded by the run that started it."""
-    cells: dict[int, _Cell] = field(default_factory=dict)
-
-    def note(self, timed: Timed) -> None:
-        """Keep a run of the starts."""
-        (self.cold_ms if timed.reply.cold else self.later_ms).append(timed.ms)
-        if timed.reply.loaded and timed.reply.cold:
-            self.cold_load_ms.append(timed.reply.load_ms)
-        elif timed.reply.loaded:
-            self.loading_ms.append(timed.ms)
+    bench: Bench
+    plan: Plan
+    notes: Notes
+    steps: Steps
 
     @property
-    def warm_ms(self) -> float:
-        """The median service of one row."""
-        return median(self.cells[1].ms)
+    def tier(self) -> Tier:
+        return self.bench.backend.tier
 
-    def loads(self) -> list[float]:
-        """Samples of what a load adds; empty when the environment comes with the variant resident."""
-        if self.loading_ms:
-            return [max(0.0, ms - self.warm_ms) for ms in self.loading_ms]
-        return self.cold_load_ms
-
-    def inits(self) -> list[float]:
-        """Samples of what a start adds."""
-        if self.later_ms:
-            beside = median(self.later_ms)
-        elif self.cells:
-            beside = self.warm_ms + (median(self.cold_load_ms) if self.cold_load_ms else 0.0)
-        else:
-            return []
-        return [max(0.0, ms - beside) for ms in self.cold_ms]
+    async def run(self, subject: Subject, rows: int) -> Run:
+        return await self.bench.run(subject.placement, subject.variant, rows)
 
 
 async def profile_tier(
-    bench: Bench, candidates: Sequence[Candidate], memory_mb: Memory, plan: Plan, *, steps: Steps | None = None
+    bench: Bench,
+    candidates: Sequence[Candidate],
+    memory_mb: Memory,
+    plan: Plan,
+    *,
+    steps: Steps | None = None,
+    journal: Journal | None = None,
 ) -> list[tuple[Placement, Profile]]:
     """One placement of each candidate on the bench's tier, with its profile, in the order of `candidates`.
 
-    Takes about `starts` cold starts plus `cell_s` for each candidate and batch size. Raises MeasurementFailed when
-    the tier does not behave as its start mode says, and whatever the backend raises.
+    Takes about `starts` cold starts, one more for each candidate, and at most `cell_s` for each candidate and batch
+    size. Raises MeasurementFailed when the tier does not behave as its start mode says, and whatever the backend
+    raises; what the journal has noted by then is kept.
     """
-    steps = steps or Steps()
-    tier = bench.backend.tier
-    forms = [[_Subject(placement, c.variant) for placement in c.placements(tier)] for c in candidates]
+    todo = _Measuring(bench, plan, Notes(journal or Journal(), bench, plan), steps or Steps())
+    forms = [[Subject(placement, c.variant) for placement in c.placements(todo.tier)] for c in candidates]
     every = [subject for pair in forms for subject in pair]
-    await _starts(bench, every, plan, steps)
-    chosen = await _trials(bench, forms, plan)
-    steps.step(f"{tier.name}: pre-packing chosen")
-    await _service(bench, chosen, plan, steps)
-    init = _init(tier, every)
+    await _starts(todo, every)
+    chosen = await _trials(todo, forms)
+    await _alone(todo, chosen)
+    await _service(todo, chosen)
+    init = _init(todo.tier, every)
     return [(subject.placement, _profile(bench, subject, init, memory_mb)) for subject in chosen]
 
 
 def expected_steps(candidates: Sequence[Candidate], plan: Plan) -> int:
-    """How many steps `profile_tier` reports."""
+    """How many steps `profile_tier` reports at least; it expects more itself where it finds that it needs more."""
     return plan.starts + 1 + sum(len(plan.sizes(c.max_batch)) for c in candidates)
 
 
-async def _starts(bench: Bench, subjects: Sequence[_Subject], plan: Plan, steps: Steps) -> None:
-    # The first run of all may take a snapshot or write bytecode; later starts find both.
-    await bench.run(subjects[0].placement, subjects[0].variant, 1)
+async def _starts(todo: _Measuring, subjects: Sequence[Subject]) -> None:
     # Small variants go first in turn: INIT is what is left of a cold run, and a long load would blur it.
     subjects = sorted(subjects, key=lambda s: s.variant.size_bytes)
     small = max(2, len(subjects) // 4)
-    for turn in range(plan.starts):
-        await bench.forget()
+    known = {s.placement.id: {turn: Run(**run) for turn, run in todo.notes.recall(s, "starts")} for s in subjects}
+    # The first run of all may take a snapshot or write bytecode; later starts find both.
+    unprepared = True
+    for turn in range(todo.plan.starts):
         first = turn % small
-        for subject in (*subjects[first:], *subjects[:first]):
-            timed = await bench.run(subject.placement, subject.variant, 1)
-            subject.note(timed)
-        steps.step(f"{bench.backend.tier.name}: start {turn + 1} of {plan.starts}")
+        missing = [s for s in (*subjects[first:], *subjects[:first]) if turn not in known[s.placement.id]]
+        if missing and unprepared:
+            unprepared = False
+            await todo.run(subjects[0], 1)
+        if missing:
+            await todo.bench.forget()
+        for subject in missing:
+            run = known[subject.placement.id][turn] = await todo.run(subject, 1)
+            todo.notes.note(subject, "starts", [turn, facts(run)])
+        for subject in subjects:
+            subject.note(known[subject.placement.id][turn])
+        todo.steps.step(f"{todo.tier.name}: start {turn + 1} of {todo.plan.starts}")
 
 
-async def _trials(bench: Bench, forms: Sequence[Sequence[_Subject]], plan: Plan) -> list[_Subject]:
+async def _trials(todo: _Measuring, forms: Sequence[Sequence[Subject]]) -> list[Subject]:
     """The better form of each candidate."""
+    turns = todo.plan.trials
     disputed = [pair for pair in forms if len(pair) > 1]
-    times: dict[str, tuple[list[float], list[float]]] = {s.placement.id: ([], []) for pair in disputed for s in pair}
-    for turn in range(plan.trials + 1):
+    # By the pre-packed form: [unpacked, packed] of which each is [one row, largest batch], by turn.
+    found = {pair[0].placement.id: list(todo.notes.recall(pair[0], "trials", **_largest(pair[0]))) for pair in disputed}
+    for turn in range(turns + 1):
         for pair in disputed:
-            # Who goes first finds the caches full of another variant, so they take turns at that.
-            for subject in pair if turn % 2 else reversed(pair):
-                for ms, rows in zip(times[subject.placement.id], (1, subject.placement.max_batch), strict=True):
-                    timed = await bench.run(subject.placement, subject.variant, rows)
-                    if turn:  # the first run of a size fills buffers
-                        ms.append(timed.ms)
-    return [
-        pair[0] if len(pair) == 1 or pays(*(times[subject.placement.id] for subject in pair)) else pair[1]
-        for pair in forms
-    ]
+            known = found[pair[0].placement.id]
+            if len(known) >= turns:
+                continue
+            times = await _turn(todo, pair, odd=bool(turn % 2))
+            if turn:  # the first run of a size fills buffers
+                known.append(times)
+                todo.notes.note(pair[0], "trials", times, **_largest(pair[0]))
+    todo.steps.step(f"{todo.tier.name}: pre-packing chosen")
+    return [pair[0] if len(pair) == 1 or _packing_pays(found[pair[0].placement.id]) else pair[1] for pair in forms]
 
 
-async def _service(bench: Bench, subjects: Sequence[_Subject], plan: Plan, steps: Steps) -> None:
-    await bench.forget()
+async def _turn(todo: _Measuring, pair: Sequence[Subject], *, odd: bool) -> list[list[float]]:
+    """Milliseconds of either form, in the order of `pair`, at one row and at the largest batch."""
+    times: dict[str, list[float]] = {}
+    # Who goes first finds the caches full of another variant, so they take turns at that.
+    for subject in pair if odd else reversed(pair):
+        runs = [await todo.run(subject, rows) for rows in (1, subject.placement.max_batch)]
+        times[subject.placement.id] = [run.ms for run in runs]
+    return [times[subject.placement.id] for subject in pair]
+
+
+def _packing_pays(turns: Sequence[Sequence[Sequence[float]]]) -> bool:
+    packed, unpacked = ([[turn[form][size] for turn in turns] for size in (0, 1)] for form in (0, 1))
+    return pays(packed, unpacked)
+
+
+def _largest(subject: Subject) -> dict[str, int]:
+    return {"max_batch": subject.placement.max_batch}
+
+
+async def _alone(todo: _Measuring, subjects: Sequence[Subject]) -> None:
+    """One start of each by itself, and more of the smallest until INIT is known well enough."""
+    if todo.tier.start_mode is StartMode.ALWAYS or not todo.plan.alone:
+        return
+    todo.steps.expect(len(subjects))
     for subject in subjects:
-        for rows in plan.sizes(subject.placement.max_batch):
-            subject.cells[rows] = _Cell(rows)
-            await bench.run(subject.placement, subject.variant, rows)
-    open_cells = [(subject, cell) for subject in subjects for cell in subject.cells.values()]
+        known = todo.notes.recall(subject, "alone", **_largest(subject))
+        await _start_alone(todo, subject, known[0] if known else None)
+        todo.steps.step(f"{subject.placement.id}: peak memory")
+    smallest = min(subjects, key=lambda s: s.variant.size_bytes)
+    again = iter(todo.notes.recall(smallest, "alone", **_largest(smallest))[1:])
+    for _ in range(len(subjects) + todo.plan.starts, todo.plan.most_starts):
+        if relative_width(sorted(_inits(subjects)), 0.5) <= todo.plan.median_width:
+            break
+        await _start_alone(todo, smallest, next(again, None))
+
+
+async def _start_alone(todo: _Measuring, subject: Subject, known: Mapping[str, object] | None) -> None:
+    """Start an environment with one row, and run the largest batch in it; or take both as they were noted."""
+    if known is None:
+        await todo.bench.forget()
+        start, largest = [await todo.run(subject, rows) for rows in (1, subject.placement.max_batch)]
+        known = {"start": facts(start), "peak_mb": largest.peak_mb}
+        todo.notes.note(subject, "alone", known, **_largest(subject))
+    subject.note(Run(**known["start"]))  # type: ignore[arg-type]
+    if known["peak_mb"] is not None:
+        subject.peak_mb.append(float(str(known["peak_mb"])))
+
+
+async def _service(todo: _Measuring, subjects: Sequence[Subject]) -> None:
+    await todo.bench.forget()
+    await _cells(
+        todo, [(subject, rows) for subject in subjects for rows in todo.plan.sizes(subject.placement.max_batch)]
+    )
+    for _ in range(todo.plan.extra):
+        added = [(s, rows) for s in subjects if (rows := size_to_add(_fitted(s), todo.plan.batch_error)) is not None]
+        todo.steps.expect(len(added))
+        await _cells(todo, added)
+
+
+async def _cells(todo: _Measuring, wanted: Iterable[tuple[Subject, int]]) -> None:
+    """Measure these subjects at these batch sizes, in turns."""
+    open_cells = []
+    for subject, rows in wanted:
+        cell = subject.cells[rows] = Cell(rows)
+        for ms, billed_ms in todo.notes.recall(subject, "cell", rows=rows):
+            cell.ms += ms
+            cell.billed_ms += billed_ms
+        open_cells.append((subject, cell))
+    open_cells = _still_open(todo, open_cells)
+    for subject, cell in open_cells:
+        await todo.run(subject, cell.rows)  # loads, and fills buffers of this size
     while open_cells:
         for subject, cell in open_cells:
-            await _burst(bench, subject, cell, plan)
-            if cell.done(plan):
-                steps.step(f"{subject.placement.id}: batch of {cell.rows}")
-        open_cells = [(subject, cell) for subject, cell in open_cells if not cell.done(plan)]
+            await _burst(todo, subject, cell)
+        open_cells = _still_open(todo, open_cells)
 
 
-async def _burst(bench: Bench, subject: _Subject, cell: _Cell, plan: Plan) -> None:
-    started = bench.now()
-    unsteady = 0
-    for _ in range(plan.burst):
-        timed = await bench.run(subject.placement, subject.variant, cell.rows)
-        if timed.reply.cold or timed.reply.loaded:
-            unsteady += 1
-            continue
-        cell.ms.append(timed.ms)
-        cell.billed_ms.append(timed.reply.billed_ms)
-    cell.spent_s += bench.now() - started
-    if unsteady == plan.burst:
+def _still_open(todo: _Measuring, cells: Sequence[tuple[Subject, Cell]]) -> list[tuple[Subject, Cell]]:
+    left = []
+    for subject, cell in cells:
+        if todo.plan.enough(cell.ms):
+            todo.steps.step(f"{subject.placement.id}: batch of {cell.rows}")
+        else:
+            left.append((subject, cell))
+    return left
+
+
+async def _burst(todo: _Measuring, subject: Subject, cell: Cell) -> None:
+    runs = [await todo.run(subject, cell.rows) for _ in range(todo.plan.burst)]
+    steady = [run for run in runs if not (run.cold or run.loaded)]
+    if not steady:
         raise MeasurementFailed(f"{subject.placement.id} does not stay loaded on its tier; give the tier more memory")
+    ms, billed_ms = [round(run.ms, 5) for run in steady], [run.billed_ms for run in steady]
+    cell.ms += ms
+    cell.billed_ms += billed_ms
+    todo.notes.note(subject, "cell", [ms, billed_ms], rows=cell.rows)
 
 
-def _init(tier: Tier, subjects: Sequence[_Subject]) -> Quantiles:
+def _fitted(subject: Subject) -> tuple[ServiceTime, ...]:
+    return service_times({rows: (cell.ms, cell.billed_ms) for rows, cell in subject.cells.items()})
+
+
+def _inits(subjects: Sequence[Subject]) -> list[float]:
     """What a start adds, whichever variant it is for: the samples of all are one distribution."""
+    return [ms for subject in subjects for ms in subject.inits()]
+
+
+def _init(tier: Tier, subjects: Sequence[Subject]) -> Quantiles:
     if tier.start_mode is StartMode.ALWAYS:
         return ZERO
-    samples = [ms for subject in subjects for ms in subject.inits()]
+    samples = _inits(subjects)
     if not samples:
         raise MeasurementFailed(f"{tier.name} never started an environment after it was released")
     return quantiles(samples)
 
 
-def _profile(bench: Bench, subject: _Subject, init: Quantiles, memory_mb: Memory) -> Profile:
-    loads = subject.loads()
+def _profile(bench: Bench, subject: Subject, init: Quantiles, memory_mb: Memory) -> Profile:
+    loads, service = subject.loads(), _fitted(subject)
     return Profile(
         placement=subject.placement.id,
-        service=tuple(
-            ServiceTime(cell.rows, quantiles(cell.ms), fmean(cell.billed_ms)) for cell in subject.cells.values()
-        ),
+        service=service,
         load=quantiles(loads) if loads else ZERO,
         init=init,
         memory_mb=memory_mb[subject.variant.id, subject.placement.prepack],
@@ -222,4 +276,6 @@ def _profile(bench: Bench, subject: _Subject, init: Quantiles, memory_mb: Memory
         cpu_share=cpu_share(bench.backend),
         samples=sum(len(cell.ms) for cell in subject.cells.values()),
         measured_at=utc_now(),
+        batch_error=batch_error(service),
+        peak_mb=median(subject.peak_mb) if subject.peak_mb else None,
     )

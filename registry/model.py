@@ -373,6 +373,9 @@ class Profile:
     batch_error: float | None = None
     """How far off medians at batch sizes that were left out were foreseen from the others: the median of the relative
     errors; None with fewer than three sizes."""
+    peak_mb: float | None = None
+    """Most memory (resident set) of an environment that ran nothing but this, its largest batch included; None where
+    an environment does not tell."""
 
     def __post_init__(self) -> None:
         rows = [s.rows for s in self.service]
