@@ -46,14 +46,25 @@ def measure(run: Run, evaluation: Evaluation, metric: str, generator: np.random.
 
 
 def accuracy(given: Answers, right: Answers, _generator: np.random.Generator) -> Accuracy:
-    """The share of rows whose answer is right in every element, with Wilson's score interval.
-
-    The interval is centred at (p + z²/2n) / (1 + z²/n), with half-width z √(p(1−p)/n + z²/4n²) / (1 + z²/n) (Wilson
-    1927; Brown, Cai and DasGupta 2001, equation 4). Unlike the normal one it stays in [0, 1] and has a width at p = 1.
-    """
+    """The share of rows whose answer is right in every element, with Wilson's score interval."""
     _check_shapes(given, right)
-    n = len(right)
-    p = float(np.mean((given == right).reshape(n, -1).all(axis=1)))
+    hits = right_rows(given, right)
+    return share(int(hits.sum()), len(hits))
+
+
+def right_rows(given: Answers, right: Answers) -> NDArray[np.bool_]:
+    """Whether each row's answer is right in every element."""
+    hits: NDArray[np.bool_] = (given == right).reshape(len(right), -1).all(axis=1)
+    return hits
+
+
+def share(right: int, n: int) -> Accuracy:
+    """`right` of `n` rows, with Wilson's score interval.
+
+    It is centred at (p + z²/2n) / (1 + z²/n), with half-width z √(p(1−p)/n + z²/4n²) / (1 + z²/n) (Wilson 1927;
+    Brown, Cai and DasGupta 2001, equation 4). Unlike the normal one it stays in [0, 1] and has a width at p = 1.
+    """
+    p = right / n
     shrink = 1 + Z95**2 / n
     centre = (p + Z95**2 / (2 * n)) / shrink
     half = Z95 * math.sqrt(p * (1 - p) / n + Z95**2 / (4 * n**2)) / shrink
