@@ -23,15 +23,21 @@ HERE = frozenset({TierKind.INLINE, TierKind.PROCESS})
 """Kinds of tier whose CPU is this machine's; one Lambda function meets several kinds of CPU."""
 
 
-class Depth(Enum):
-    """How much ONNX Runtime optimises, and so how widely the result can be used."""
+LEVELS = ort.GraphOptimizationLevel
 
-    BASIC = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+BLOCKS = "NchwcTransformer"
+"""ONNX Runtime's only rewriting that depends on the CPU: convolutions in blocks of 8 or 16 channels."""
+
+
+class Depth(Enum):
+    """How much ONNX Runtime optimises, and so how widely the result can be used; with what it must not apply."""
+
+    BASIC = (LEVELS.ORT_ENABLE_BASIC, ())
     """Standard operators only: any provider runs it, GPUs included, and it can be quantised or converted."""
-    PORTABLE = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-    """Fused operators too: any CPU runs it."""
-    NATIVE = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-    """Laid out for the vector units of this machine: CPUs of its level run it."""
+    PORTABLE = (LEVELS.ORT_ENABLE_LAYOUT, (BLOCKS,))
+    """Fused operators too, and quantised convolutions with their channels last: any CPU runs it."""
+    NATIVE = (LEVELS.ORT_ENABLE_ALL, ())
+    """All that is done at load, laid out for the vector units of this machine: CPUs of its level run it."""
 
 
 def generate(parent: Parent, parameters: Parameters) -> Generated:
@@ -83,12 +89,14 @@ def optimise(model: bytes, depth: Depth = Depth.PORTABLE) -> bytes:
     with tempfile.TemporaryDirectory(prefix="modelless-") as folder:
         path = Path(folder, "optimised.onnx")
         options = ort.SessionOptions()
-        options.graph_optimization_level = depth.value
+        options.graph_optimization_level, unwanted = depth.value
         options.optimized_model_filepath = str(path)
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 4
         try:
-            ort.InferenceSession(model, options, providers=["CPUExecutionProvider"], enable_fallback=0)
+            ort.InferenceSession(
+                model, options, providers=["CPUExecutionProvider"], disabled_optimizers=unwanted, enable_fallback=0
+            )
         except Exception as fault:  # noqa: BLE001 - onnxruntime's status classes have no common root
             raise InvalidValue("model", " ".join(str(fault).split())[:300], "export a model it can load") from None
         return path.read_bytes()
