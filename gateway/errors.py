@@ -6,6 +6,7 @@ GatewayError
 ├── Forbidden             the caller's: somebody else's task                          403
 ├── UnknownTask           the caller's: no such task or decision                      404
 ├── TooSlow               the caller's: the body did not arrive in time               408
+├── AlreadyJudged         the caller's: the answer has been judged before             409
 ├── TooLarge              the caller's: the body is over the limit                    413
 ├── Unprocessable         the caller's: a field or tensor has an impossible value     422
 ├── Infeasible            nobody's: no placement holds a strict SLO                   422
@@ -72,6 +73,13 @@ class TooSlow(GatewayError):
 
     status = 408
     code = "too_slow"
+
+
+class AlreadyJudged(GatewayError):
+    """An answer is judged once; what was said first stands."""
+
+    status = 409
+    code = "already_judged"
 
 
 class TooLarge(GatewayError):

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from numpy.typing import NDArray
+
 from gateway.auth import Principal, authorise
 from gateway.backends.protocol import Backend, Tensors
 from gateway.decisions import DecisionLog, Record, Served
@@ -135,7 +137,7 @@ class Service:
             self._settle(replace(record, error=error))
             raise
         served = self._served(record, decision, delivery, start)
-        self._settle(replace(record, served=served))
+        self._settle(replace(record, served=served), delivery.reply.outputs.get(task.judged))
         return Answer(id or record.id, delivery.reply.outputs, served)
 
     def _admit(self, decision: Decision, request: Request, catalogue: Catalogue) -> None:
@@ -172,8 +174,8 @@ class Service:
         first = next((f": {placement}: {reason}" for placement, reason in why_not.items()), "")
         return Unavailable(f"nothing can serve task {request.task!r} now{first}", why_not=why_not)
 
-    def _settle(self, record: Record) -> None:
-        self.log.append(record)
+    def _settle(self, record: Record, answer: NDArray[Any] | None = None) -> None:
+        self.log.append(record, answer)
         for observe in self._observers:
             observe(record)
         # After this answer is on its way and before the next request comes.
