@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from optimizer.accuracy import measure
-from optimizer.artifact import make_artifact
+from optimizer.accuracy import Run, measure
+from optimizer.artifact import Optimise, make_artifact
 from optimizer.evaluation import Evaluation
 from optimizer.memory import per_copy_mb
 from optimizer.profile import Candidate
-from optimizer.progress import Steps
-from optimizer.registration import Model, Registration
+from optimizer.registration import Model
 from optimizer.signature import check_outputs
 from registry.artifacts import read_manifest
 from registry.blobs import Blobs
-from registry.errors import InvalidValue
 from registry.model import Task, Tier, TierKind, Variant
-from runtime.errors import PoolTooLate, RuntimeFault
+from runtime.errors import PoolTooLate
 from runtime.session import Session, use_global_pool
 
 SEED = 0
@@ -36,47 +35,50 @@ class Made:
     candidate: Candidate
     memory_mb: Mapping[bool, float]
     """Private megabytes of one copy, by whether it is pre-packed."""
+    kinds: frozenset[TierKind] | None = None
+    """Kinds of tier that it is for; None: all."""
+
+    @property
+    def name(self) -> str:
+        """The variant's."""
+        return self.candidate.variant.name
+
+    def suits(self, tier: Tier) -> bool:
+        """Whether it may be placed there."""
+        return self.kinds is None or tier.kind in self.kinds
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A variant that could not be made, and why."""
-
-    variant: str
-    reason: str
-
-
-async def make_all(registration: Registration, blobs: Blobs, steps: Steps) -> tuple[list[Made], list[Failure]]:
-    """Every model of a registration, and those of which nothing came.
-
-    Raises InvalidEvaluation, for that is no model's own fault.
-    """
-    made, failures = [], []
-    for model in registration.models:
-        try:
-            # On a thread, for backends keep environments alive on this loop.
-            made.append(await asyncio.to_thread(make, registration.task, model, blobs, registration.evaluation))
-        except (InvalidValue, RuntimeFault) as fault:
-            failures.append(Failure(model.name, str(fault)))
-        steps.step(f"{model.name}: made and judged")
-    return made, failures
-
-
-def make(task: Task, model: Model, blobs: Blobs, evaluation: Evaluation) -> Made:
+def make(
+    task: Task,
+    model: Model,
+    blobs: Blobs,
+    evaluation: Evaluation,
+    *,
+    optimise: Optimise = Optimise.NOW,
+    kinds: frozenset[TierKind] | None = None,
+) -> Made:
     """One variant from its ONNX bytes; raises InvalidValue, RuntimeFault or InvalidEvaluation."""
-    digest = make_artifact(model.onnx, blobs)
+    assert model.onnx is not None
+    digest = make_artifact(model.onnx, blobs, optimise=optimise)
     session = Session.open(blobs, digest, threads=model.threads or 1, prepack=True)
-    check_outputs(task, session.run(evaluation.batch(3)), 3)
-    accuracy = measure(session.run, evaluation, task.metric, np.random.default_rng(SEED))
+    probe = min(3, model.max_batch)
+    check_outputs(task, session.run(evaluation.batch(probe)), probe)
+    run = partial(_in_batches, session.run, model.max_batch)
+    accuracy = measure(run, evaluation, task.metric, np.random.default_rng(SEED))
+    session.close()
     variant = Variant(task.name, model.name, digest, model.recipe, accuracy, size_of(blobs, digest))
-    inputs = evaluation.batch(model.max_batch)
-    memory_mb = {
+    # Trees keep their numbers in attributes; where there is no tensor, there is nothing to pre-pack.
+    prepack = False if model.prepack is None and not read_manifest(blobs, digest).tensors else model.prepack
+    candidate = Candidate(variant, model.max_batch, model.threads, prepack)
+    return Made(candidate, memory_of(blobs, digest, evaluation.batch(model.max_batch)), kinds)
+
+
+def memory_of(blobs: Blobs, digest: str, inputs: Mapping[str, NDArray[Any]]) -> dict[bool, float]:
+    """Private megabytes that one copy of an artifact adds, by whether it is pre-packed."""
+    return {
         form: per_copy_mb(partial(Session.open, blobs, digest, threads=1, prepack=form), inputs)
         for form in (True, False)
     }
-    # Trees keep their numbers in attributes; where there is no tensor, there is nothing to pre-pack.
-    prepack = False if model.prepack is None and not read_manifest(blobs, digest).tensors else model.prepack
-    return Made(Candidate(variant, model.max_batch, model.threads, prepack), memory_mb)
 
 
 def size_of(blobs: Blobs, digest: str) -> int:
@@ -94,3 +96,10 @@ def share_pool(tiers: Sequence[Tier]) -> None:
         if tier.kind is TierKind.INLINE:
             with suppress(PoolTooLate):
                 use_global_pool(tier.threads)
+
+
+def _in_batches(run: Run, most: int, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """What `run` gives for inputs of any length, asked for `most` rows at a time."""
+    rows = len(next(iter(inputs.values())))
+    parts = [run({name: a[start : start + most] for name, a in inputs.items()}) for start in range(0, rows, most)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

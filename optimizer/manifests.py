@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from optimizer.evaluation import load_evaluation
+from optimizer.evaluation import load_calibration, load_evaluation
+from optimizer.generate.table import GENERATORS
 from optimizer.registration import Model, Registration
 from registry.errors import InvalidManifest
 from registry.manifest import TaskManifest, VariantManifest
@@ -13,19 +14,21 @@ def registration_of(manifest: TaskManifest) -> Registration:
 
     Raises InvalidEvaluation for rows that do not fit the task, and InvalidManifest for a model that cannot be read.
     """
-    evaluation = load_evaluation(manifest.evaluation, manifest.task)
+    generate = manifest.generate
+    path = manifest.calibration
     return Registration(
         task=manifest.task,
-        evaluation=evaluation,
-        calibration={},
+        evaluation=load_evaluation(manifest.evaluation, manifest.task),
+        calibration=load_calibration(path, manifest.task) if path else {},
         models=tuple(_model(entry) for entry in manifest.variants),
         tiers=manifest.tiers,
+        generate=generate if isinstance(generate, tuple) else tuple(GENERATORS) if generate else (),
     )
 
 
 def _model(entry: VariantManifest) -> Model:
     try:
-        onnx = entry.model.read_bytes()
+        onnx = entry.model.read_bytes() if entry.model else None
     except OSError as fault:
         raise InvalidManifest([f"{entry.model}: cannot be read: {fault.strerror}"]) from fault
     return Model(entry.name, onnx, entry.recipe, entry.max_batch, entry.threads, entry.prepack)

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from tempfile import TemporaryDirectory
 
 from optimizer.backend import Backend
 from optimizer.bench import Bench
 from optimizer.errors import MeasurementFailed, NothingRegistered
-from optimizer.make import Failure, Made, make_all, share_pool
+from optimizer.evaluation import Evaluation, check_rows, split
+from optimizer.family import Failure, Family, make_family
+from optimizer.keep import keep_artifact, keep_sources
+from optimizer.make import Made, share_pool
 from optimizer.plan import FULL, Plan
 from optimizer.profile import expected_steps, profile_tier
 from optimizer.progress import Progress, Steps
 from optimizer.registration import Registration
+from optimizer.selection import select
 from registry.blobs import Blobs
+from registry.blobs.files import Files
 from registry.catalogue import Catalogue
+from registry.lineage import Sources, Tried
 from registry.model import Placement, Profile, Task, Tier, Variant
 from registry.store import Store, update
 
@@ -34,6 +41,8 @@ class Registered:
     """In the order of `placements`."""
     failures: tuple[Failure, ...]
     seconds: float
+    tried: tuple[Tried, ...] = ()
+    """Generated variants that came to nothing, or earned no place."""
 
 
 async def register(
@@ -48,43 +57,47 @@ async def register(
 ) -> Registered:
     """Make, measure and publish the variants of a task on the tiers of its registration.
 
-    `backends` are by tier name, and `clock` is theirs. A variant that cannot be made is left out and reported; any
-    other failure is raised and nothing is published, though blobs may stay. A task registered before is replaced,
-    with its variants and profiles, in the new version; its older versions stay in the store. Raises InvalidEvaluation,
-    NothingRegistered, MeasurementFailed, and what the store and the backends raise.
+    `backends` are by tier name, and `clock` is theirs. A model that cannot be made is left out and reported; of a
+    generated variant that comes to nothing or earns no place the catalogue keeps the reason. Any other failure is
+    raised and nothing is published, though blobs of placed variants may stay. A task registered before is replaced,
+    with all that was made for it, in the new version; its older versions stay in the store. Raises InvalidValue,
+    InvalidEvaluation, NothingRegistered, MeasurementFailed, and what the store and the backends raise.
     """
     started = clock()
-    task, chosen = registration.task, registration.tiers
-    missing = [tier.name for tier in chosen if tier.name not in backends]
-    if missing:
-        raise MeasurementFailed(f"there is no backend for {', '.join(missing)}; have {sorted(backends)}")
+    check_backends(registration.tiers, backends)
     steps = Steps(progress)
-    steps.expect(len(registration.models))
-    share_pool(chosen)
-    made, failures = await make_all(registration, blobs, steps)
-    if not made:
-        raise NothingRegistered([f"{failure.variant}: {failure.reason}" for failure in failures])
-    steps.expect(len(chosen) * expected_steps([m.candidate for m in made], plan))
-    measured = [
-        pair
-        for tier in chosen
-        for pair in await _profile(made, Bench(backends[tier.name], registration.evaluation, clock), plan, steps)
-    ]
+    share_pool(registration.tiers)
+    registration = _with_rows(registration)
+    evaluation, tiers = registration.evaluation, registration.tiers
+    with TemporaryDirectory(prefix="modelless-") as scratch:
+        workshop = Files(scratch)
+        family = await make_family(registration, workshop, steps)
+        if not family.registered:
+            raise NothingRegistered([f"{failure.variant}: {failure.reason}" for failure in family.failures])
+        made, tried = await _selected(family, workshop, registration, plan, steps)
+        for variant in made:
+            keep_artifact(variant.candidate.variant.artifact, workshop, blobs)
+    measured = await profile_all(made, tiers, backends, evaluation=evaluation, plan=plan, steps=steps, clock=clock)
+    task = replace(registration.task, judged=evaluation.output)
     variants = tuple(m.candidate.variant for m in made)
     placements, profiles = (tuple(column) for column in zip(*measured, strict=True))
-    catalogue = update(
-        store,
-        partial(
-            replaced,
-            task=task,
-            tiers=chosen,
-            variants=variants,
-            placements=placements,
-            profiles=profiles,
-        ),
-        note=f"register {task.name}: {len(variants)} variants on {len(chosen)} tiers",
+    edit = partial(
+        replaced,
+        task=task,
+        tiers=tiers,
+        variants=variants,
+        placements=placements,
+        profiles=profiles,
+        sources=keep_sources(blobs, task, evaluation, registration.calibration, family.models()),
+        tried=tried,
     )
-    return Registered(task, catalogue.version, variants, placements, profiles, tuple(failures), clock() - started)
+    catalogue = update(
+        store, edit, note=f"register {task.name}: {len(variants)} variants on {len(registration.tiers)} tiers"
+    )
+    failures = tuple(family.failures)
+    return Registered(
+        task, catalogue.version, variants, placements, profiles, failures, clock() - started, tuple(tried)
+    )
 
 
 def replaced(
@@ -95,6 +108,8 @@ def replaced(
     variants: Sequence[Variant],
     placements: Sequence[Placement],
     profiles: Sequence[Profile],
+    sources: Sources,
+    tried: Sequence[Tried],
 ) -> Catalogue:
     """`old` with everything about one task replaced by these facts, and other tasks as they were."""
     base = old.without_task(task.name) if task.name in old.tasks else old
@@ -104,9 +119,62 @@ def replaced(
         .with_variants(*variants)
         .with_placements(*placements)
         .with_profiles(*profiles)
+        .with_sources(sources)
+        .with_tried(*tried)
     )
 
 
-async def _profile(made: Sequence[Made], bench: Bench, plan: Plan, steps: Steps) -> list[tuple[Placement, Profile]]:
+def check_backends(tiers: Sequence[Tier], backends: Mapping[str, Backend]) -> None:
+    """Raise MeasurementFailed when a tier has no backend to measure it through."""
+    missing = [tier.name for tier in tiers if tier.name not in backends]
+    if missing:
+        raise MeasurementFailed(f"there is no backend for {', '.join(missing)}; have {sorted(backends)}")
+
+
+async def profile_all(
+    made: Sequence[Made],
+    tiers: Sequence[Tier],
+    backends: Mapping[str, Backend],
+    *,
+    evaluation: Evaluation,
+    plan: Plan,
+    steps: Steps,
+    clock: Callable[[], float],
+) -> list[tuple[Placement, Profile]]:
+    """Every variant measured on every tier that it is for, tier by tier; raises as `profile_tier` does."""
     memory = {(m.candidate.variant.id, form): mb for m in made for form, mb in m.memory_mb.items()}
-    return await profile_tier(bench, [m.candidate for m in made], memory, plan, steps=steps)
+    candidates = {tier.name: [m.candidate for m in made if m.suits(tier)] for tier in tiers}
+    steps.expect(sum(expected_steps(placed, plan) for placed in candidates.values() if placed))
+    measured = []
+    for tier in tiers:
+        if candidates[tier.name]:
+            bench = Bench(backends[tier.name], evaluation, clock)
+            measured += await profile_tier(bench, candidates[tier.name], memory, plan, steps=steps)
+    return measured
+
+
+def _with_rows(registration: Registration) -> Registration:
+    """With checked calibration rows; when generators are asked for and it has none, with rows set aside for them."""
+    if registration.calibration:
+        rows = check_rows(registration.calibration, registration.task)
+        return replace(registration, calibration=rows)
+    if not registration.generate and all(model.onnx is not None for model in registration.models):
+        return registration
+    evaluation, calibration = split(registration.evaluation)
+    return replace(registration, evaluation=evaluation, calibration=calibration)
+
+
+async def _selected(
+    family: Family, workshop: Blobs, registration: Registration, plan: Plan, steps: Steps
+) -> tuple[list[Made], list[Tried]]:
+    """The variants to publish, and everything that was tried beside them."""
+    dropped = await select(
+        [(made, workshop) for made in family.registered],
+        [(made, workshop) for made in family.generated],
+        tiers=registration.tiers,
+        evaluation=registration.evaluation,
+        plan=plan,
+        steps=steps,
+    )
+    names = {tried.name for tried in dropped}
+    return [made for made in family.made if made.name not in names], [*family.tried, *dropped]

@@ -17,7 +17,8 @@ class Model:
     """One model to register, and the settings of its placements."""
 
     name: str
-    onnx: bytes
+    onnx: bytes | None
+    """None: it is made by its recipe's generator, with the recipe's parameters, of its parent before it."""
     recipe: Recipe
     max_batch: int = 64
     threads: int | None = None
@@ -33,7 +34,8 @@ class Registration:
     task: Task
     evaluation: Evaluation
     calibration: Mapping[str, NDArray[Any]]
-    """Inputs by name, rows on which nothing is judged: for calibrating and distilling; empty when there are none."""
+    """Inputs by name, rows on which nothing is judged: for calibrating and distilling. When empty and a generator is
+    asked for, some rows of the evaluation are set aside (`optimizer.evaluation.split`)."""
     models: tuple[Model, ...]
     tiers: tuple[Tier, ...]
     generate: tuple[str, ...] = ()

@@ -39,8 +39,8 @@ class VariantManifest:
     """One model to register, and the settings of its placements."""
 
     name: str
-    model: Path
-    """An ONNX file."""
+    model: Path | None
+    """An ONNX file; None: to be made by the recipe, of its parent."""
     recipe: Recipe
     max_batch: int = 64
     threads: int | None = None
@@ -60,13 +60,20 @@ class TaskManifest:
     """An .npz file with held-out inputs and the right answers."""
     variants: tuple[VariantManifest, ...]
     tiers: tuple[Tier, ...]
+    calibration: Path | None = None
+    """An .npz file with inputs on which nothing is judged; None: they are set aside from the evaluation if needed."""
+    generate: bool | tuple[str, ...] = False
+    """Whether variants are made of those listed by every generator, or by these; False: the list is complete."""
 
 
-def load(file: Path, *, tiers: Iterable[Tier] = (), metrics: Collection[str] = ()) -> TaskManifest:
-    """Read a manifest; it may name the local tiers, Lambda's and `tiers`, and, when `metrics` are given, one of those.
+def load(
+    file: Path, *, tiers: Iterable[Tier] = (), metrics: Collection[str] = (), generators: Collection[str] = ()
+) -> TaskManifest:
+    """Read a manifest; it may name the local tiers, Lambda's and `tiers`.
 
-    Without a list of tiers it takes all local ones. Raises InvalidManifest with every fault at once, each with the
-    file, the line and the field.
+    Its metric and its generators are checked against `metrics` and `generators` where those are given. Without a list
+    of tiers it takes all local ones. Raises InvalidManifest with every fault at once, each with the file, the line and
+    the field.
     """
     source = Source(file)
     folder = file.parent.resolve()
@@ -74,12 +81,14 @@ def load(file: Path, *, tiers: Iterable[Tier] = (), metrics: Collection[str] = (
     known = {t.name: t for t in (*prices.local_tiers(), *prices.lambda_tiers(), *tiers)}
     task = _read_task(root.section("task", required=True), metrics)
     evaluation = _read_path(root, "evaluation", folder, ".npz")
-    variants = _read_variants(root, folder)
+    calibration = _read_calibration(root, folder, evaluation)
+    variants = _read_variants(root, folder, generators)
+    generate = _read_generate(root, generators)
     chosen = _read_tiers(root, known)
     root.close(MEASURED)
     source.raise_faults()
     assert task is not None
-    return TaskManifest(folder, task, evaluation, variants, chosen)
+    return TaskManifest(folder, task, evaluation, variants, chosen, calibration, generate)
 
 
 def dump(manifest: TaskManifest) -> str:
@@ -98,6 +107,8 @@ def dump(manifest: TaskManifest) -> str:
             "slo": _slo_document(task.default_slo),
         },
         "evaluation": _relative(manifest, manifest.evaluation),
+        **({"calibration": _relative(manifest, manifest.calibration)} if manifest.calibration else {}),
+        **({"generate": _listed(manifest.generate)} if manifest.generate else {}),
         "tiers": [t.name if known.get(t.name) == t else to_document(t) for t in manifest.tiers],
         "variants": [_variant_document(manifest, v) for v in manifest.variants],
     }
@@ -161,11 +172,34 @@ def _read_slo(section: Section) -> Slo:
     return slo
 
 
-def _read_variants(root: Section, folder: Path) -> tuple[VariantManifest, ...]:
+def _read_calibration(root: Section, folder: Path, evaluation: Path) -> Path | None:
+    path = _read_path(root, "calibration", folder, ".npz") if "calibration" in root else root.take("calibration")
+    if path is not None and path == evaluation:
+        root.fault("calibration", "is the evaluation; what a variant was made with cannot judge it, give other rows")
+    return path
+
+
+def _read_generate(root: Section, generators: Collection[str]) -> bool | tuple[str, ...]:
+    if not isinstance(root.take("generate"), list):
+        return root.flag("generate") or False
+    names: list[str] = []
+    for where, name in root.items("generate"):
+        if not isinstance(name, str):
+            root.source.fault(where, f"{name!r} is wrong; give the name of a generator")
+        elif name in names:
+            root.source.fault(where, f"{name!r} is listed already; list it once")
+        elif generators and name not in generators:
+            root.source.fault(where, f"{name!r} is no generator; {nearest(name, generators)}")
+        else:
+            names.append(name)
+    return tuple(names)
+
+
+def _read_variants(root: Section, folder: Path, generators: Collection[str]) -> tuple[VariantManifest, ...]:
     variants: dict[str, VariantManifest] = {}
     for where, data in root.items("variants", required=True):
         section = Section(root.source, where, data)
-        variant = _read_variant(section, folder)
+        variant = _read_variant(section, folder, generators)
         if variant.name and variant.name in variants:
             section.fault("name", f"{variant.name!r} is taken already; give each variant its own name")
         if variant.recipe.parent not in (None, *variants):
@@ -174,10 +208,10 @@ def _read_variants(root: Section, folder: Path) -> tuple[VariantManifest, ...]:
     return tuple(variants.values())
 
 
-def _read_variant(section: Section, folder: Path) -> VariantManifest:
+def _read_variant(section: Section, folder: Path, generators: Collection[str]) -> VariantManifest:
     name = _read_name(section)
-    model = _read_path(section, "model", folder, ".onnx")
     recipe = _read_recipe(section.section("recipe", required=True))
+    model = _read_model(section, folder, recipe, generators)
     max_batch, threads = (
         section.whole("max_batch", 64, most=MAX_BATCH),
         section.whole("threads", 0, most=MAX_THREADS) or None,
@@ -185,6 +219,17 @@ def _read_variant(section: Section, folder: Path) -> VariantManifest:
     prepack = section.flag("prepack")
     section.close(MEASURED)
     return VariantManifest(name, model, recipe, max_batch, threads, prepack)
+
+
+def _read_model(section: Section, folder: Path, recipe: Recipe, generators: Collection[str]) -> Path | None:
+    if "model" in section:
+        return _read_path(section, "model", folder, ".onnx")
+    section.take("model")
+    if recipe.parent is None:
+        section.fault("model", "is missing; give an .onnx file, or a recipe with a generator and a parent above")
+    elif generators and recipe.generator and recipe.generator not in generators:
+        section.fault("recipe", f"{recipe.generator!r} is no generator; {nearest(recipe.generator, generators)}")
+    return None
 
 
 def _read_recipe(section: Section) -> Recipe:
@@ -288,10 +333,14 @@ def _variant_document(manifest: TaskManifest, variant: VariantManifest) -> dict[
     }
     return {
         "name": variant.name,
-        "model": _relative(manifest, variant.model),
+        **({"model": _relative(manifest, variant.model)} if variant.model else {}),
         "recipe": recipe,
         **{name: value for name, value in settings.items() if value is not None},
     }
+
+
+def _listed(generate: bool | tuple[str, ...]) -> bool | list[str]:
+    return list(generate) if isinstance(generate, tuple) else generate
 
 
 def _slo_document(slo: Slo) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from optimizer.errors import InvalidEvaluation
-from optimizer.evaluation import check, load_evaluation
+from optimizer.evaluation import Evaluation, check, load_calibration, load_evaluation, split
 from registry.model import Task, TensorSpec
 
 TASK = Task(
@@ -115,3 +115,37 @@ def test_a_member_that_is_no_array_or_a_lie_is_refused(tmp_path: Path, member: b
         archive.writestr("label.npy", b"")
     with pytest.raises(InvalidEvaluation):
         load_evaluation(tmp_path / "eval.npz", TASK)
+
+
+def of_rows(n: int) -> Evaluation:
+    return check({"x": np.arange(2 * n, dtype=np.float32).reshape(n, 2), "label": np.arange(n)}, TASK)
+
+
+@pytest.mark.parametrize(("rows", "aside"), [(128, 32), (541, 135), (10_000, 512)])
+def test_rows_set_aside_are_never_judged_on(rows: int, aside: int) -> None:
+    judged, calibration = split(of_rows(rows))
+    assert (judged.rows, len(calibration["x"])) == (rows - aside, aside)
+    np.testing.assert_array_equal(judged.inputs["x"][:, 0], 2 * judged.expected)
+    assert not set(calibration["x"][:, 0]) & set(judged.inputs["x"][:, 0])
+    assert judged.rows >= rows * 2 / 3
+
+
+def test_the_same_rows_are_set_aside_each_time() -> None:
+    first, second, other = split(of_rows(200)), split(of_rows(200)), split(of_rows(200), seed=1)
+    np.testing.assert_array_equal(first[1]["x"], second[1]["x"])
+    assert not np.array_equal(first[1]["x"], other[1]["x"])
+
+
+def test_few_rows_are_all_judged_on() -> None:
+    evaluation = of_rows(127)
+    judged, calibration = split(evaluation)
+    assert judged is evaluation
+    assert calibration == {}
+
+
+def test_calibration_needs_no_answers(tmp_path: Path) -> None:
+    np.savez(tmp_path / "rows.npz", x=X)
+    np.testing.assert_array_equal(load_calibration(tmp_path / "rows.npz", TASK)["x"], X)
+    np.savez(tmp_path / "rows.npz", label=LABEL)
+    with pytest.raises(InvalidEvaluation, match=r"rows.npz: x: is missing"):
+        load_calibration(tmp_path / "rows.npz", TASK)

@@ -1,19 +1,22 @@
-"""A registration's good models are made, and of the bad ones there is a reason."""
+"""A variant is what was measured of a model, and a model of another signature is none."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from optimizer.artifact import Optimise
 from optimizer.evaluation import Evaluation
-from optimizer.make import make, make_all, size_of
-from optimizer.progress import Steps
-from optimizer.registration import Model, Registration
+from optimizer.make import make, size_of
+from optimizer.registration import Model
 from registry.blobs.files import Files
-from registry.model import Recipe, Task, TensorSpec
+from registry.errors import InvalidValue
+from registry.model import Recipe, Task, TensorSpec, TierKind
+from registry.prices import local_tiers
 
 EVALUATION = Evaluation(
     {"x": np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32)},
@@ -33,7 +36,7 @@ def test_a_variant_is_measured_and_not_believed(task: Task, good: Model, tmp_pat
     variant = made.candidate.variant
     assert variant.id == "sum/good"
     assert (variant.accuracy.rows, variant.accuracy.method) == (50, "bootstrap")
-    assert variant.size_bytes == size_of(blobs, variant.artifact) == pytest.approx(len(good.onnx), rel=0.01)
+    assert variant.size_bytes == size_of(blobs, variant.artifact) == pytest.approx(len(good.onnx or b""), rel=0.01)
     assert made.candidate.max_batch == 8
     assert made.candidate.prepack is None
     assert set(made.memory_mb) == {True, False}
@@ -47,18 +50,28 @@ def test_without_tensors_there_is_nothing_to_pre_pack(
     assert made.candidate.prepack is False
 
 
-async def test_what_cannot_be_made_is_left_out_with_its_reason(task: Task, good: Model, tmp_path: Path) -> None:
-    nonsense = Model("nonsense", b"nonsense", Recipe("train"))
-    steps = Steps()
-    made, failures = await make_all(Registration(task, EVALUATION, {}, (nonsense, good), ()), Files(tmp_path), steps)
-    assert [m.candidate.variant.name for m in made] == ["good"]
-    assert [f.variant for f in failures] == ["nonsense"]
-    assert "not ONNX" in failures[0].reason
-    assert steps.done == 2
+def test_a_graph_of_few_rows_is_judged_few_at_a_time(task: Task, good: Model, tmp_path: Path) -> None:
+    whole = make(task, good, Files(tmp_path), EVALUATION)
+    single = make(task, replace(good, max_batch=1), Files(tmp_path), EVALUATION)
+    assert single.candidate.max_batch == 1
+    assert single.candidate.variant.accuracy.value == pytest.approx(whole.candidate.variant.accuracy.value)
 
 
-async def test_another_signature_is_refused(good: Model, tmp_path: Path) -> None:
+def test_a_variant_may_be_for_some_tiers_only(task: Task, good: Model, tmp_path: Path) -> None:
+    made = make(task, good, Files(tmp_path), EVALUATION, kinds=frozenset({TierKind.PROCESS}))
+    assert [tier.kind for tier in local_tiers() if made.suits(tier)] == [TierKind.PROCESS] * 4
+    assert all(make(task, good, Files(tmp_path), EVALUATION).suits(tier) for tier in local_tiers())
+
+
+def test_what_is_optimised_at_load_answers_alike(task: Task, good: Model, tmp_path: Path) -> None:
+    now, later = (
+        make(task, good, Files(tmp_path), EVALUATION, optimise=when) for when in (Optimise.NOW, Optimise.AT_LOAD)
+    )
+    assert now.candidate.variant.artifact != later.candidate.variant.artifact
+    assert now.candidate.variant.accuracy.value == pytest.approx(later.candidate.variant.accuracy.value)
+
+
+def test_another_signature_is_refused(good: Model, tmp_path: Path) -> None:
     other = Task("sum", (TensorSpec("x", "FP32", (-1, 8)),), (TensorSpec("y", "FP32", (-1, 2)),), "rmse_skill")
-    made, failures = await make_all(Registration(other, EVALUATION, {}, (good,), ()), Files(tmp_path), Steps())
-    assert made == []
-    assert "model output y: is float32 [3, 1] for 3 rows" in failures[0].reason
+    with pytest.raises(InvalidValue, match=r"model output y: is float32 \[3, 1\] for 3 rows"):
+        make(other, good, Files(tmp_path), EVALUATION)

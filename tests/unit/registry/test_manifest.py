@@ -109,6 +109,23 @@ def test_what_is_dumped_is_loaded_again(read: Callable[..., TaskManifest]) -> No
     assert yaml.safe_load(text)["task"]["classes"] == ["0", "1", "no", "1e3"]
 
 
+def test_a_family_may_be_made_of_what_is_listed(read: Callable[..., TaskManifest], folder: Path) -> None:
+    (folder / "rows.npz").write_bytes(b"")
+    text = GOOD.replace(
+        "evaluation: eval.npz\n", "evaluation: eval.npz\ncalibration: rows.npz\ngenerate: [int8, trees]\n"
+    )
+    text = text.replace("    model: models/int8.onnx\n", "")
+    manifest = read(text, generators=("int8", "quantise", "trees"))
+    assert manifest.calibration == folder / "rows.npz"
+    assert manifest.generate == ("int8", "trees")
+    assert manifest.variants[1].model is None
+    assert manifest.variants[1].recipe == Recipe("quantise", "linear")
+    assert read(dump(manifest)) == manifest
+    assert read(GOOD + "generate: true\n").generate is True
+    assert read(dump(read(GOOD + "generate: true\n"))).generate is True
+    assert read(GOOD + "generate: false\n") == read(GOOD)
+
+
 def test_without_tiers_it_takes_all_local_ones(read: Callable[..., TaskManifest]) -> None:
     assert read(GOOD.replace("tiers: [inline, process-1769]\n", "")).tiers == prices.local_tiers()
 
@@ -214,7 +231,7 @@ extra: 1
         f"18: variants[1].model: 'models/missing.onnx' is no file in {folder}; make it first, or mend the path",
         "19: variants[1].prepack: 'maybe' is wrong; give true or false",
         "20: variants[1].max_batch: 0 is wrong; give a whole number from 1 to 1048576",
-        "21: extra: is not a key of the manifest; use evaluation, task, tiers, variants",
+        "21: extra: is not a key of the manifest; use calibration, evaluation, generate, task, tiers, variants",
     ]
 
 
@@ -241,6 +258,15 @@ extra: 1
         ("prepack: false", "prepack: !!binary eA==", "22: variants[1].prepack: tag:yaml.org,2002:binary is not used"),
         ("prepack: false", "max_batch: 9", "20: variants[1].max_batch: stands here twice, on line 22 too; remove one"),
         ("variants:", "variant:", "1: variants: is missing; give a list with at least one item"),
+        ("tiers:", "calibration: rows.npz\ntiers:", "12: calibration: 'rows.npz' is no file in"),
+        ("tiers:", "calibration: eval.npz\ntiers:", "12: calibration: is the evaluation; what a variant was made with"),
+        ("tiers:", "calibration:\ntiers:", "12: calibration: nothing is wrong; give a text"),
+        ("tiers:", "generate: yes\ntiers:", "12: generate: 'yes' is wrong; give true or false"),
+        ("tiers:", "generate: [in8]\ntiers:", "12: generate[0]: 'in8' is no generator; did you mean int8?"),
+        ("tiers:", "generate: [int8, int8]\ntiers:", "12: generate[1]: 'int8' is listed already; list it once"),
+        ("tiers:", "generate: [3]\ntiers:", "12: generate[0]: 3 is wrong; give the name of a generator"),
+        ("    model: models/linear.onnx\n", "", "14: variants[0].model: is missing; give an .onnx file, or a recipe"),
+        ("    model: models/int8.onnx\n", "", "18: variants[1].recipe: 'quantise' is no generator; did you mean"),
     ],
 )
 def test_one_fault_is_named_by_line_and_field(
@@ -248,7 +274,7 @@ def test_one_fault_is_named_by_line_and_field(
 ) -> None:
     (folder / "models/link.onnx").symlink_to(folder.parent / "secret.onnx")
     assert old in GOOD
-    found = faults(GOOD.replace(old, new, 1), metrics=("accuracy", "quality"))
+    found = faults(GOOD.replace(old, new, 1), metrics=("accuracy", "quality"), generators=("int8", "quantize"))
     assert [f for f in found if f.startswith(fault)], found
 
 
@@ -310,5 +336,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 def test_yaml_cannot_make_objects(faults: Callable[..., list[str]], tmp_path: Path) -> None:
     found = faults(GOOD + f'extra: !!python/object/apply:os.mkdir ["{tmp_path}/made"]\n')
-    assert found == ["23: extra: is not a key of the manifest; use evaluation, task, tiers, variants"]
+    assert found == [
+        "23: extra: is not a key of the manifest; use calibration, evaluation, generate, task, tiers, variants"
+    ]
     assert not (tmp_path / "made").exists()
