@@ -18,6 +18,7 @@ from optimizer.artifact import check
 from optimizer.errors import GenerationFailed
 from optimizer.generate.compile_ import Depth, optimise
 from optimizer.generate.generated import Expectation, Generated, Generator, Parameters, Parent
+from optimizer.generate.weights import has_weights
 from registry.model import Recipe
 
 PARAMETERS: Mapping[str, str] = {"mode": "dynamic", "reduce_range": "true", "per_channel": "false"}
@@ -74,9 +75,9 @@ def propose(parent: Parent) -> tuple[tuple[str, Parameters], ...]:
     GenerationFailed when nothing can be quantised.
     """
     graph = onnx.load_from_string(parent.model).graph
-    weights = _has_weights(graph, STATIC)
+    weights = has_weights(graph, STATIC)
     proposals: list[tuple[str, Parameters]] = []
-    if _has_weights(graph, DYNAMIC):
+    if has_weights(graph, DYNAMIC):
         proposals.append(("int8", {}))
     if weights and parent.rows and _all_fp32(parent):
         # With a bit less, a scale per channel is what keeps the accuracy (ONNX Runtime, quantize_static, per_channel).
@@ -95,7 +96,7 @@ def expect(parent: Parent, parameters: Parameters) -> Expectation:
     Raises GenerationFailed when nothing can be quantised.
     """
     static = {**PARAMETERS, **parameters}["mode"] == "static"
-    if not _has_weights(onnx.load_from_string(parent.model).graph, STATIC if static else DYNAMIC):
+    if not has_weights(onnx.load_from_string(parent.model).graph, STATIC if static else DYNAMIC):
         raise GenerationFailed("int8", _NOTHING)
     return Expectation(latency=0.25)
 
@@ -122,17 +123,6 @@ def _need_rows(parent: Parent) -> None:
 
 def _all_fp32(parent: Parent) -> bool:
     return all(spec.datatype == "FP32" for spec in parent.task.inputs)
-
-
-def _has_weights(graph: GraphProto, operators: tuple[str, ...]) -> bool:
-    """Whether one of these operators multiplies by what is known before anything runs."""
-    known = {tensor.name for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT}
-    for node in graph.node:
-        if node.op_type in operators and not node.domain and not known.isdisjoint(node.input[:2]):
-            return True
-        if known.issuperset(node.input) and (node.input or node.op_type == "Constant"):
-            known.update(node.output)
-    return False
 
 
 def _dynamic(model: ModelProto, flags: Mapping[str, bool]) -> ModelProto:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from optimizer.generate.compile_ import compile_
+from optimizer.generate.fp16 import fp16
 from optimizer.generate.generated import Generator
 from optimizer.generate.int8 import int8
 from optimizer.generate.trees import trees
@@ -14,6 +15,7 @@ GENERATORS: Mapping[str, Generator] = MappingProxyType(
     {
         "compile": compile_,
         "int8": int8,
+        "fp16": fp16,
         "trees": trees,
     }
 )
