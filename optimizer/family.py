@@ -14,12 +14,13 @@ from typing import Any
 from numpy.typing import NDArray
 
 from optimizer.artifact import Optimise
-from optimizer.errors import GenerationFailed
+from optimizer.errors import GenerationFailed, ModelRefused
 from optimizer.generate.generated import Generated, Parent
 from optimizer.generate.table import GENERATORS
 from optimizer.make import Made, make
 from optimizer.progress import Steps
 from optimizer.registration import Model, Registration
+from optimizer.vet import vet_all
 from registry.blobs import Blobs
 from registry.errors import InvalidValue
 from registry.lineage import Outcome, Tried
@@ -67,21 +68,29 @@ class Family:
 async def make_family(registration: Registration, blobs: Blobs, steps: Steps) -> Family:
     """Every model of a registration and everything its generators propose, made and judged, or the reason why not.
 
-    Raises InvalidValue for a registration that contradicts itself, and InvalidEvaluation, for that is no model's fault.
+    Raises InvalidValue for a registration that contradicts itself, InvalidEvaluation, for that is no model's fault, and
+    SandboxFailed.
     """
     check(registration)
     family = Family()
     given = [model for model in registration.models if model.onnx is not None]
     wanted = [model for model in registration.models if model.onnx is None]
-    steps.expect(len(registration.models))
-    for model in given:
-        await asyncio.to_thread(_register, family, registration, model, blobs)
+    steps.expect(1 + len(given))
+    # Before any byte of them is stored or read by this process. On a thread, for backends keep environments alive on
+    # this loop.
+    verdicts = await asyncio.to_thread(vet_all, [model.onnx or b"" for model in given])
+    steps.step(f"{len(given)} models vetted")
+    for model, verdict in zip(given, verdicts, strict=True):
+        if isinstance(verdict, ModelRefused):
+            family.failures.append(Failure(model.name, str(verdict)))
+        else:
+            vetted = replace(model, onnx=verdict)
+            await asyncio.to_thread(_register, family, registration, vetted, blobs)
         steps.step(f"{model.name}: made and judged")
     if family.registered:
         wanted += await asyncio.to_thread(_proposed, family, registration)
-    steps.expect(len(wanted) - (len(registration.models) - len(given)))
+    steps.expect(len(wanted))
     for model in wanted:
-        # On a thread, for backends keep environments alive on this loop.
         await asyncio.to_thread(_generate, family, registration, model, blobs)
         steps.step(f"{model.name}: made and judged")
     return family
