@@ -1,12 +1,24 @@
-"""What hardware and runtime a measurement holds on; never measures."""
+"""What hardware and runtime a measurement holds on, and which do not hold here; never measures."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from registry.catalogue import Catalogue
+from registry.isa import level_of, runs_on
+from registry.model import TierKind
+
+RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
+"""Distributions that provide ONNX Runtime."""
+
+HERE = frozenset({TierKind.INLINE, TierKind.PROCESS, TierKind.CONTAINER})
+"""Kinds of tier that run on this machine."""
 
 VECTOR_UNITS: tuple[str, ...] = (
     "avx2",
@@ -61,7 +73,34 @@ def parse(cpuinfo: str, onnxruntime: str, *, machine: str = "") -> Fingerprint:
 @functools.cache
 def fingerprint() -> Fingerprint:
     """This machine's fingerprint; its cores are those of the machine, whatever share a tier gives."""
-    import onnxruntime  # noqa: PLC0415 - imported when first needed
-
     text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    return parse(text, onnxruntime.__version__, machine=platform.machine())
+    return parse(text, _runtime(), machine=platform.machine())
+
+
+def _runtime() -> str:
+    """The version of ONNX Runtime, without the quarter of a second that its import takes."""
+    for name in RUNTIMES:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            continue
+    return "none"
+
+
+def stale(catalogue: Catalogue, here: Fingerprint) -> frozenset[str]:
+    """The placements on tiers of this machine whose profiles were taken on another; by id."""
+    return frozenset(
+        id_
+        for id_, profile in catalogue.profiles.items()
+        if catalogue.tiers[catalogue.placements[id_].tier].kind in HERE and profile.fingerprint.split(" ")[0] != here.id
+    )
+
+
+def unfit(catalogue: Catalogue, here: Fingerprint) -> Mapping[str, str]:
+    """Variants placed on tiers of this machine that were compiled for a CPU that it does not have; id to reason."""
+    placed = {p.variant for p in catalogue.placements.values() if catalogue.tiers[p.tier].kind in HERE}
+    return {
+        id_: f"compiled for {dict(variant.recipe.parameters)['level']}, and this machine is {level_of(here.isa)}"
+        for id_, variant in catalogue.variants.items()
+        if id_ in placed and not runs_on(variant.recipe, here.isa)
+    }
