@@ -407,5 +407,9 @@ class Estimate:
     load: bool
     """Whether the variant must be loaded first."""
     wait_ms: float = 0.0
+    quantiles_ms: tuple[float, ...] = ()
+    """Predicted finish time from the decision on, at each of LEVELS."""
+    busy_ms: float = 0.0
+    """For how long it is expected to take a slot: median start, load and service."""
     broken: tuple[str, ...] = field(default=())
     """The bounds that it is not expected to hold, by SLO field name."""

@@ -1,19 +1,22 @@
 """What to expect of each placement now: finish time = queue + start-up + load + service, as a distribution.
 
 The start state of a placement comes from the fleet, its finish time in that state from the task's table, and the wait
-for a slot, where the tier has none, from the tier's backlog. Everything is a column over the task's measured
+for a slot, where the tier has none, from the tier's backlog. What live outcomes say against the profiles scales the
+service, and moves the level that is read (`scheduler.live`). Everything is a column over the task's measured
 placements, and a whole distribution is looked up only where somebody asks for it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from registry.model import LEVELS, Estimate
 from scheduler.fleet import Fleet
+from scheduler.live import Live, Wait, live_of
 from scheduler.quantiles import NORMAL, Floats, around, delay, probability, probability_of, stretch
 from scheduler.requests import Request
 from scheduler.table import COLD, LOAD, RESIDENT, RESTORED, Batch, Table
@@ -22,7 +25,7 @@ MEDIAN = LEVELS.index(0.5)
 _Z: list[float] = NORMAL.tolist()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Outlook:
     """Expectations of every measured placement of a task for one request, in the table's order."""
 
@@ -31,18 +34,28 @@ class Outlook:
     request: Request
     columns: NDArray[np.intp]
     """Stacked column of each placement in its start state."""
-    wait: tuple[Floats, Floats] | None
-    """Mean of each placement's wait for a slot, and by how much it widens the spread (ms); None when nobody waits."""
+    wait: Wait | None
+    """None when nobody waits."""
+    live: Live | None
+    """None while there is nothing but profiles."""
     runnable: NDArray[np.bool_]
     """Takes the batch, and is neither failing, quarantined nor on a tier that is unavailable."""
     latency_ms: Floats
     """Finish time at the SLO's percentile, since arrival."""
-    cost: Floats
     accuracy: Floats
     """As judged where answers have been judged, else as measured."""
 
+    @cached_property
+    def cost(self) -> Floats:
+        """Expected US dollars for each placement's invocation."""
+        if self.live is None:
+            return self.batch.cost.take(self.columns)
+        return self.live.cost(self.batch, self.columns)
+
     def grid(self, chosen: NDArray[np.intp]) -> Floats:
         """Finish times from now on (ms) of some placements, [levels, chosen]."""
+        if self.live is not None:
+            return self.live.times(self.batch, self.columns, self.wait, self.live.scores, chosen)
         columns = self.columns.take(chosen)
         grid = self.batch.grid.take(columns, axis=1)
         if self.wait is None:
@@ -52,6 +65,8 @@ class Outlook:
 
     def at_level(self, level: int, chosen: NDArray[np.intp]) -> Floats:
         """One row of `grid`."""
+        if self.live is not None:
+            return self.live.times(self.batch, self.columns, self.wait, self.live.scores[level], chosen)
         times: Floats = self.batch.grid[level].take(self.columns.take(chosen))
         if self.wait is None:
             return times
@@ -76,6 +91,8 @@ class Outlook:
         return Estimate(
             placement=self.table.placements[i],
             latency_ms=float(self.latency_ms[i]),
+            quantiles_ms=tuple(times),
+            busy_ms=self._busy_ms(i),
             p50_ms=times[MEDIAN] + elapsed_ms,
             on_time=on_time,
             accuracy=accuracy,
@@ -87,8 +104,18 @@ class Outlook:
             broken=broken,
         )
 
+    def slower(self, i: int) -> float:
+        """By how many times its profiled service a placement is believed to take longer."""
+        return 0.0 if self.live is None or self.live.slower is None else float(self.live.slower[i])
+
+    def _busy_ms(self, i: int) -> float:
+        """Median of start, load and service; the margins, which stand for the queue too, are left out."""
+        return float(self.batch.grid[MEDIAN, self.columns[i]] + self.slower(i) * self.batch.grid[MEDIAN, i])
+
     def _times(self, i: int) -> list[float]:
         """`grid` of one placement, without arrays."""
+        if self.live is not None:
+            return self.grid(np.array([i])).ravel().tolist()
         times: list[float] = self.batch.grid[:, self.columns[i]].tolist()
         mean, wider = (0.0, 0.0) if self.wait is None else (float(self.wait[0][i]), float(self.wait[1][i]))
         if mean == wider == 0.0:
@@ -99,9 +126,13 @@ class Outlook:
 def outlook(request: Request, table: Table, fleet: Fleet, now: float) -> Outlook:
     """What to expect of each measured placement of the request's task; `now` in seconds on the fleet's clock."""
     batch = table.batch(request.rows)
-    columns, wait = _start(table, batch, fleet, now)
+    live = live_of(fleet.columns.live, table, now)
+    columns, wait = _start(table, batch, fleet, live, now)
     refused_until = fleet.columns.refused_until[table.span.start : table.span.measured]
-    latency_ms = _at_percentile(batch, columns, wait, request.slo.percentile)
+    if live is None:
+        latency_ms = _at_percentile(batch, columns, wait, request.slo.percentile)
+    else:
+        latency_ms = live.times(batch, columns, wait, live.at_percentile(request.slo.percentile), None)
     judged = fleet.columns.accuracy
     return Outlook(
         table=table,
@@ -109,16 +140,14 @@ def outlook(request: Request, table: Table, fleet: Fleet, now: float) -> Outlook
         request=request,
         columns=columns,
         wait=wait,
+        live=live,
         runnable=batch.fits & (refused_until <= now),
         latency_ms=latency_ms + request.elapsed_ms,
-        cost=batch.cost.take(columns),
         accuracy=table.accuracy if judged is None else judged[table.span.start : table.span.measured],
     )
 
 
-def _at_percentile(
-    batch: Batch, columns: NDArray[np.intp], wait: tuple[Floats, Floats] | None, percentile: float
-) -> Floats:
+def _at_percentile(batch: Batch, columns: NDArray[np.intp], wait: Wait | None, percentile: float) -> Floats:
     """Finish times (ms) from now on at one percentile, mixed from the two measured levels around it."""
     high, share = around(percentile)
     times: Floats = batch.grid[high].take(columns)
@@ -130,8 +159,8 @@ def _at_percentile(
 
 
 def _start(
-    table: Table, batch: Batch, fleet: Fleet, now: float
-) -> tuple[NDArray[np.intp], tuple[Floats, Floats] | None]:
+    table: Table, batch: Batch, fleet: Fleet, live: Live | None, now: float
+) -> tuple[NDArray[np.intp], Wait | None]:
     """The stacked column of each placement's start state, and its wait for a slot.
 
     A free warm environment is used, one that holds the variant first; else a new one starts while the tier's
@@ -151,5 +180,6 @@ def _start(
     if not state.any_full:
         return columns, None
     mean, variance = state.wait * (state.full > free)
-    wider = stretch(batch.deviation.take(columns), variance.take(table.tiers))
+    deviations = batch.deviation.take(columns) if live is None else live.deviations(batch, columns)
+    wider = stretch(deviations, variance.take(table.tiers))
     return columns, (mean.take(table.tiers), wider)

@@ -78,6 +78,21 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """A placement answered `rows` rows: how long that took, against what was predicted of it."""
+
+    placement: str
+    rows: int
+    latency_ms: float
+    """From the decision to the answer."""
+    predicted_ms: tuple[float, ...]
+    """What the decision expected that to be, at each of LEVELS."""
+    service_ms: float | None
+    """The run without its wait for a slot; None where a start or a load was part of it."""
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
 class TierUnavailable:
     """A tier refuses work until `until`: throttled, not ready (a GPU at zero copies), or out of reach."""
 
@@ -131,6 +146,7 @@ Event = (
     | EnvironmentGone
     | SnapshotTaken
     | Finished
+    | Measured
     | TierUnavailable
     | PlacementFailed
     | VariantQuarantined

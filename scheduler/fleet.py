@@ -1,4 +1,4 @@
-"""What is warm, busy and failing now, as an immutable value; it changes only by `apply`.
+"""What is warm, busy and failing now, and how fast it is, as an immutable value; it changes only by `apply`.
 
 Beside the readable state of each tier the fleet keeps what a decision asks of it in arrays, by the layout's numbers. An
 event copies only the arrays that it touches, so a fleet that somebody still holds never changes.
@@ -17,9 +17,12 @@ from numpy.typing import NDArray
 
 from registry.catalogue import Catalogue
 from scheduler import events
+from scheduler.beliefs import TierBeliefs
 from scheduler.environments import Environment, EnvironmentEvent
 from scheduler.errors import FleetError
 from scheduler.layout import Layout, layout_of
+from scheduler.live import LiveColumns, columns_of, with_tier
+from scheduler.outcomes import compared
 from scheduler.quantiles import Floats
 from scheduler.tier_state import TierState, Waiting
 
@@ -52,6 +55,8 @@ class Columns:
     any_full: bool
     wait: Floats
     """Mean (ms) and variance (ms²) of the wait for a slot, [2, tiers]; holds where the tier is full."""
+    live: LiveColumns | None = None
+    """What outcomes say against the profiles; None before the first."""
     accuracy: Floats | None = None
     """Accuracy of each placement's variant, judged ones as judged; None while nothing is judged."""
 
@@ -70,6 +75,8 @@ class Fleet:
     columns: Columns
     judged: Mapping[str, float] = field(default_factory=dict)
     """Variant id to its accuracy by the judgements of its answers."""
+    beliefs: tuple[TierBeliefs, ...] = ()
+    """What outcomes say against the profiles, by the layout's tier numbers."""
 
     @classmethod
     def empty(cls, catalogue: Catalogue) -> Fleet:
@@ -77,7 +84,8 @@ class Fleet:
         layout = layout_of(catalogue)
         tiers = tuple(_empty_tier(layout, i) for i in range(len(layout.tiers)))
         nothing: Mapping[str, Any] = MappingProxyType({})
-        return cls(layout, tiers, nothing, nothing, _columns(layout, tiers, nothing, nothing))
+        beliefs = (TierBeliefs(),) * len(tiers)
+        return cls(layout, tiers, nothing, nothing, _columns(layout, tiers, nothing, nothing), beliefs=beliefs)
 
     def tier(self, name: str) -> TierState:
         """What runs on a tier; raises FleetError for an unknown one."""
@@ -88,6 +96,16 @@ class Fleet:
         found = self.layout.placements[self._placement_number(placement)]
         environments = self.tier(found.tier).environments.values()
         return sum(not e.running and found.variant in e.resident for e in environments)
+
+    def pace(self, placement: str, now: float) -> float:
+        """Live over profiled service of a placement, as believed at `now`; 1 without outcomes. Raises FleetError."""
+        number = int(self.layout.tier_of[self._placement_number(placement)])
+        return math.exp(self.beliefs[number].pace(placement).now(now))
+
+    def as_profiled(self) -> Fleet:
+        """This fleet with nothing believed but the profiles."""
+        beliefs = (TierBeliefs(),) * len(self.tiers)
+        return replace(self, beliefs=beliefs, columns=replace(self.columns, live=None))
 
     def apply(self, event: events.Event) -> Fleet:
         """The fleet after `event`; raises FleetError, and changes nothing, for one that cannot have happened."""
@@ -105,10 +123,21 @@ class Fleet:
         tiers = tuple(self._carried(layout, i) for i in range(len(layout.tiers)))
         failing = {id_: refusal for id_, refusal in self.failing.items() if id_ in layout.number}
         quarantined = {id_: reason for id_, reason in self.quarantined.items() if id_ in catalogue.variants}
-        followed = Fleet(layout, tiers, failing, quarantined, _columns(layout, tiers, failing, quarantined))
+        beliefs = tuple(self._believed(layout, tier.name) for tier in layout.tiers)
+        columns = replace(_columns(layout, tiers, failing, quarantined), live=columns_of(layout, beliefs))
+        followed = Fleet(layout, tiers, failing, quarantined, columns, beliefs=beliefs)
         known, new = self.layout.catalogue.variants, catalogue.variants
         judged = {id_: value for id_, value in self.judged.items() if new.get(id_) == known[id_]}
         return followed._with_judged(judged) if judged else followed
+
+    def _believed(self, layout: Layout, tier: str) -> TierBeliefs:
+        """A tier's beliefs, about the placements whose profile is the same in another layout."""
+        number = self.layout.tier_number.get(tier)
+        if number is None:
+            return TierBeliefs()
+        old, new = self.layout.catalogue.profiles, layout.catalogue.profiles
+        known = self.beliefs[number]
+        return known.only({id_ for id_ in known.drifts if id_ in new and new[id_] == old.get(id_)})
 
     def _carried(self, layout: Layout, number: int) -> TierState:
         fresh = _empty_tier(layout, number)
@@ -197,6 +226,15 @@ def _finished(fleet: Fleet, event: events.Finished) -> Fleet:
     raise FleetError(f"request {event.request!r} is not queued for {event.placement!r}")
 
 
+def _answered(fleet: Fleet, event: events.Measured) -> Fleet:
+    placement = fleet._placement_number(event.placement)
+    number = int(fleet.layout.tier_of[placement])
+    known = compared(fleet.beliefs[number], fleet.layout, placement, event)
+    beliefs = (*fleet.beliefs[:number], known, *fleet.beliefs[number + 1 :])
+    live = with_tier(fleet.columns.live, fleet.layout, beliefs, number, placement)
+    return replace(fleet, beliefs=beliefs, columns=replace(fleet.columns, live=live))
+
+
 def _tier_unavailable(fleet: Fleet, event: events.TierUnavailable) -> Fleet:
     number = fleet._tier_number(event.tier)
     state = replace(fleet.tiers[number], unavailable_until=_instant(event.until), reason=event.reason)
@@ -237,6 +275,7 @@ _NONE = np.array([], dtype=np.intp)
 _APPLY: Mapping[type, Callable[[Fleet, Any], Fleet]] = {
     events.Queued: _queued,
     events.Finished: _finished,
+    events.Measured: _answered,
     events.EnvironmentStarting: _environment,
     events.EnvironmentReady: _environment,
     events.EnvironmentBusy: _environment,

@@ -22,8 +22,13 @@ Floats = NDArray[np.float64]
 
 P = np.array(LEVELS)
 
-NORMAL: Floats = np.array([NormalDist().inv_cdf(level) for level in LEVELS])
+SCORES: tuple[float, ...] = tuple(NormalDist().inv_cdf(level) for level in LEVELS)
 """Standard normal quantiles at LEVELS."""
+
+NORMAL: Floats = np.array(SCORES)
+
+TAIL = 0.5
+"""How quantiles go on where nothing was measured, for a score beyond those of LEVELS: as a lognormal of this shape."""
 
 WIDEST = 0.125
 """Widest probability that one atom of a sum stands for: 15 atoms, 225 pairs.
@@ -50,6 +55,9 @@ _MIDDLES = (_EDGES[1:] + _EDGES[:-1]) / 2
 _TO_ATOMS: Floats = np.stack([np.interp(_MIDDLES, P, unit) for unit in np.eye(len(P))], axis=1)
 _PAIR_WEIGHTS: Floats = np.outer(WEIGHTS, WEIGHTS).ravel()
 _TINY_MS = 1e-12
+# Scores that part the intervals between levels, and how wide each is.
+_INNER: Floats = NORMAL[1:-1]
+_STEPS: Floats = np.diff(NORMAL)
 # By the number of quantiles that a deadline reaches: the one below it, P up to there, and by how much P rises from it.
 _BELOW = np.clip(np.arange(len(P) + 1) - 1, 0, len(P) - 2)
 _FROM: Floats = np.concatenate([[0.0], P])
@@ -126,6 +134,27 @@ def around(percentile: float) -> tuple[int, float]:
     if LEVELS[high] == level:
         return high, 0.0
     return high, (LEVELS[high] - level) / (LEVELS[high] - LEVELS[high - 1])
+
+
+def bracket(scores: Floats) -> tuple[NDArray[np.intp], Floats, Floats | None]:
+    """Where to read grids at normal scores: the level below, the share of the one above, and a factor for the tails.
+
+    The factor is None while every score is within those of LEVELS.
+    """
+    low = np.searchsorted(_INNER, scores, side="right")
+    share = (scores - NORMAL.take(low)) / _STEPS.take(low)
+    inside = np.minimum(np.maximum(share, 0.0), 1.0)
+    beyond = (share - inside) * _STEPS.take(low)
+    return low, inside, np.exp(TAIL * beyond) if beyond.any() else None
+
+
+def read(grid: Floats, columns: NDArray[np.intp], low: NDArray[np.intp], share: Floats) -> Floats:
+    """Quantiles of some columns of a grid, between the levels `low` and the next; shapes as of `low` and `share`."""
+    flat, count = grid.reshape(-1), grid.shape[1]
+    position = low * count + columns
+    below = flat.take(position)
+    between: Floats = below + (flat.take(position + count) - below) * share
+    return between
 
 
 def probability(grid: Floats, within_ms: float) -> Floats:

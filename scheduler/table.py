@@ -29,7 +29,7 @@ SIZES_KEPT = 128
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """A task's placements for one batch size; the first three are stacked by start state."""
+    """A task's placements for one batch size; all but the last are stacked by start state."""
 
     grid: Floats
     """Finish times (ms) without any wait, [levels, 4 × placements]."""
@@ -37,8 +37,40 @@ class Batch:
     """Their standard deviations (ms)."""
     cost: Floats
     """Expected US dollars for the invocation."""
+    durations: Floats
+    """Mean duration that is billed, in the price's steps."""
     fits: NDArray[np.bool_]
     """Whether the placement takes a batch of this size."""
+
+    def live_cost(self, prices: Prices, columns: NDArray[np.intp], slower: Floats) -> Floats:
+        """`cost` of each placement's column when its service takes `slower` times itself longer than profiled."""
+        billed = self.durations[: len(slower)]  # of a resident run: the first of the start states
+        steps = np.ceil(np.round(self.durations.take(columns) + slower * billed, 6))
+        cost: Floats = prices.fixed.take(columns) + steps * prices.step
+        return cost
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prices:
+    """The price models of a task's placements in columns."""
+
+    fixed: Floats
+    """US dollars for an invocation of no duration, stacked by start state."""
+    step: Floats
+    """US dollars for a step."""
+    step_ms: Floats
+    bills_init: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, prices: Sequence[Price]) -> Prices:
+        """The columns of one price for each placement."""
+        busy, request, start, step_ms = (
+            np.array([getattr(price, name) for price in prices], dtype=np.float64)
+            for name in ("usd_per_busy_s", "usd_per_request", "usd_per_start", "step_ms")
+        )
+        fixed = np.concatenate([request, request, request + start, request + start])
+        bills_init = np.array([price.bills_init for price in prices], dtype=np.bool_)
+        return cls(fixed, step_ms / 1000 * busy, step_ms, bills_init)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +96,7 @@ class Table:
     load_ms: Floats
     init_ms: Floats
     """Means of what a load and a start add."""
-    prices: tuple[Price, ...]
+    prices: Prices
     _batches: dict[int, Batch] = field(default_factory=dict)
 
     def batch(self, rows: int) -> Batch:
@@ -92,20 +124,15 @@ class Table:
         times = _between(self.times[:, :, low, every], self.times[:, :, low + 1, every], share)
         billed = _between(self.billed_ms[low, every], self.billed_ms[low + 1, every], share)
         grid = np.maximum.accumulate(times.reshape(len(LEVELS), -1), axis=0)
-        return Batch(grid, deviation(grid), self._costs(billed), rows <= self.max_batch)
+        durations = self._durations(billed)
+        cost = self.prices.fixed + np.ceil(np.round(durations, 6)) * np.tile(self.prices.step, STATES)
+        return Batch(grid, deviation(grid), cost, durations, rows <= self.max_batch)
 
-    def _costs(self, billed: Floats) -> Floats:
-        """`registry.prices.invocation_cost` in columns; a test holds the two equal."""
-        busy, request, start, step = (
-            np.array([getattr(price, name) for price in self.prices], dtype=np.float64)
-            for name in ("usd_per_busy_s", "usd_per_request", "usd_per_start", "step_ms")
-        )
-        init = self.init_ms * np.array([price.bills_init for price in self.prices], dtype=np.float64)
+    def _durations(self, billed: Floats) -> Floats:
+        """What `registry.prices.invocation_cost` rounds up, in columns; a test holds the costs equal."""
+        init = self.init_ms * self.prices.bills_init
         loaded = billed + self.load_ms
-        durations = np.stack([billed, loaded, loaded + init, billed + init])
-        starts = np.stack([start * 0.0, start * 0.0, start, start])
-        steps = np.ceil(np.round(durations / step, 6))
-        return (request + starts + steps * step / 1000 * busy).ravel()
+        return np.concatenate([billed, loaded, loaded + init, billed + init]) / np.tile(self.prices.step_ms, STATES)
 
 
 def _between(low: Floats, high: Floats, share: Floats) -> Floats:
@@ -145,7 +172,7 @@ def _compile(catalogue: Catalogue, task: str) -> Table:
         billed_ms=billed,
         load_ms=np.array([p.load.mean for p in profiles], dtype=np.float64),
         init_ms=np.array([p.init.mean for p in profiles], dtype=np.float64),
-        prices=tuple(catalogue.tiers[p.tier].price for p in placements),
+        prices=Prices.of([catalogue.tiers[p.tier].price for p in placements]),
     )
 
 

@@ -1,0 +1,109 @@
+"""What a tier's outcomes say against its placements' profiles, as an immutable value; without outcomes, nothing.
+
+Placements of one tier share causes (the machine slowed down), so a placement's log pace is the tier's plus its own,
+both random with mean 0 and equal variance. Their best linear predictions from the placements' medians m, each believed
+by w = n / (n + DOUBTED) and fading, are t = sum(w m) / (sum(w) + 1) and t + w (m - t) (Robinson, That BLUP is a good
+thing, Statistical Science 1991, section 2). A placement without outcomes moves with its tier: by half of what the only
+other says, by nearly all of what many others say.
+
+A pace is told only when it changed by more than noise does, and none that is within TOLERANCE of the profile: choices
+do not flap, and a placement that does as profiled is decided on by its profile exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+
+from scheduler import coverage
+from scheduler.coverage import NO_MARGINS, Margins, faded
+from scheduler.drift import Drift
+
+DOUBTED = 2.0
+"""Outcomes that weigh as much as the profile."""
+
+TOLERANCE = 0.05
+"""A log pace nearer to what is told is not told: profiles taken twice differ by as much."""
+
+SURE = 2.5
+"""Standard errors that a pace must have changed by to be told without a change that the CUSUM found."""
+
+MOST = math.log(100.0)
+"""The farthest from its profile that a placement is believed to be; past this it is failing, not slow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Log of live over profiled service, and when (s) the last outcome that says so came."""
+
+    log: float = 0.0
+    at: float = -math.inf
+
+    def now(self, now: float) -> float:
+        """The log pace at a time, faded."""
+        return self.log * faded(self.at, now) if self.log else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TierBeliefs:
+    """What is believed of one tier's placements, by placement id."""
+
+    drifts: Mapping[str, Drift] = field(default_factory=dict)
+    paces: Mapping[str, Pace] = field(default_factory=dict)
+    """Of placements with outcomes, as told to decisions."""
+    shared: Pace = Pace()
+    """Of placements without."""
+    margins: Margins = NO_MARGINS
+    at: float = -math.inf
+    """When (s) the margins last moved."""
+
+    def pace(self, placement: str) -> Pace:
+        """What is believed of a placement's service."""
+        return self.paces.get(placement, self.shared)
+
+    def predicted(self, predicted_ms: tuple[float, ...], latency_ms: float, now: float) -> TierBeliefs:
+        """After an answer that was predicted at each of LEVELS."""
+        margins = tuple(margin * faded(self.at, now) for margin in self.margins)
+        return replace(self, margins=coverage.after(margins, predicted_ms, latency_ms), at=now)
+
+    def served(self, placement: str, ratio: float, spread: float, now: float) -> TierBeliefs:
+        """After a warm, resident run: its log ratio to the profile's median, and the profile's relative spread."""
+        ratio = min(max(ratio, -MOST), MOST)
+        known = self.drifts.get(placement, Drift())
+        drift, margins = known.after(ratio, spread, self.margins, now)
+        after = replace(self, drifts={**self.drifts, placement: drift})
+        if margins is not None:
+            # What was late while nobody knew of the change is laid to the change.
+            after = replace(after, margins=margins)
+        tier = after._tier_pace(now)
+        told, found = self.pace(placement).now(now), after._pace(placement, tier, now)
+        if margins is None and abs(found - told) <= max(TOLERANCE, SURE * drift.error):
+            return replace(after, paces={**self.paces, placement: Pace(self.pace(placement).log, now)})
+        paces = {id_: Pace(_told(after._pace(id_, tier, now)), d.at) for id_, d in after.drifts.items()}
+        return replace(after, paces=paces, shared=Pace(_told(tier), now))
+
+    def only(self, placements: Collection[str]) -> TierBeliefs:
+        """Without what is believed of other placements."""
+        if all(id_ in placements for id_ in self.drifts):
+            return self
+        drifts = {id_: drift for id_, drift in self.drifts.items() if id_ in placements}
+        return replace(self, drifts=drifts, paces={id_: p for id_, p in self.paces.items() if id_ in placements})
+
+    def _tier_pace(self, now: float) -> float:
+        weights = {id_: _weight(drift, now) for id_, drift in self.drifts.items()}
+        total = sum(weight * self.drifts[id_].median for id_, weight in weights.items())
+        return total / (sum(weights.values()) + 1.0)
+
+    def _pace(self, placement: str, tier: float, now: float) -> float:
+        drift = self.drifts[placement]
+        return tier + _weight(drift, now) * (drift.median - tier)
+
+
+def _weight(drift: Drift, now: float) -> float:
+    count = len(drift.ratios)
+    return count / (count + DOUBTED) * faded(drift.at, now)
+
+
+def _told(log: float) -> float:
+    return log if abs(log) > TOLERANCE else 0.0

@@ -1,0 +1,56 @@
+"""Compares an answer with its placement's profile and with what was predicted of it; believes nothing by itself."""
+
+from __future__ import annotations
+
+import math
+
+from registry.model import LEVELS
+from scheduler.beliefs import TierBeliefs
+from scheduler.drift import IQR
+from scheduler.errors import FleetError
+from scheduler.events import Measured
+from scheduler.layout import Layout
+from scheduler.table import table_of
+
+LOWER, MEDIAN, UPPER = (LEVELS.index(level) for level in (0.25, 0.5, 0.75))
+
+LEAST_MS = 1e-6
+"""A nanosecond: no run is shorter, and a logarithm needs something."""
+
+
+def compared(beliefs: TierBeliefs, layout: Layout, placement: int, event: Measured) -> TierBeliefs:
+    """A tier's beliefs after an answer of one of its placements, by the layout's number; raises FleetError.
+
+    A warm and resident run says how fast the placement is; whatever was predicted says how good predictions are.
+    """
+    _check(event)
+    if event.predicted_ms:
+        beliefs = beliefs.predicted(event.predicted_ms, event.latency_ms, event.now)
+    profiled = _profiled(layout, placement, event.rows)
+    if event.service_ms is None or profiled is None:
+        return beliefs
+    median, spread = profiled
+    return beliefs.served(event.placement, math.log(max(event.service_ms, LEAST_MS) / median), spread, event.now)
+
+
+def _check(event: Measured) -> None:
+    times = (event.latency_ms, *event.predicted_ms, event.service_ms or 0.0)
+    if not all(0.0 <= ms < math.inf for ms in times) or not math.isfinite(event.now):
+        raise FleetError(
+            f"{event.placement!r} cannot have taken {event.latency_ms} ms, of it {event.service_ms} to run"
+        )
+    if event.rows < 1 or len(event.predicted_ms) not in (0, len(LEVELS)):
+        raise FleetError(f"{event.placement!r} answered {event.rows} rows, {len(event.predicted_ms)} levels predicted")
+
+
+def _profiled(layout: Layout, placement: int, rows: int) -> tuple[float, float] | None:
+    """Median (ms) and relative spread of a placement's service; None where there is nothing to compare with."""
+    task = layout.placements[placement].task
+    span = layout.spans[task]
+    if placement >= span.measured:
+        return None
+    times = table_of(layout.catalogue, task).batch(rows).grid[:, placement - span.start]
+    lower, median, upper = (float(times[level]) for level in (LOWER, MEDIAN, UPPER))
+    if lower < LEAST_MS:
+        return None
+    return median, math.log(upper / lower) / IQR
