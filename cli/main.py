@@ -14,6 +14,7 @@ COMMANDS: dict[str, str] = {
     "up": "cli.up:up",
     "demo": "cli.demo:demo",
     "register": "cli.register:register",
+    "profile": "cli.profile:profile",
     "tasks": "cli.catalogue:tasks",
     "variants": "cli.catalogue:variants",
     "frontier": "cli.ask:frontier",
