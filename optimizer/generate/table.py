@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from optimizer.generate.compile_ import compile_
+from optimizer.generate.distill import distill
 from optimizer.generate.fp16 import fp16
 from optimizer.generate.generated import Generator
 from optimizer.generate.int8 import int8
@@ -17,5 +18,6 @@ GENERATORS: Mapping[str, Generator] = MappingProxyType(
         "int8": int8,
         "fp16": fp16,
         "trees": trees,
+        "distill": distill,
     }
 )
