@@ -25,12 +25,10 @@ def check_graph(model: ModelProto, caps: Caps) -> None:
 
 
 def _judged(reason: Reason, check: Callable[[], ModelProto]) -> ModelProto:
-    """What `check` gives; both libraries raise classes with no common root but RuntimeError and ValueError."""
+    """What `check` gives; raises ModelRefused for anything that onnx raises, whose classes have no common root."""
     try:
         return check()
-    except onnx.checker.ValidationError as fault:
-        raise ModelRefused(reason, _line(fault)) from None
-    except (RuntimeError, ValueError, TypeError) as fault:
+    except (onnx.checker.ValidationError, shape_inference.InferenceError, RuntimeError, ValueError, TypeError) as fault:
         raise ModelRefused(reason, _line(fault)) from None
 
 

@@ -66,8 +66,7 @@ def check_operators(model: ModelProto, caps: Caps) -> None:
     for node in nodes_of(model):
         if _key(node) not in functions:
             _check_operator(node)
-        if node.op_type == "Dropout" and len(node.input) > 2 and node.input[2] and node.input[2] not in off:
-            raise ModelRefused(Reason.NONDETERMINISTIC, f"its Dropout {node.name[:80]!r} can be in training mode")
+        _check_mode(node, off)
     expanded = _expanded(model.graph, functions, {}, (), caps)
     if expanded > caps.nodes:
         raise ModelRefused(Reason.TOO_MANY_NODES, f"with its functions expanded it has {expanded} nodes")
@@ -82,6 +81,14 @@ def _check_operator(node: NodeProto) -> None:
     official = "" if domain == "ai.onnx" else domain
     if not (name in CONTRIBUTED if domain == "com.microsoft" else onnx.defs.has(name, official)):
         raise ModelRefused(Reason.UNKNOWN_OPERATOR, f"there is no operator {name!r} in {domain or 'ai.onnx'}")
+
+
+def _check_mode(node: NodeProto, off: frozenset[str]) -> None:
+    """Refuse what is or can be in training mode, on whatever road through the graph it lies."""
+    if node.op_type == "Dropout" and len(node.input) > 2 and node.input[2] and node.input[2] not in off:
+        raise ModelRefused(Reason.NONDETERMINISTIC, f"its Dropout {node.name[:80]!r} can be in training mode")
+    if node.op_type == "BatchNormalization" and any(a.name == "training_mode" and a.i for a in node.attribute):
+        raise ModelRefused(Reason.MIXES_ROWS, f"its BatchNormalization {node.name[:80]!r} is in training mode")
 
 
 def _expanded(

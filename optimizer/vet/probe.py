@@ -27,7 +27,7 @@ BATCH = 8
 
 SEED = 0
 
-_NO_MEMORY = ("bad_alloc", "Failed to allocate memory", "bad allocation", "cannot allocate memory")
+_NO_MEMORY = ("bad_alloc", "Failed to allocate memory", "bad allocation", "would require more than")
 _NO_KERNEL = ("is not a registered function/op", "Could not find an implementation")
 
 

@@ -70,14 +70,9 @@ def _number(dtype: np.dtype[Any], edge: str) -> Any:
     if dtype.kind == "b":
         return edge not in ("zeros", "least")
     info = np.iinfo(dtype)
-    return {
-        "zeros": 0,
-        "ones": 1,
-        "least": info.min,
-        "most": info.max,
-        "nan": info.min // 2,
-        "infinite": info.max // 2,
-    }[edge]
+    # What takes a number for a size fails at once on the largest; on the largest of 32 bits it tries.
+    sizes = {"nan": max(-1, int(info.min)), "infinite": min(int(info.max), 2**31 - 1)}
+    return {"zeros": 0, "ones": 1, "least": info.min, "most": info.max, **sizes}[edge]
 
 
 def _texts(shape: tuple[int, ...], texts: list[bytes]) -> Array:
