@@ -7,7 +7,8 @@ OptimizerError
 ├── NotConvertible       the caller's: a model cannot be turned into ONNX, or not with what is installed
 ├── ModelRefused         the model's: it is not fit to be registered (also registry's InvalidValue)
 ├── NothingRegistered    the caller's: no variant of a manifest could be made
-└── SandboxFailed        ours: the process that vets models does not start
+├── SandboxFailed        ours: the process that vets models does not start
+└── Superseded           nobody's: a task was registered again while a variant was made for it
 """
 
 from __future__ import annotations
@@ -135,3 +136,11 @@ class ModelRefused(OptimizerError, InvalidValue):
 
 class SandboxFailed(OptimizerError):
     """The process that vets models did not start; nothing is known of the models."""
+
+
+class Superseded(OptimizerError):
+    """A task was registered again while a variant was made for it, so what was measured no longer holds."""
+
+    def __init__(self, task: str) -> None:
+        super().__init__(f"{task} was registered again meanwhile, so the variant was left; ask for it again")
+        self.task = task

@@ -13,6 +13,7 @@ from optimizer.bench import Bench
 from optimizer.errors import MeasurementFailed, NothingRegistered
 from optimizer.evaluation import Evaluation, check_rows, split
 from optimizer.family import Failure, Family, make_family
+from optimizer.journal import Journal
 from optimizer.keep import keep_artifact, keep_sources
 from optimizer.make import Made, share_pool
 from optimizer.plan import FULL, Plan
@@ -54,13 +55,15 @@ async def register(
     progress: Progress | None = None,
     plan: Plan = FULL,
     clock: Callable[[], float] = time.monotonic,
+    journal: Journal | None = None,
 ) -> Registered:
     """Make, measure and publish the variants of a task on the tiers of its registration.
 
     `backends` are by tier name, and `clock` is theirs. A model that cannot be made is left out and reported; of a
     generated variant that comes to nothing or earns no place the catalogue keeps the reason. Any other failure is
     raised and nothing is published, though blobs of placed variants may stay. A task registered before is replaced,
-    with all that was made for it, in the new version; its older versions stay in the store. Raises InvalidValue,
+    with all that was made for it, in the new version; its older versions stay in the store. With a journal, what it
+    knows of these very placements is not measured again. Raises InvalidValue,
     InvalidEvaluation, NothingRegistered, MeasurementFailed, and what the store and the backends raise.
     """
     started = clock()
@@ -77,7 +80,9 @@ async def register(
         made, tried = await _selected(family, workshop, registration, plan, steps)
         for variant in made:
             keep_artifact(variant.candidate.variant.artifact, workshop, blobs)
-    measured = await profile_all(made, tiers, backends, evaluation=evaluation, plan=plan, steps=steps, clock=clock)
+    measured = await profile_all(
+        made, tiers, backends, evaluation=evaluation, plan=plan, steps=steps, clock=clock, journal=journal
+    )
     task = replace(registration.task, judged=evaluation.output)
     variants = tuple(m.candidate.variant for m in made)
     placements, profiles = (tuple(column) for column in zip(*measured, strict=True))
@@ -140,6 +145,7 @@ async def profile_all(
     plan: Plan,
     steps: Steps,
     clock: Callable[[], float],
+    journal: Journal | None,
 ) -> list[tuple[Placement, Profile]]:
     """Every variant measured on every tier that it is for, tier by tier; raises as `profile_tier` does."""
     memory = {(m.candidate.variant.id, form): mb for m in made for form, mb in m.memory_mb.items()}
@@ -149,7 +155,7 @@ async def profile_all(
     for tier in tiers:
         if candidates[tier.name]:
             bench = Bench(backends[tier.name], evaluation, clock)
-            measured += await profile_tier(bench, candidates[tier.name], memory, plan, steps=steps)
+            measured += await profile_tier(bench, candidates[tier.name], memory, plan, steps=steps, journal=journal)
     return measured
 
 

@@ -148,6 +148,10 @@ class Catalogue:
             self.task(attempt.task)
         return replace(self, tried=_merged(self.tried, ((t.id, t) for t in tried)))
 
+    def without_tried(self, *ids: str) -> Catalogue:
+        """Without these attempts, whether they are there or not."""
+        return replace(self, tried=MappingProxyType({id_: t for id_, t in self.tried.items() if id_ not in ids}))
+
     def without_task(self, name: str) -> Catalogue:
         """Without a task and everything made for it; raises NotFound."""
         self.task(name)

@@ -34,7 +34,7 @@ from registry.model import ZERO, Tier
 from registry.prices import local_tiers
 from registry.stores.memory import MemoryStore
 
-PLAN = Plan(rows=(1, 8), starts=2, cell_s=0.005, least=3, most=5, trials=2)
+PLAN = Plan(rows=(1, 8), extra=0, starts=2, most_starts=2, alone=False, cell_s=0.005, least=3, most=5, trials=2)
 INLINE, PROCESS, SNAPSTART = local_tiers()[0], local_tiers()[1], local_tiers()[3]
 
 
