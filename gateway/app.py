@@ -17,6 +17,7 @@ from gateway.http.face import Face
 from gateway.http.native import Native
 from gateway.http.oip import Oip
 from gateway.http.pages import Pages
+from gateway.judgements import Judgements
 from gateway.metrics import Metrics
 from gateway.service import Service
 from gateway.settings import BODY_LIMIT
@@ -28,14 +29,21 @@ def create_app(
     metrics: Metrics,
     keyring: Keyring | None = None,
     body_limit: int = BODY_LIMIT,
+    judgements: Judgements | None = None,
 ) -> Starlette:
     """The application over a service; `metrics` must be one of the service's observers to count its answers.
 
-    Without a keyring every caller is anonymous: bind it to loopback only (`gateway.auth.check_binding`).
+    Without a keyring every caller is anonymous: bind it to loopback only (`gateway.auth.check_binding`). Judged
+    accuracies last as long as the application, unless whoever gives `judgements` has them published.
     """
+    judges = judgements or Judgements(service)
     face = Face(service, metrics, keyring or Keyring(), body_limit, service.clock)
     release = _version()
-    routes = [*Native(face).routes(), *Oip(face, version=release).routes(), *Pages(face, version=release).routes()]
+    routes = [
+        *Native(face, judges).routes(),
+        *Oip(face, version=release).routes(),
+        *Pages(face, version=release).routes(),
+    ]
     return Starlette(routes=routes, exception_handlers={404: _absent, 405: _not_allowed})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gateway.decisions import Record, Served
 from gateway.errors import GatewayError
@@ -11,6 +11,9 @@ from registry.documents import to_document
 from registry.model import Estimate, Slo, Task
 from scheduler.decision import Decision
 from scheduler.frontier import FrontierPoint
+
+if TYPE_CHECKING:
+    from gateway.judgements import Judgement  # which needs the optimizer's metrics: a function without it needs none
 
 CANDIDATES = 10
 """Ranked placements that a plan lists; the rest differ only in being worse."""
@@ -99,6 +102,12 @@ def frontier_document(points: tuple[FrontierPoint, ...]) -> list[dict[str, Any]]
         }
         for point in points
     ]
+
+
+def judgement_document(judgement: Judgement) -> dict[str, Any]:
+    """What a judgement came to."""
+    document: dict[str, Any] = to_document(judgement)
+    return document
 
 
 def error_document(error: GatewayError) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from gateway.backends.open import open_backends
 from gateway.backends.protocol import Backend, Preloads
 from gateway.errors import BackendError
+from gateway.judgements import Judgements
 from gateway.metrics import Metrics
 from gateway.preload import preloads
 from gateway.service import Service
@@ -53,6 +54,7 @@ class Platform:
     backends: dict[str, Backend]
     metrics: Metrics
     service: Service
+    judgements: Judgements
     functions: Mapping[str, str]
     clock: Callable[[], float]
     _preparing: set[asyncio.Task[None]] = field(default_factory=set)
@@ -69,7 +71,7 @@ class Platform:
         functions: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> AsyncIterator[Platform]:
-        """Open a home and serve its tiers; follows the store's head until closed.
+        """Open a home and serve its tiers; follows the store's head, and publishes what judgements say, until closed.
 
         Environments start when they are first needed (see `prepare`), and everything that was started is stopped at
         the end.
@@ -77,10 +79,11 @@ class Platform:
         store, blobs = open_store(home), open_blobs(home)
         platform = cls._assembled(home, store, blobs, dict(functions or {}), clock)
         following = asyncio.create_task(follow(store, platform.snapshots, changed=platform._follow))
+        publishing = asyncio.create_task(platform.judgements.keep_published(store, platform.refresh))
         try:
             yield platform
         finally:
-            for task in (following, *platform._preparing):
+            for task in (following, publishing, *platform._preparing):
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
@@ -96,7 +99,8 @@ class Platform:
         backends: dict[str, Backend] = {}
         metrics = Metrics(backends)
         service = Service(snapshots, backends, clock=clock, observers=[metrics.observe])
-        platform = cls(home, store, blobs, snapshots, backends, metrics, service, functions, clock)
+        judgements = Judgements(service)
+        platform = cls(home, store, blobs, snapshots, backends, metrics, service, judgements, functions, clock)
         platform.serve_tiers_of(catalogue)
         return platform
 

@@ -176,6 +176,36 @@ class TasksResponse(BaseModel):
     tasks: list[TaskResponse]
 
 
+class FeedbackRequest(Body):
+    """The right answers of a decision's rows."""
+
+    decision_id: str = Field(description="Of a recent answer to the caller's tenant, not judged before.")
+    expected: list[Any] = Field(description="What the task's judged output should have been, one entry for each row.")
+
+
+class MeasuredAccuracy(BaseModel):
+    """An accuracy with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+    rows: int
+    method: str
+
+
+class FeedbackResponse(BaseModel):
+    """What was judged, and how accurate the variant that answered is taken to be from now on."""
+
+    decision_id: str
+    task: str
+    variant: str
+    rows: int = Field(description="Rows judged now.")
+    right: int | None = Field(description="How many of them were right; null where the metric does not say of one row.")
+    accuracy: MeasuredAccuracy
+    drifted: bool = Field(description="Whether judged rows contradict the evaluation, and count alone.")
+    judged_rows: int = Field(description="Judged rows of the variant that count now.")
+
+
 class FrontierEntry(BaseModel):
     """One placement of a task: measured accuracy, 95th percentile latency of one warm row, and its cost."""
 

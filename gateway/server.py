@@ -52,7 +52,11 @@ async def serve(settings: Settings, *, ready: Callable[[str], None] = lambda _: 
     with _listen(settings.host, settings.port) as listener:
         async with Platform.open(settings.home, functions=settings.functions) as platform:
             app = create_app(
-                platform.service, metrics=platform.metrics, keyring=keyring, body_limit=settings.body_limit
+                platform.service,
+                metrics=platform.metrics,
+                keyring=keyring,
+                body_limit=settings.body_limit,
+                judgements=platform.judgements,
             )
             server = _Server(_config(app))
             # What is there by now stays; a full collection then looks at requests only (30 ms down to a few).

@@ -3,7 +3,8 @@
 While the judged rows agree with the evaluation the two are pooled. Once they contradict it beyond chance the world has
 moved on (concept drift), and they alone count, so that the estimate follows; when later rows agree again, the two are
 pooled again. Within the judged rows, too, what is older than a change is forgotten, as ADWIN does (Bifet and Gavaldà
-2007, section 3): the recent rows are compared with those before them at a few cuts.
+2007, section 3): recent rows are compared with those before them at a few cuts, and the change is looked for where they
+differ.
 """
 
 from __future__ import annotations
@@ -107,8 +108,8 @@ class Pairs:
         return 0 if self.right is None else len(self.right)
 
     def after(self, given: Answers, right: Answers) -> Pairs:
-        """With rows added; see Judged. A change is one of the absolute errors."""
-        if self.given is not None and self.right is not None:
+        """With rows added; see Judged. A change is one of the absolute errors, or of a row's shape."""
+        if self.given is not None and self.right is not None and self.right.shape[1:] == right.shape[1:]:
             given, right = np.concatenate([self.given, given]), np.concatenate([self.right, right])
         given, right = given[-WINDOW:], right[-WINDOW:]
         errors = np.abs(given.astype(np.float64) - right.astype(np.float64)).reshape(len(right), -1).mean(axis=1)
@@ -170,8 +171,19 @@ def _since_change(values: NDArray[V], differ: Callable[[NDArray[V], NDArray[V]],
     """The rows since the last change; all of them when none is seen."""
     for cut in CUTS:
         if len(values) >= cut + ENOUGH and differ(values[:-cut], values[-cut:]):
-            values = values[-cut:]
+            values = values[_change(values) :]
     return values
+
+
+def _change(values: NDArray[V]) -> int:
+    """Where the mean ranks before and after are furthest apart, by their distance's own spread (after Pettitt 1979)."""
+    n = len(values)
+    before = np.arange(1, n)
+    ordered = np.sort(values)
+    ranks = np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")
+    sums = np.cumsum(ranks)[:-1].astype(np.float64)
+    apart = np.abs(sums / before - (ranks.sum() - sums) / (n - before)) * np.sqrt(before * (n - before))
+    return int(np.argmax(apart)) + 1
 
 
 def _counts(hits: NDArray[np.bool_]) -> tuple[int, int]:

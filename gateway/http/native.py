@@ -14,11 +14,13 @@ from gateway.documents import (
     decision_document,
     explanation_document,
     frontier_document,
+    judgement_document,
     task_document,
 )
 from gateway.errors import BadRequest, Unprocessable
 from gateway.http.errors import native_refusal
 from gateway.http.face import Face, off_loop, size_of
+from gateway.judgements import Judgements
 from gateway.service import Answer
 from registry.model import Task
 from runtime.codecs.native_json import decode_inputs, encode_outputs
@@ -31,15 +33,17 @@ _ID_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-_.:/")
 class Native:
     """The endpoints of /v1."""
 
-    def __init__(self, face: Face) -> None:
+    def __init__(self, face: Face, judgements: Judgements) -> None:
         self._face = face
         self._service = face.service
+        self._judgements = judgements
 
     def routes(self) -> list[Route]:
         """The busiest first: routes are matched in order."""
         table = [
             ("/v1/tasks/{task}/predict", self.predict, "POST"),
             ("/v1/tasks/{task}/plan", self.plan, "POST"),
+            ("/v1/tasks/{task}/feedback", self.feedback, "POST"),
             ("/v1/tasks/{task}/frontier", self.frontier, "GET"),
             ("/v1/tasks/{task}", self.task, "GET"),
             ("/v1/tasks", self.tasks, "GET"),
@@ -79,6 +83,19 @@ class Native:
         if type(rows) is not int:
             raise Unprocessable("rows: is not a whole number; give 1 or more", field="rows")
         return _json(decision_document(self._service.plan(principal, task.name, _hints(given), rows)))
+
+    async def feedback(self, request: Request) -> Response:
+        """The right answers of a decision's rows to the accuracy that follows from them."""
+        principal = self._face.principal(request)
+        task = self._service.task(principal, request.path_params["task"])
+        given = _object(await self._face.body(request), {"decision_id", "expected"})
+        decision_id = given.get("decision_id")
+        if not isinstance(decision_id, str):
+            raise Unprocessable("decision_id: is not text; give the id of a recent answer", field="decision_id")
+        if "expected" not in given:
+            raise Unprocessable("expected: is missing; give one right answer for each row", field="expected")
+        judgement = await self._judgements.judge(principal, task.name, decision_id, given["expected"])
+        return _json(judgement_document(judgement))
 
     async def frontier(self, request: Request) -> Response:
         """The task's accuracy, latency and cost trade-off."""

@@ -17,6 +17,7 @@ REFUSALS: Mapping[int, str] = {
     403: "The task belongs to another tenant.",
     404: "No such task or decision.",
     408: "The body did not arrive in time.",
+    409: "The answer has been judged before.",
     413: "The body is over the limit.",
     422: "A field or tensor has an impossible value, or no placement holds a strict SLO.",
     429: "No capacity in time; try again after Retry-After seconds.",
@@ -37,7 +38,7 @@ class Operation(NamedTuple):
     refusals: tuple[int, ...] = (401, 403, 404)
 
 
-PREDICT_REFUSALS = tuple(REFUSALS)
+PREDICT_REFUSALS = tuple(status for status in REFUSALS if status != 409)
 SMALL_REFUSALS = (400, 401, 403, 404, 408, 413, 422)
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -60,6 +61,15 @@ OPERATIONS: tuple[Operation, ...] = (
         schemas.PlanResponse,
         schemas.PlanRequest,
         SMALL_REFUSALS,
+    ),
+    Operation(
+        "post",
+        "/v1/tasks/{task}/feedback",
+        "feedback",
+        "Judge an answer: accuracies follow",
+        schemas.FeedbackResponse,
+        schemas.FeedbackRequest,
+        (400, 401, 403, 404, 408, 409, 413, 422),
     ),
     Operation("get", "/v1/tasks/{task}/frontier", "frontier", "The task's trade-off", schemas.FrontierResponse),
     Operation(

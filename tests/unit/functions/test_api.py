@@ -222,7 +222,12 @@ async def test_its_openapi_document_has_the_operations_of_the_http_face(api: Any
         for path, item in document["paths"].items()
         for method, operation in item.items()
     }
-    faces = {(o.method, o.path, o.name) for o in OPERATIONS if o.path.startswith("/v1") or o.path == "/healthz"}
+    # Judging an answer takes the process that gave it, and an environment of a function is seldom asked twice.
+    faces = {
+        (o.method, o.path, o.name)
+        for o in OPERATIONS
+        if (o.path.startswith("/v1") and o.name != "feedback") or o.path == "/healthz"
+    }
 
     assert status == 200
     assert {(m, _unnamed(p), n) for m, p, n in served} == {(m, _unnamed(p), n) for m, p, n in faces}
