@@ -129,6 +129,6 @@ def _drawn(done: Remeasured) -> Any:
             ms(facts["p95_ms"]),
             ms(facts["load_p50_ms"]),
             ms(facts["init_p50_ms"]),
-            "–" if now.batch_error is None else f"±{now.batch_error:.0%}",
+            "–" if now.batch_error is None else f"±{now.batch_error:.1%}",
         )
     return drawn
