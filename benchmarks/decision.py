@@ -94,6 +94,8 @@ def check(fleets: int) -> int:
     for seed in range(fleets):
         catalogue = _with_gaps(synthetic.catalogue(24, seed), random)
         fleet, now = synthetic.after(Fleet.empty(catalogue), random.randint(0, 120), random)
+        fleet, now = synthetic.lived(fleet, random.choice((0, 1, 40, 300)), random, now)
+        now += random.choice((0.0, 1.0, 100.0))
         for _ in range(3):
             request = synthetic.request(random)
             decision = choose(request, catalogue, fleet, now)

@@ -1,7 +1,7 @@
 """The scheduler's rules once more, one placement at a time in plain Python; an oracle to compare with, never product.
 
 It shares no arithmetic with `scheduler/` but what `registry/` offers: it reads profiles, and the readable state of each
-tier of the fleet.
+tier of the fleet, and what is believed of it.
 """
 
 from __future__ import annotations
@@ -66,14 +66,19 @@ def _expect(request: Request, catalogue: Catalogue, fleet: Fleet, now: float, pl
     profile, slo = catalogue.profiles[placement.id], request.slo
     accuracy = catalogue.variants[placement.variant].accuracy.value
     cold, load, queued = _start(fleet.tier(placement.tier), placement.variant, now)
-    times = _finish(profile, request.rows, cold, load)
-    level = min(slo.percentile / 100, LEVELS[-1])
-    latency = _quantile(times, level) + request.elapsed_ms
-    if queued:
-        mean, stretch = _wait(times, fleet.tier(placement.tier))
-        latency = max(latency, latency + mean + _quantile(Z, level) * stretch)
-        times = [max(ms, ms + mean + z * stretch) for ms, z in zip(times, Z, strict=True)]
+    slower, margins = _believed(fleet, placement, now)
+    scores = [z + margin for z, margin in zip(Z, margins, strict=True)]
+    finish, service = (_finish(profile, request.rows, *start) for start in ((cold, load), (False, False)))
+    mean, stretch = _wait(finish, service, slower, fleet.tier(placement.tier)) if queued else (0.0, 0.0)
+
+    def at(score: float) -> float:
+        ms = _scored(finish, score) + slower * _inner(service, score) * _tail(score)
+        return max(ms, ms + mean + score * stretch)
+
+    latency = at(_quantile(scores, min(slo.percentile / 100, LEVELS[-1]))) + request.elapsed_ms
+    times = [at(score) for score in scores]
     billed = _line([s.rows for s in profile.service], [s.billed_ms for s in profile.service], request.rows)
+    billed *= 1.0 + slower
     cost = invocation_cost(
         catalogue.tiers[placement.tier].price,
         billed + (profile.load.mean if load else 0.0),
@@ -194,10 +199,39 @@ def _probability(times: Times, within_ms: float) -> float:
     return LEVELS[high - 1] + (LEVELS[high] - LEVELS[high - 1]) * share
 
 
-def _wait(times: Times, tier: TierState) -> tuple[float, float]:
+def _wait(finish: Times, service: Times, slower: float, tier: TierState) -> tuple[float, float]:
     """Mean of the wait, and by how much it widens the spread of these times."""
     mean, variance = tier.wait
+    deviation = _deviation(finish) + slower * _deviation(service)
+    return mean, math.sqrt(deviation**2 + variance) - deviation
+
+
+def _deviation(times: Times) -> float:
     atoms = _atoms(times)
     centre = sum(p * ms for p, ms in atoms)
-    deviation = math.sqrt(sum(p * (ms - centre) ** 2 for p, ms in atoms))
-    return mean, math.sqrt(deviation**2 + variance) - deviation
+    return math.sqrt(sum(p * (ms - centre) ** 2 for p, ms in atoms))
+
+
+def _believed(fleet: Fleet, placement: Placement, now: float) -> tuple[float, Times]:
+    """By how many times its service the placement takes longer, and its tier's margins."""
+    if fleet.columns.live is None:
+        return 0.0, [0.0] * len(LEVELS)
+    as_of = fleet.columns.live.as_of
+    as_of = as_of if now - as_of <= 3.0 else now
+    tier = fleet.beliefs[fleet.layout.tier_number[placement.tier]]
+    pace = tier.paces.get(placement.id, tier.shared)
+    left, margins_left = (math.exp(min(at - as_of, 0.0) / 300.0) for at in (pace.at, tier.at))
+    return math.exp(pace.log * left) - 1.0, [margin * margins_left for margin in tier.margins]
+
+
+def _inner(times: Times, score: float) -> float:
+    """The quantile at a normal score: linear in the score between those of LEVELS, flat outside of them."""
+    return times[0] if score <= Z[0] else _read(list(zip(Z, times, strict=True)), min(score, Z[-1]))
+
+
+def _tail(score: float) -> float:
+    return math.exp(0.5 * (max(score - Z[-1], 0.0) + min(score - Z[0], 0.0)))
+
+
+def _scored(times: Times, score: float) -> float:
+    return _inner(times, score) * _tail(score)

@@ -78,6 +78,31 @@ def event(fleet: Fleet, random: Random, now: float, serial: int) -> events.Event
     return kind(fleet, number, random, now, serial)
 
 
+def outcome(fleet: Fleet, random: Random, now: float) -> events.Measured:
+    """A random placement's answer, up to three times as fast or slow as profiled, by its name and tier."""
+    placement = random.choice([p for p in fleet.layout.placements if p.id in fleet.layout.catalogue.profiles])
+    tempo = Random(placement.tier).uniform(0.5, 2.0) * Random(placement.id).uniform(0.7, 1.5)
+    served = random.choice(fleet.layout.catalogue.profiles[placement.id].service)
+    predicted = served.latency.ms
+    service_ms = random.choice(predicted) * tempo
+    return events.Measured(
+        placement=placement.id,
+        rows=served.rows,
+        latency_ms=service_ms + random.choice((0.0, random.expovariate(0.1))),
+        predicted_ms=predicted,
+        service_ms=random.choice((None, service_ms, service_ms)),
+        now=now,
+    )
+
+
+def lived(fleet: Fleet, outcomes: int, random: Random, now: float) -> tuple[Fleet, float]:
+    """The fleet after so many random answers, ten a second, and the time (s) of the last."""
+    for _ in range(outcomes):
+        now += random.expovariate(10.0)
+        fleet = fleet.apply(outcome(fleet, random, now))
+    return fleet, now
+
+
 def after(fleet: Fleet, steps: int, random: Random) -> tuple[Fleet, float]:
     """The fleet after so many random events, ten a second, and the time (s) of the last."""
     now = 0.0

@@ -91,9 +91,12 @@ class TierBeliefs:
         return replace(self, drifts=drifts, paces={id_: p for id_, p in self.paces.items() if id_ in placements})
 
     def _tier_pace(self, now: float) -> float:
-        weights = {id_: _weight(drift, now) for id_, drift in self.drifts.items()}
-        total = sum(weight * self.drifts[id_].median for id_, weight in weights.items())
-        return total / (sum(weights.values()) + 1.0)
+        weights = total = 0.0
+        for drift in self.drifts.values():
+            weight = _weight(drift, now)
+            weights += weight
+            total += weight * drift.median
+        return total / (weights + 1.0)
 
     def _pace(self, placement: str, tier: float, now: float) -> float:
         drift = self.drifts[placement]

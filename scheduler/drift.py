@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 
 from scheduler.coverage import NO_MARGINS, Margins, faded
 
@@ -63,53 +62,39 @@ class Run:
         return Run(total, self.length + 1, self.margins)
 
 
-@dataclass(frozen=True)
+CALM = Run()
+
+
+@dataclass(frozen=True, slots=True)
 class Drift:
     """What the outcomes of one placement say."""
 
     ratios: tuple[float, ...] = ()
     """Log ratios of live over profiled service, the newest last."""
-    slower: Run = Run()
-    faster: Run = Run()
+    median: float = 0.0
+    spread: float = LEAST_SPREAD
+    """The relative spread (a standard deviation, were the noise Gaussian) of one outcome."""
+    slower: Run = CALM
+    faster: Run = CALM
     at: float = -math.inf
     """When (s) the newest came."""
-    profiled_spread: float = LEAST_SPREAD
-    """The profile's relative spread, until the window knows better."""
-
-    @cached_property
-    def _sorted(self) -> list[float]:
-        return sorted(self.ratios)
-
-    @property
-    def median(self) -> float:
-        """The window's median; 0 without outcomes."""
-        ordered, n = self._sorted, len(self.ratios)
-        return (ordered[n // 2] + ordered[(n - 1) // 2]) / 2 if n else 0.0
-
-    @property
-    def spread(self) -> float:
-        """The relative spread (a standard deviation, were the noise Gaussian) of one outcome."""
-        ordered, n = self._sorted, len(self.ratios)
-        if n < LEARNT:
-            return max(self.profiled_spread, LEAST_SPREAD)
-        return max((ordered[3 * n // 4] - ordered[n // 4]) / IQR, LEAST_SPREAD)
 
     @property
     def error(self) -> float:
         """Standard error of the median; infinite without outcomes."""
         return MEDIAN_ERROR * self.spread / math.sqrt(len(self.ratios)) if self.ratios else math.inf
 
-    def after(self, ratio: float, spread: float, margins: Margins, now: float) -> tuple[Drift, Margins | None]:
+    def after(self, ratio: float, profiled: float, margins: Margins, now: float) -> tuple[Drift, Margins | None]:
         """With one more outcome; beside it, when that makes a change, the tier's margins from before the change.
 
-        `ratio` is the log ratio, `spread` the profile's relative spread, `margins` the tier's margins now.
+        `ratio` is the log ratio, `profiled` the profile's relative spread, `margins` are the tier's now.
         """
         # Of what is long ago no more is kept than is still believed.
         kept = round(len(self.ratios) * faded(self.at, now))
         grown = (*self.ratios[len(self.ratios) - kept :], ratio)[-WINDOW:]
+        calm = Run(margins=margins)
         if len(self.ratios) < LEARNT:
-            calm = Run(margins=margins)
-            return Drift(grown, calm, calm, now, spread), None
+            return _drift(grown, profiled, calm, calm, now), None
         clip = max(CLIP * self.spread, SHIFT)
         allowed = SHIFT / 2 + self.error
         off = min(max(ratio - self.median, -clip), clip)
@@ -117,6 +102,12 @@ class Drift:
         enough = max(DOUBT * self.spread**2 / SHIFT, 3 * (clip - allowed))
         change = next((run for run in (slower, faster) if run.total > enough), None)
         if change is None:
-            return Drift(grown, slower, faster, now, spread), None
-        calm = Run(margins=change.margins)
-        return Drift(grown[-change.length :], calm, calm, now, spread), change.margins
+            return _drift(grown, profiled, slower, faster, now), None
+        return _drift(grown[-change.length :], profiled, calm, calm, now), change.margins
+
+
+def _drift(ratios: tuple[float, ...], profiled: float, slower: Run, faster: Run, now: float) -> Drift:
+    ordered, n = sorted(ratios), len(ratios)
+    spread = (ordered[3 * n // 4] - ordered[n // 4]) / IQR if n >= LEARNT else profiled
+    median = (ordered[n // 2] + ordered[(n - 1) // 2]) / 2
+    return Drift(ratios, median, max(spread, LEAST_SPREAD), slower, faster, now)

@@ -55,7 +55,7 @@ class Outlook:
     def grid(self, chosen: NDArray[np.intp]) -> Floats:
         """Finish times from now on (ms) of some placements, [levels, chosen]."""
         if self.live is not None:
-            return self.live.times(self.batch, self.columns, self.wait, self.live.scores, chosen)
+            return self.live.times(self.batch, self.columns, self.wait, self.live.levels, chosen)
         columns = self.columns.take(chosen)
         grid = self.batch.grid.take(columns, axis=1)
         if self.wait is None:
@@ -66,7 +66,7 @@ class Outlook:
     def at_level(self, level: int, chosen: NDArray[np.intp]) -> Floats:
         """One row of `grid`."""
         if self.live is not None:
-            return self.live.times(self.batch, self.columns, self.wait, self.live.scores[level], chosen)
+            return self.live.times(self.batch, self.columns, self.wait, self.live.levels.row(level), chosen)
         times: Floats = self.batch.grid[level].take(self.columns.take(chosen))
         if self.wait is None:
             return times
@@ -132,7 +132,7 @@ def outlook(request: Request, table: Table, fleet: Fleet, now: float) -> Outlook
     if live is None:
         latency_ms = _at_percentile(batch, columns, wait, request.slo.percentile)
     else:
-        latency_ms = live.times(batch, columns, wait, live.at_percentile(request.slo.percentile), None)
+        latency_ms = live.times(batch, columns, wait, live.levels.percentile(request.slo.percentile), None)
     judged = fleet.columns.accuracy
     return Outlook(
         table=table,

@@ -124,7 +124,8 @@ class Fleet:
         failing = {id_: refusal for id_, refusal in self.failing.items() if id_ in layout.number}
         quarantined = {id_: reason for id_, reason in self.quarantined.items() if id_ in catalogue.variants}
         beliefs = tuple(self._believed(layout, tier.name) for tier in layout.tiers)
-        columns = replace(_columns(layout, tiers, failing, quarantined), live=columns_of(layout, beliefs))
+        as_of = self.columns.live.as_of if self.columns.live is not None else -math.inf
+        columns = replace(_columns(layout, tiers, failing, quarantined), live=columns_of(layout, beliefs, as_of))
         followed = Fleet(layout, tiers, failing, quarantined, columns, beliefs=beliefs)
         known, new = self.layout.catalogue.variants, catalogue.variants
         judged = {id_: value for id_, value in self.judged.items() if new.get(id_) == known[id_]}
@@ -231,7 +232,7 @@ def _answered(fleet: Fleet, event: events.Measured) -> Fleet:
     number = int(fleet.layout.tier_of[placement])
     known = compared(fleet.beliefs[number], fleet.layout, placement, event)
     beliefs = (*fleet.beliefs[:number], known, *fleet.beliefs[number + 1 :])
-    live = with_tier(fleet.columns.live, fleet.layout, beliefs, number, placement)
+    live = with_tier(fleet.columns.live, fleet.layout, beliefs, placement, event.now)
     return replace(fleet, beliefs=beliefs, columns=replace(fleet.columns, live=live))
 
 

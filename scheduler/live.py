@@ -1,13 +1,13 @@
-"""Beliefs as a decision reads them: one column for each placement and tier, and what they make of a table at a time.
+"""Beliefs as a decision reads them: one column for each placement and tier, and what they make of a table.
 
 Pure arithmetic; what is believed, and why, is in `scheduler.beliefs`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,117 +16,155 @@ from scheduler.beliefs import TierBeliefs
 from scheduler.coverage import FADES_S
 from scheduler.layout import Layout
 from scheduler.quantiles import NORMAL, Floats, around, bracket, delay, read
-from scheduler.table import Batch, Table
+from scheduler.table import RESIDENT, Batch, Table
 
 Wait = tuple[Floats, Floats]
 """Mean of each placement's wait for a slot, and by how much it widens the spread (ms)."""
 
+FRESH_S = 3.0
+"""For how long arrays are read as they are: beliefs fade by a hundredth meanwhile."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Levels:
+    """Where distributions are read on each tier: between which levels, and by what their tails are stretched."""
+
+    scores: Floats
+    """Normal scores, [tiers] or [levels, tiers]; the other arrays have the same shape."""
+    low: NDArray[np.intp]
+    share: Floats
+    tail: Floats | None
+
+    @classmethod
+    def at(cls, scores: Floats) -> Levels:
+        """For these scores."""
+        return cls(scores, *bracket(scores))
+
+    def row(self, level: int) -> Levels:
+        """For one of LEVELS."""
+        tail = None if self.tail is None else self.tail[level]
+        return Levels(self.scores[level], self.low[level], self.share[level], tail)
+
+    def percentile(self, percentile: float) -> Levels:
+        """For a percentile, mixed from the two of LEVELS around it."""
+        high, share = around(percentile)
+        if not share:
+            return self.row(high)
+        return Levels.at(self.scores[high] * (1.0 - share) + self.scores[high - 1] * share)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LiveColumns:
-    """Every tier's beliefs in arrays, by the layout's numbers."""
+    """Every tier's beliefs in arrays, by the layout's numbers; the last three are as of a time."""
 
     pace: Floats
     """Log of live over profiled service, by placement."""
     paced_at: Floats
     """When (s) the last outcome said so."""
-    any_pace: bool
     margins: Floats
     """By how much each tier's normal scores are moved, [levels, tiers]."""
     margins_at: Floats
+    as_of: float
+    slower: Floats | None
+    """By how many times its profiled service each placement takes longer; None when none does."""
+    levels: Levels
+    """For each of LEVELS."""
+
+    def now(self, now: float) -> LiveColumns:
+        """The same beliefs, faded until `now`, unless they are fresh."""
+        if now - self.as_of <= FRESH_S:
+            return self
+        levels = _levels(self.margins, self.margins_at, now)
+        return replace(self, as_of=now, slower=_slower(self.pace, self.paced_at, now), levels=levels)
 
 
-def columns_of(layout: Layout, beliefs: Sequence[TierBeliefs]) -> LiveColumns | None:
+def columns_of(layout: Layout, beliefs: Sequence[TierBeliefs], now: float) -> LiveColumns | None:
     """All tiers' beliefs in arrays; None while there are none."""
-    if not any(tier.drifts or tier.at > -np.inf for tier in beliefs):
+    if not any(tier.drifts or tier.at > -math.inf for tier in beliefs):
         return None
-    paces = [beliefs[int(tier)].pace(p.id) for p, tier in zip(layout.placements, layout.tier_of, strict=True)]
-    pace = np.array([p.log for p in paces], dtype=np.float64)
-    return LiveColumns(
-        pace=pace,
-        paced_at=np.array([p.at for p in paces], dtype=np.float64),
-        any_pace=bool(pace.any()),
-        margins=np.array([tier.margins for tier in beliefs], dtype=np.float64).reshape(-1, len(NORMAL)).T,
-        margins_at=np.array([tier.at for tier in beliefs], dtype=np.float64),
+    paces = [beliefs[tier].pace(p.id) for p, tier in zip(layout.placements, layout.tier_of.tolist(), strict=True)]
+    pace, paced_at = (
+        np.array(column, dtype=np.float64) for column in zip(*((p.log, p.at) for p in paces), strict=True)
     )
+    margins = np.array([tier.margins for tier in beliefs], dtype=np.float64).T
+    margins_at = np.array([tier.at for tier in beliefs], dtype=np.float64)
+    levels = _levels(margins, margins_at, now)
+    return LiveColumns(pace, paced_at, margins, margins_at, now, _slower(pace, paced_at, now), levels)
 
 
 def with_tier(
-    columns: LiveColumns | None, layout: Layout, beliefs: Sequence[TierBeliefs], number: int, placement: int
+    columns: LiveColumns | None, layout: Layout, beliefs: Sequence[TierBeliefs], placement: int, now: float
 ) -> LiveColumns | None:
-    """The columns after one tier's beliefs changed by an outcome of one placement; `beliefs` are as they are now."""
+    """The columns after an outcome of one placement, by the layout's number; `beliefs` are those after it."""
     if columns is None:
-        return columns_of(layout, beliefs)
+        return columns_of(layout, beliefs, now)
+    number = int(layout.tier_of[placement])
     tier = beliefs[number]
-    told = tier.pace(layout.placements[placement].id)
-    pace, paced_at = columns.pace.copy(), columns.paced_at.copy()
-    # Any new word about one placement is a word about all of its tier.
-    touched = layout.of_tier[number].tolist() if told.log != pace[placement] else [placement]
-    for i in touched:
-        found = tier.pace(layout.placements[i].id)
-        pace[i], paced_at[i] = found.log, found.at
     margins, margins_at = columns.margins.copy(), columns.margins_at.copy()
     margins[:, number], margins_at[number] = tier.margins, tier.at
-    return LiveColumns(pace, paced_at, bool(pace.any()), margins, margins_at)
+    pace, paced_at = columns.pace, columns.paced_at.copy()
+    told = tier.pace(layout.placements[placement].id)
+    paced_at[placement] = told.at
+    changed = told.log != pace[placement]
+    if changed:
+        # What is told of one placement is told of all of its tier.
+        pace, touched = pace.copy(), layout.of_tier[number]
+        paces = [tier.pace(layout.placements[i].id) for i in touched.tolist()]
+        pace[touched], paced_at[touched] = [p.log for p in paces], [p.at for p in paces]
+    as_of, slower = columns.as_of, columns.slower
+    if changed or now - as_of > FRESH_S:
+        as_of, slower = now, _slower(pace, paced_at, now)
+    elif slower is not None:
+        slower = slower.copy()
+        slower[placement] = math.expm1(told.now(as_of))
+    return LiveColumns(pace, paced_at, margins, margins_at, as_of, slower, _levels(margins, margins_at, as_of))
 
 
-@dataclass(frozen=True, eq=False)
+def _slower(pace: Floats, paced_at: Floats, now: float) -> Floats | None:
+    return np.expm1(pace * np.exp(np.minimum(paced_at - now, 0.0) / FADES_S)) if pace.any() else None
+
+
+def _levels(margins: Floats, margins_at: Floats, now: float) -> Levels:
+    return Levels.at(NORMAL[:, None] + margins * np.exp(np.minimum(margins_at - now, 0.0) / FADES_S))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Live:
     """Beliefs about one task's placements at one time."""
 
     table: Table
     slower: Floats | None
-    """By how many times its profiled service each placement takes longer; None when none does."""
-    margins: Floats
-    """[levels, tiers]"""
-
-    @cached_property
-    def scores(self) -> Floats:
-        """Normal scores at which each tier's finish times are read for each of LEVELS, [levels, tiers]."""
-        return NORMAL[:, None] + self.margins
-
-    def at_percentile(self, percentile: float) -> Floats:
-        """The tiers' scores for a percentile, mixed from those of the two measured levels around it."""
-        high, share = around(percentile)
-        scores: Floats = NORMAL[high] + self.margins[high]
-        if share:
-            scores = scores * (1.0 - share) + (NORMAL[high - 1] + self.margins[high - 1]) * share
-        return scores
+    levels: Levels
 
     def times(
         self,
         batch: Batch,
         columns: NDArray[np.intp],
         wait: Wait | None,
-        scores: Floats,
+        levels: Levels,
         chosen: NDArray[np.intp] | None,
     ) -> Floats:
-        """Finish times (ms) from now on at the tiers' scores, [tiers] or [levels, tiers], of some or all placements.
+        """Finish times (ms) from now on, [placements] or [levels, placements], of some placements, or of all.
 
         `columns` and `wait` are of all placements.
         """
-        tiers = self.table.tiers
-        services = self.table.columns[0]
-        slower = self.slower
+        tiers, services, slower = self.table.tiers, self.table.columns[RESIDENT], self.slower
         if chosen is not None:
             tiers, columns, services = tiers.take(chosen), columns.take(chosen), chosen
             slower = None if slower is None else slower.take(chosen)
             wait = None if wait is None else (wait[0].take(chosen), wait[1].take(chosen))
-        low, share, tail = bracket(scores)
-        low, share = low.take(tiers, axis=-1), share.take(tiers, axis=-1)
+        low, share = levels.low.take(tiers, axis=-1), levels.share.take(tiers, axis=-1)
         found = read(batch.grid, columns, low, share)
         if slower is not None:
-            found = found + read(batch.grid, services, low, share) * slower
-        if tail is not None:
-            found = found * tail.take(tiers, axis=-1)
-        return found if wait is None else delay(found, scores.take(tiers, axis=-1), *wait)
+            found += read(batch.grid, services, low, share) * slower
+        if levels.tail is not None:
+            found *= levels.tail.take(tiers, axis=-1)
+        return found if wait is None else delay(found, levels.scores.take(tiers, axis=-1), *wait)
 
     def deviations(self, batch: Batch, columns: NDArray[np.intp]) -> Floats:
         """Standard deviations (ms) of the finish times without any wait."""
         profiled: Floats = batch.deviation.take(columns)
-        if self.slower is None:
-            return profiled
-        return profiled + self.slower * batch.deviation[: len(self.slower)]
+        return profiled if self.slower is None else profiled + self.slower * batch.deviation[: len(self.slower)]
 
     def cost(self, batch: Batch, columns: NDArray[np.intp]) -> Floats:
         """Expected US dollars for the invocation."""
@@ -139,11 +177,6 @@ def live_of(columns: LiveColumns | None, table: Table, now: float) -> Live | Non
     """What is believed at `now` of a task's placements; None without any outcome."""
     if columns is None:
         return None
-    slower = None
-    if columns.any_pace:
-        span = slice(table.span.start, table.span.measured)
-        pace, age = columns.pace[span], np.minimum(columns.paced_at[span] - now, 0.0)
-        if pace.any():
-            slower = np.expm1(pace * np.exp(age / FADES_S))
-    left = np.exp(np.minimum(columns.margins_at - now, 0.0) / FADES_S)
-    return Live(table, slower, columns.margins * left)
+    columns = columns.now(now)
+    slower = columns.slower
+    return Live(table, None if slower is None else slower[table.span.start : table.span.measured], columns.levels)

@@ -45,7 +45,9 @@ def catalogue_of(seed: int) -> Catalogue:
 
 @cache
 def fleet_of(seed: int, steps: int) -> tuple[Fleet, float]:
-    return synthetic.after(Fleet.empty(catalogue_of(seed)), steps, Random(seed * 1000 + steps))
+    random = Random(seed * 1000 + steps)
+    fleet, now = synthetic.after(Fleet.empty(catalogue_of(seed)), steps, random)
+    return synthetic.lived(fleet, random.choice((0, 0, 1, 60, 400)), random, now)
 
 
 worlds = st.tuples(st.integers(0, 5), st.integers(0, 60).map(lambda n: 3 * n))
