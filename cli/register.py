@@ -109,12 +109,13 @@ async def _measured(path: Path, home: Path, quick: bool, step: Step) -> Register
     from gateway.local import Platform
     from optimizer.accuracy import METRICS
     from optimizer.errors import InvalidEvaluation, OptimizerError
+    from optimizer.generate.table import GENERATORS
     from optimizer.manifests import registration_of
     from optimizer.plan import FULL, QUICK
     from optimizer.register import register
     from registry.manifest import load
 
-    manifest = load(path, metrics=METRICS)
+    manifest = load(path, metrics=METRICS, generators=GENERATORS)
     async with Platform.open(home) as platform:
         platform.serve(*manifest.tiers)
         await platform.prepare()

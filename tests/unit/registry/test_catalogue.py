@@ -12,7 +12,8 @@ import pytest
 
 from registry.catalogue import Catalogue
 from registry.errors import InvalidValue, NotFound
-from registry.model import Placement, Profile, Task, Tier, Variant
+from registry.lineage import Outcome, Sources, Tried
+from registry.model import Placement, Profile, Recipe, Task, Tier, Variant
 
 
 def test_the_empty_catalogue_has_nothing_at_version_0() -> None:
@@ -186,3 +187,27 @@ def test_equality_is_by_facts_and_version(catalogue: Catalogue) -> None:
     assert catalogue == catalogue.with_tasks() != catalogue.at(3)
     tier: Tier = catalogue.tiers["inline"]
     assert catalogue.with_tiers(replace(tier, concurrency=7)) != catalogue
+
+
+def test_what_was_tried_is_kept_by_task_until_it_is_taken_out(catalogue: Catalogue) -> None:
+    first, second = (
+        Tried("digits", name, Recipe("int8", "linear"), Outcome.DROPPED, "no better", (("p50_ms", 0.5),))
+        for name in ("int8", "int8-static")
+    )
+    edited = catalogue.with_tried(second, first)
+    assert edited.tried_of("digits") == (first, second)
+    assert edited.tried_of("empty") == ()
+    assert Catalogue.from_document(edited.to_document()) == edited
+    assert edited.without_tried("digits/int8", "digits/nobody").tried_of("digits") == (second,)
+    assert edited.without_task("digits").tried == {}
+    with pytest.raises(NotFound):
+        catalogue.with_tried(replace(first, task="nobody"))
+
+
+def test_sources_go_with_their_task(catalogue: Catalogue) -> None:
+    sources = Sources("digits", "blake3:" + "0" * 64, None, (("linear", "blake3:" + "1" * 64),))
+    edited = catalogue.with_sources(sources)
+    assert edited.sources["digits"].model("linear") == "blake3:" + "1" * 64
+    assert edited.sources["digits"].model("forest") is None
+    assert Catalogue.from_document(edited.to_document()) == edited
+    assert edited.without_task("digits").sources == {}
