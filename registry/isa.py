@@ -22,5 +22,4 @@ def level_of(flags: Collection[str]) -> str:
 
 def runs_on(recipe: Recipe, flags: Collection[str]) -> bool:
     """Whether a variant of this recipe answers rightly on a CPU with these flags: its level has to be the same."""
-    level = dict(recipe.parameters).get("level", PORTABLE) if recipe.generator == "compile" else PORTABLE
-    return level in (PORTABLE, level_of(flags))
+    return dict(recipe.parameters).get("level", PORTABLE) in (PORTABLE, level_of(flags))

@@ -47,13 +47,11 @@ def generate(parent: Parent, parameters: Parameters) -> Generated:
     ONNX Runtime cannot load the model.
     """
     chosen = {**PARAMETERS, **parameters}
-    here = level_of(fingerprint().isa)
-    if set(chosen) != set(PARAMETERS) or chosen["level"] not in (PORTABLE, here):
-        raise GenerationFailed("compile", f"parameters {dict(parameters)} are not level={PORTABLE}|{here}")
-    portable = chosen["level"] == PORTABLE
-    model = _compile(parent.model, Depth.PORTABLE if portable else Depth.NATIVE)
+    if set(chosen) != set(PARAMETERS):
+        raise GenerationFailed("compile", f"parameters {dict(parameters)} are not among {sorted(PARAMETERS)}")
+    model = compiled("compile", parent.model, chosen["level"])
     recipe = Recipe("compile", parent.name, tuple(sorted(chosen.items())))
-    return Generated(model, recipe, optimised=True, kinds=None if portable else HERE)
+    return Generated(model, recipe, optimised=True, kinds=kinds_for(chosen["level"]))
 
 
 def propose(parent: Parent) -> tuple[tuple[str, Parameters], ...]:
@@ -61,11 +59,9 @@ def propose(parent: Parent) -> tuple[tuple[str, Parameters], ...]:
 
     Raises GenerationFailed when ONNX Runtime cannot load the model.
     """
-    here = level_of(fingerprint().isa)
+    level = best_level("compile", parent.model)
     portable: tuple[str, Parameters] = ("compile", {})
-    if here == PORTABLE or _compile(parent.model, Depth.NATIVE) == _compile(parent.model, Depth.PORTABLE):
-        return (portable,)
-    return (portable, (f"compile-{here}", {"level": here}))
+    return (portable,) if level == PORTABLE else (portable, (f"compile-{level}", {"level": level}))
 
 
 def expect(parent: Parent, parameters: Parameters) -> Expectation:
@@ -102,8 +98,26 @@ def optimise(model: bytes, depth: Depth = Depth.PORTABLE) -> bytes:
         return path.read_bytes()
 
 
-def _compile(model: bytes, depth: Depth) -> bytes:
+def compiled(generator: str, model: bytes, level: str) -> bytes:
+    """A model optimised for a level; raises GenerationFailed in the name of `generator`.
+
+    That is when the level is neither `portable` nor this machine's, or ONNX Runtime cannot load the model.
+    """
+    here = level_of(fingerprint().isa)
+    if level not in (PORTABLE, here):
+        raise GenerationFailed(generator, f"level {level!r} is neither {PORTABLE} nor this machine's, {here}")
     try:
-        return optimise(model, depth)
+        return optimise(model, Depth.PORTABLE if level == PORTABLE else Depth.NATIVE)
     except InvalidValue as fault:
-        raise GenerationFailed("compile", fault.problem) from fault
+        raise GenerationFailed(generator, fault.problem) from fault
+
+
+def best_level(generator: str, model: bytes) -> str:
+    """This machine's level where it gives another graph than the portable one, which it is otherwise."""
+    here = level_of(fingerprint().isa)
+    return PORTABLE if compiled(generator, model, here) == compiled(generator, model, PORTABLE) else here
+
+
+def kinds_for(level: str) -> frozenset[TierKind] | None:
+    """Kinds of tier that a graph compiled for a level may be placed on; None: all."""
+    return None if level == PORTABLE else HERE

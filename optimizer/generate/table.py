@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from optimizer.generate.batch import batch
 from optimizer.generate.compile_ import compile_
 from optimizer.generate.distill import distill
 from optimizer.generate.fp16 import fp16
@@ -17,6 +18,7 @@ GENERATORS: Mapping[str, Generator] = MappingProxyType(
         "compile": compile_,
         "int8": int8,
         "fp16": fp16,
+        "batch": batch,
         "trees": trees,
         "distill": distill,
     }
