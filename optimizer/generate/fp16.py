@@ -62,7 +62,7 @@ def expect(parent: Parent, parameters: Parameters) -> Expectation:
     """
     if not has_weights(onnx.load_from_string(parent.model).graph, OPERATORS):
         raise GenerationFailed("fp16", _NOTHING)
-    return Expectation(latency=0.5)
+    return Expectation(latency=0.5, kinds=frozenset({TierKind.GPU}))
 
 
 fp16 = Generator(generate, propose, expect)

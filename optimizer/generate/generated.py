@@ -51,6 +51,8 @@ class Expectation:
     """Service time as a multiple of the parent's."""
     accuracy: float = 0.0
     """What is added to the parent's accuracy, at best."""
+    kinds: frozenset[TierKind] | None = None
+    """Kinds of tier where it may be so; None: all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -56,17 +57,16 @@ def refine(parent: Parent) -> tuple[tuple[str, Parameters], ...]:
 
 def expect(parent: Parent, parameters: Parameters) -> Expectation:
     """As much less time as there are fewer trees, at the same accuracy."""
-    _, found = _read(parent)
-    percent = _percent(parameters)
-    kept = sum(_kept(ensemble, percent) * ensemble.rounds.shape[1] for ensemble in found)
-    return Expectation(latency=max(FLOOR, kept / sum(ensemble.trees for ensemble in found)))
+    sizes, percent = _sizes(parent.model), _percent(parameters)
+    kept = sum(_kept(rounds, percent) * trees for rounds, trees in sizes)
+    return Expectation(latency=max(FLOOR, kept / sum(rounds * trees for rounds, trees in sizes)))
 
 
 trees = Generator(generate, propose, expect, refine)
 
 
 def _worth(parent: Parent, percents: tuple[int, ...]) -> tuple[tuple[str, Parameters], ...]:
-    most = max(len(ensemble.rounds) for ensemble in _read(parent)[1])
+    most = max(rounds for rounds, _ in _sizes(parent.model))
     if most == 1:
         raise GenerationFailed("trees", "no ensemble of this model has more than one round")
     by_rounds = {most * percent // 100: percent for percent in percents}
@@ -76,21 +76,27 @@ def _worth(parent: Parent, percents: tuple[int, ...]) -> tuple[tuple[str, Parame
 
 def _shortened(parent: Parent, percent: int) -> tuple[bytes, int]:
     """The model with its ensembles cut, and how many trees are left."""
-    model, found = _read(parent)
+    model, found = _read(parent.model)
     if all(len(ensemble.rounds) * percent // 100 < 1 for ensemble in found):
         raise GenerationFailed("trees", f"{percent} % of the rounds are less than one")
     left = 0
     for ensemble in found:
-        rounds = _kept(ensemble, percent)
+        rounds = _kept(len(ensemble.rounds), percent)
         left += rounds * ensemble.rounds.shape[1]
         ensemble.cut(rounds)
     return bytes(model.SerializeToString(deterministic=True)), left
 
 
-def _read(parent: Parent) -> tuple[Any, list[Ensemble]]:
+@lru_cache(maxsize=4)
+def _sizes(model: bytes) -> tuple[tuple[int, int], ...]:
+    """Of each ensemble, how many rounds, and trees in each; kept, as a grid of parameters asks again and again."""
+    return tuple(ensemble.rounds.shape for ensemble in _read(model)[1])
+
+
+def _read(onnx: bytes) -> tuple[Any, list[Ensemble]]:
     """The parsed model, and the ensembles in it."""
     try:
-        model = check(parent.model)
+        model = check(onnx)
         found = ensembles(model)
     except (InvalidValue, Unshortenable) as fault:
         raise GenerationFailed("trees", str(fault)) from fault
@@ -99,8 +105,8 @@ def _read(parent: Parent) -> tuple[Any, list[Ensemble]]:
     return model, found
 
 
-def _kept(ensemble: Ensemble, percent: int) -> int:
-    return max(1, len(ensemble.rounds) * percent // 100)
+def _kept(rounds: int, percent: int) -> int:
+    return max(1, rounds * percent // 100)
 
 
 def _percent(parameters: Parameters) -> int:
