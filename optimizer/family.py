@@ -78,7 +78,8 @@ async def make_family(
     steps.expect(1 + len(given))
     # Before any byte of them is stored or read by this process. On a thread, for backends keep environments alive on
     # this loop.
-    verdicts = await asyncio.to_thread(vet_all, [model.onnx or b"" for model in given])
+    extents = {name: array.shape[1:] for name, array in registration.evaluation.inputs.items()}
+    verdicts = await asyncio.to_thread(vet_all, [model.onnx or b"" for model in given], extents=extents)
     steps.step(f"{len(given)} models vetted")
     for model, verdict in zip(given, verdicts, strict=True):
         if isinstance(verdict, ModelRefused):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+Extents = Mapping[str, tuple[int, ...]]
+"""By input, all axes but the first, as it will be used."""
 
 
 @dataclass(frozen=True, slots=True)

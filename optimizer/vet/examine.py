@@ -7,7 +7,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped, 
 from onnx import ModelProto
 
 from optimizer.errors import ModelRefused, Reason
-from optimizer.vet.caps import Caps
+from optimizer.vet.caps import Caps, Extents
 from optimizer.vet.graph import check_graph
 from optimizer.vet.locales import make_portable
 from optimizer.vet.operators import check_operators
@@ -16,7 +16,7 @@ from optimizer.vet.signature import check_signature
 from optimizer.vet.structure import check_structure
 
 
-def examine(model: bytes, caps: Caps) -> bytes:
+def examine(model: bytes, caps: Caps, extents: Extents) -> bytes:
     """The model to register: its own bytes, or what they are rewritten to; raises ModelRefused or MemoryError."""
     proto = parse(model)
     check_structure(proto, caps)
@@ -25,7 +25,7 @@ def examine(model: bytes, caps: Caps) -> bytes:
     check_graph(proto, caps)
     accepted = proto.SerializeToString(deterministic=True) if make_portable(proto) else model
     del proto  # loading needs its room
-    probe(accepted, caps)
+    probe(accepted, caps, extents)
     return accepted
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from optimizer.errors import ModelRefused, Reason
 from optimizer.vet import rows
-from optimizer.vet.caps import Caps
+from optimizer.vet.caps import Caps, Extents
 from optimizer.vet.rows import Array
 from runtime.codecs.binary import from_tensor, to_tensor
 from runtime.errors import ExecutionFailed, RuntimeFault
@@ -31,11 +31,12 @@ _NO_MEMORY = ("bad_alloc", "Failed to allocate memory", "bad allocation", "would
 _NO_KERNEL = ("is not a registered function/op", "Could not find an implementation")
 
 
-def probe(model: bytes, caps: Caps) -> None:
+def probe(model: bytes, caps: Caps, extents: Extents) -> None:
     """Raise ModelRefused unless the model loads, runs on ordinary rows, and keeps to its promises on them.
 
     They are: outputs have as many rows as inputs and stay within the caps, the same rows get the same bytes, and no
     row's answer depends on the others'. On edge inputs a model may raise; it may not crash, nor answer too much.
+    `extents` are those it will be used with, as far as they are known; a free axis takes them first.
     """
     try:
         # The working directory is empty: there is nothing that a reference to a file could find.
@@ -43,13 +44,13 @@ def probe(model: bytes, caps: Caps) -> None:
     except ExecutionFailed as fault:
         raise ModelRefused(_reason(fault, Reason.NOT_LOADABLE), str(fault)[:300]) from None
     tried = Probe(session, caps)
-    kind, extent = tried.settle()
-    tried.repeat(kind, extent)
+    kind = tried.settle(extents)
+    tried.repeat(kind)
     if kind == "random":
-        tried.exchange(extent)
+        tried.exchange()
     for edge in EDGES:
-        tried.attempt(tried.inputs(edge, ROWS, extent), ROWS)
-    tried.attempt(tried.inputs("zeros", 0, extent), 0)
+        tried.attempt(tried.inputs(edge, ROWS), ROWS)
+    tried.attempt(tried.inputs("zeros", 0), 0)
 
 
 class Probe:
@@ -59,28 +60,30 @@ class Probe:
         self._session = session
         self._caps = caps
         self._generator = np.random.default_rng(SEED)
+        self._extents: Extents = {}
         self._fault = ""
         """Why the last attempt failed."""
 
-    def settle(self) -> tuple[str, int]:
-        """The first kind of input, and extent of free axes, that three rows run on; raises ModelRefused without one."""
+    def settle(self, known: Extents) -> str:
+        """The first kind of input that three rows run on, at the first extents that will do; raises ModelRefused."""
         for kind in ("random", "ones", "zeros"):
-            for extent in EXTENTS if self._is_free() else EXTENTS[:1]:
-                if self.attempt(self.inputs(kind, ROWS, extent), ROWS) is not None:
-                    return kind, extent
+            for extents in self._candidates(known):
+                self._extents = extents
+                if self.attempt(self.inputs(kind, ROWS), ROWS) is not None:
+                    return kind
         raise ModelRefused(Reason.NEVER_RUNS, f"it runs neither on random numbers, ones nor zeros: {self._fault}")
 
-    def repeat(self, kind: str, extent: int) -> None:
+    def repeat(self, kind: str) -> None:
         """Refuse a model that answers the same rows with other bytes."""
-        inputs = self.inputs(kind, ROWS, extent)
+        inputs = self.inputs(kind, ROWS)
         first, second = self._must(inputs, ROWS), self._must(inputs, ROWS)
         for name, array in first.items():
             if not rows.equal(array, second[name]):
                 raise ModelRefused(Reason.NONDETERMINISTIC, f"output {name[:80]!r} differs from run to run")
 
-    def exchange(self, extent: int) -> None:
+    def exchange(self) -> None:
         """Refuse a model whose answer to a row changes when every other row does, or when it comes alone."""
-        one, other = (self.inputs("random", BATCH, extent) for _ in range(2))
+        one, other = (self.inputs("random", BATCH) for _ in range(2))
         for name, array in other.items():
             array[1::2] = one[name][1::2]
         alone = {name: array[1:2] for name, array in one.items()}
@@ -90,11 +93,11 @@ class Probe:
             if not kept or not rows.agree(array[1:2], single[name]):
                 raise ModelRefused(Reason.MIXES_ROWS, f"a row's {name[:80]!r} depends on the rows beside it")
 
-    def inputs(self, kind: str, count: int, extent: int) -> dict[str, Array]:
+    def inputs(self, kind: str, count: int) -> dict[str, Array]:
         """`count` rows of one kind for every input."""
         made = {}
-        for name, (datatype, shape) in self._session.inputs.items():
-            full = (count, *(extent if axis < 0 else axis for axis in shape[1:]))
+        for name, (datatype, _) in self._session.inputs.items():
+            full = (count, *self._extents[name])
             made[name] = (
                 rows.random(datatype, full, self._generator)
                 if kind == "random"
@@ -137,8 +140,23 @@ class Probe:
                 Reason.NO_BATCH_AXIS, f"output {label!r} is of extents {list(tensor.shape)} for {count} rows"
             )
 
-    def _is_free(self) -> bool:
-        return any(axis < 0 for _, shape in self._session.inputs.values() for axis in shape[1:])
+    def _candidates(self, known: Extents) -> Iterator[Extents]:
+        """Extents to try in turn, without repetition where no axis is free."""
+        shapes = {name: shape[1:] for name, (_, shape) in self._session.inputs.items()}
+        wanted = [{name: known.get(name, ()) for name in shapes}] if known else []
+        wanted += [{name: (extent,) * len(shape) for name, shape in shapes.items()} for extent in EXTENTS]
+        seen: list[Extents] = []
+        for sizes in wanted:
+            tried = {name: _filled(shape, sizes[name]) for name, shape in shapes.items()}
+            if tried not in seen:
+                seen.append(tried)
+                yield tried
+
+
+def _filled(shape: tuple[int, ...], sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape with its free axes taken from `sizes`, where that is as long."""
+    fitting = sizes if len(sizes) == len(shape) else (EXTENTS[0],) * len(shape)
+    return tuple(size if axis < 0 else axis for axis, size in zip(shape, fitting, strict=True))
 
 
 def _reason(fault: ExecutionFailed, otherwise: Reason) -> Reason:

@@ -16,7 +16,7 @@ from typing import IO
 
 from optimizer.errors import ModelRefused, Reason, SandboxFailed
 from optimizer.vet import frames
-from optimizer.vet.caps import CAPS, Caps
+from optimizer.vet.caps import CAPS, Caps, Extents
 from optimizer.vet.frames import Verdict
 
 START_S = 60.0
@@ -32,32 +32,35 @@ _EXTRA_BYTES = 1 << 21
 _PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); from optimizer.vet.warden import main; main()"
 
 
-def vet(model: bytes, *, caps: Caps = CAPS) -> bytes:
+def vet(model: bytes, *, caps: Caps = CAPS, extents: Extents | None = None) -> bytes:
     """The model as it may be registered: its own bytes, or a rewriting with equal results.
 
-    Raises ModelRefused with the reason, and SandboxFailed when no process for trying it can be started.
+    `extents`, by input all axes but the first, are those that it will be used with; a model with free axes is tried on
+    them first. Raises ModelRefused with the reason, and SandboxFailed when no process for trying it can be started.
     """
-    (judged,) = vet_all([model], caps=caps)
+    (judged,) = vet_all([model], caps=caps, extents=extents)
     if isinstance(judged, ModelRefused):
         raise judged
     return judged
 
 
-def vet_all(models: Sequence[bytes], *, caps: Caps = CAPS) -> list[bytes | ModelRefused]:
+def vet_all(
+    models: Sequence[bytes], *, caps: Caps = CAPS, extents: Extents | None = None
+) -> list[bytes | ModelRefused]:
     """What `vet` returns or raises for each model, from one start of a sandbox for all; raises SandboxFailed."""
     judged: list[bytes | ModelRefused] = []
     while len(judged) < len(models):
-        judged += _judge(models[len(judged) :], caps)
+        judged += _judge(models[len(judged) :], caps, extents or {})
     return judged
 
 
-def _judge(models: Sequence[bytes], caps: Caps) -> Iterator[bytes | ModelRefused]:
+def _judge(models: Sequence[bytes], caps: Caps, extents: Extents) -> Iterator[bytes | ModelRefused]:
     """The first models' verdicts, at least one: those that one sandbox lives to give."""
     small = [model for model in models if len(model) <= caps.model_bytes]
     if not small:
         yield from (_too_large(model, caps) for model in models)
         return
-    with _sandbox(caps) as sandbox:
+    with _sandbox(caps, extents) as sandbox:
         for model in models:
             if len(model) > caps.model_bytes:
                 yield _too_large(model, caps)
@@ -118,11 +121,11 @@ class _Sandbox:
 
 
 @contextmanager
-def _sandbox(caps: Caps) -> Iterator[_Sandbox]:
+def _sandbox(caps: Caps, extents: Extents) -> Iterator[_Sandbox]:
     """A warden that is ready, in an empty folder and a session of its own; it and all it started end with the block."""
     with tempfile.TemporaryDirectory(prefix="modelless-vet-") as folder, tempfile.TemporaryFile() as log:
         process = subprocess.Popen(  # noqa: S603 - this interpreter, with a program written above
-            [sys.executable, "-I", "-c", _PROGRAM, json.dumps(_path()), json.dumps(asdict(caps))],
+            [sys.executable, "-I", "-c", _PROGRAM, *map(json.dumps, (_path(), asdict(caps), dict(extents)))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -15,7 +15,7 @@ from typing import Any
 
 from optimizer.errors import ModelRefused, Reason
 from optimizer.vet import frames, limits
-from optimizer.vet.caps import Caps
+from optimizer.vet.caps import Caps, Extents
 from optimizer.vet.examine import examine
 from optimizer.vet.frames import Verdict
 from runtime.capi import find_library
@@ -28,10 +28,11 @@ _NO_MEMORY = (b"bad_alloc", b"MemoryError", b"annot allocate memory", b"bad allo
 
 
 def main() -> None:
-    """Judge models from standard input, one after another, until there are no more; argument: the caps as JSON."""
+    """Judge models from standard input until there are no more; arguments: caps and extents, as JSON."""
     limits.die_with_parent()
     limits.isolate()
     caps = Caps(**json.loads(sys.argv[1]))
+    extents = {name: tuple(sizes) for name, sizes in json.loads(sys.argv[2]).items()}
     # Loaded and relocated here, it is so in every copy; an environment of its own each makes for itself.
     ctypes.CDLL(find_library())
     frames.write_verdict(1, Verdict(None, "ready"))
@@ -40,16 +41,16 @@ def main() -> None:
             model = frames.read_model(0)
         except EOFError:
             return
-        frames.write_verdict(1, judge(model, caps))
+        frames.write_verdict(1, judge(model, caps, extents))
 
 
-def judge(model: bytes, caps: Caps) -> Verdict:
+def judge(model: bytes, caps: Caps, extents: Extents) -> Verdict:
     """What a process of its own finds of a model, or how that process ended."""
     receiving, sending = os.pipe()
     child = os.fork()
     if not child:
         os.close(receiving)
-        _inside(model, caps, sending)
+        _inside(model, caps, extents, sending)
     os.close(sending)
     late = False
 
@@ -69,22 +70,22 @@ def judge(model: bytes, caps: Caps) -> Verdict:
     return verdict if verdict is not None else _autopsy(ended, late, caps)
 
 
-def _inside(model: bytes, caps: Caps, sending: int) -> None:
+def _inside(model: bytes, caps: Caps, extents: Extents, sending: int) -> None:
     """The confined process, from its first line to its last."""
     status = 1
     try:
         limits.die_with_parent()
         _redirect()
         limits.confine(len(model), caps)
-        frames.write_verdict(sending, _examined(model, caps))
+        frames.write_verdict(sending, _examined(model, caps, extents))
         status = 0
     finally:
         os._exit(status)
 
 
-def _examined(model: bytes, caps: Caps) -> Verdict:
+def _examined(model: bytes, caps: Caps, extents: Extents) -> Verdict:
     try:
-        accepted = examine(model, caps)
+        accepted = examine(model, caps, extents)
     except ModelRefused as refusal:
         return Verdict(refusal.reason, refusal.detail)
     except MemoryError:
