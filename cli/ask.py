@@ -14,7 +14,7 @@ import click
 from cli.client import connect
 from cli.errors import BadInput
 from cli.options import given, json_option, server_options, slo_options
-from cli.output import dollars, ms, say, table
+from cli.output import STALE, dollars, ms, say, table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -87,12 +87,14 @@ def frontier(task: str, url: str, api_key: str | None, as_json: bool) -> None:
             drawn.add_row(
                 point["placement"],
                 f"{point['accuracy']:.4f}",
-                ms(point["latency_ms"]),
+                ms(point["latency_ms"]) + (STALE if point.get("stale") else ""),
                 dollars(point["cost_usd"]),
                 point["reason"],
                 style="dim" if point["dominated_by"] else None,
             )
         console.print(drawn)
+        if any(point.get("stale") for point in document["frontier"]):
+            console.print(f"{STALE} measured on other hardware; `modelless profile {task}` measures it again")
 
     say(document, as_json=as_json, render=render)
 

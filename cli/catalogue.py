@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import click
 from cli.errors import unknown
 from cli.home import opened
 from cli.options import home_option, json_option
-from cli.output import ms, say, size, table
+from cli.output import STALE, ms, say, size, table
 from registry.documents import to_document
 from registry.model import LEVELS, Profile, Task, Variant
 
@@ -82,11 +82,14 @@ def variants(task: str, home: Path, as_json: bool) -> None:
         catalogue = store.load()
     if task not in catalogue.tasks:
         raise unknown("task", task, catalogue.tasks)
-    rows = [_variant_row(catalogue, v) for v in catalogue.variants_of(task)]
+    stale = stale_here(catalogue)
+    rows = [_variant_row(catalogue, v, stale) for v in catalogue.variants_of(task)]
     rows.sort(key=lambda row: (-row["accuracy"]["value"], row["name"]))
 
     def render(console: Console) -> None:
         console.print(_drawn(task, rows))
+        if any(placement["stale"] for row in rows for placement in row["placements"]):
+            console.print(f"{STALE} measured on other hardware; `modelless profile {task}` measures it again")
 
     say(
         {"catalogue_version": catalogue.version, "task": task, "variants": rows},
@@ -95,12 +98,22 @@ def variants(task: str, home: Path, as_json: bool) -> None:
     )
 
 
-def _variant_row(catalogue: Catalogue, variant: Variant) -> dict[str, Any]:
+def stale_here(catalogue: Catalogue) -> Collection[str]:
+    """The placements on tiers of this machine whose profiles were taken on another; by id."""
+    from optimizer.fingerprint import fingerprint, stale
+
+    return stale(catalogue, fingerprint())
+
+
+def _variant_row(catalogue: Catalogue, variant: Variant, stale: Collection[str]) -> dict[str, Any]:
     placements = [p for p in catalogue.placements_of(variant.task) if p.variant == variant.id]
     return {
         "id": variant.id,
         **to_document(variant),
-        "placements": [{"id": p.id, **to_document(p), **_measured(catalogue.profiles.get(p.id))} for p in placements],
+        "placements": [
+            {"id": p.id, **to_document(p), **_measured(catalogue.profiles.get(p.id)), "stale": p.id in stale}
+            for p in placements
+        ],
     }
 
 
@@ -133,10 +146,15 @@ def _drawn(task: str, rows: list[dict[str, Any]]) -> Any:
             size(row["size_bytes"]),
             row["recipe"]["generator"],
             row["recipe"]["parent"] or "",
-            *(ms(_fastest(row["placements"], tier)) for tier in tiers),
+            *(_shown(row["placements"], tier) for tier in tiers),
         )
     return drawn
 
 
-def _fastest(placements: list[Mapping[str, Any]], tier: str) -> float | None:
-    return min((p["p50_ms"] for p in placements if p["tier"] == tier and p["p50_ms"] is not None), default=None)
+def _shown(placements: list[Mapping[str, Any]], tier: str) -> str:
+    """The fastest placement's median on a tier, marked when it is stale."""
+    measured = [(p["p50_ms"], p["stale"]) for p in placements if p["tier"] == tier and p["p50_ms"] is not None]
+    if not measured:
+        return ms(None)
+    fastest, stale = min(measured)
+    return f"{ms(fastest)}{STALE}" if stale else ms(fastest)

@@ -19,6 +19,9 @@ Step = Callable[[str, int, int], None]
 WIDTH = 180
 """Columns of a table that goes to a file or a pipe."""
 
+STALE = "*"
+"""Marks what was measured on other hardware than this machine's."""
+
 
 def say(document: Any, *, as_json: bool, render: Callable[[Console], None]) -> None:
     """Print `document` as JSON, or let `render` draw it for people."""

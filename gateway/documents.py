@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from gateway.decisions import Record, Served
@@ -87,8 +88,11 @@ def explanation_document(record: Record, decision: Decision) -> dict[str, Any]:
     }
 
 
-def frontier_document(points: tuple[FrontierPoint, ...]) -> list[dict[str, Any]]:
-    """The trade-off, one object for each measured placement; `dominated_by` is null on the frontier."""
+def frontier_document(points: tuple[FrontierPoint, ...], stale: Collection[str] = ()) -> list[dict[str, Any]]:
+    """The trade-off, one object for each measured placement; `dominated_by` is null on the frontier.
+
+    `stale` are the ids of placements whose profiles were taken on another machine.
+    """
     return [
         {
             "placement": point.placement.id,
@@ -99,6 +103,7 @@ def frontier_document(points: tuple[FrontierPoint, ...]) -> list[dict[str, Any]]
             "cost_usd": point.cost_usd,
             "dominated_by": ", ".join(point.dominated_by) or None,
             "reason": point.reason,
+            "stale": point.placement.id in stale,
         }
         for point in points
     ]

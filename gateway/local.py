@@ -13,6 +13,7 @@ from pathlib import Path
 from gateway.backends.open import open_backends
 from gateway.backends.protocol import Backend, Preloads
 from gateway.errors import BackendError
+from gateway.hardware import quarantine_unfit, stale_here
 from gateway.judgements import Judgements
 from gateway.metrics import Metrics
 from gateway.preload import preloads
@@ -98,10 +99,11 @@ class Platform:
         snapshots = Snapshots(catalogue)
         backends: dict[str, Backend] = {}
         metrics = Metrics(backends)
-        service = Service(snapshots, backends, clock=clock, observers=[metrics.observe])
+        service = Service(snapshots, backends, clock=clock, observers=[metrics.observe], stale=stale_here)
         judgements = Judgements(service)
         platform = cls(home, store, blobs, snapshots, backends, metrics, service, judgements, functions, clock)
         platform.serve_tiers_of(catalogue)
+        quarantine_unfit(snapshots, clock)
         return platform
 
     async def prepare(self, *, preload: bool = False) -> None:
@@ -110,6 +112,7 @@ class Platform:
         With `preload`, snapshots hold the variants that `gateway.preload` chooses from the catalogue, from now on the
         newest one; a profiler does without, to measure what each variant takes by itself.
         """
+        quarantine_unfit(self.snapshots, self.clock)
         self._preload |= preload
         backends = list(self.backends.values())
         preparing = (self._prepare(backend) for backend in backends)

@@ -217,6 +217,7 @@ class FrontierEntry(BaseModel):
     cost_usd: float
     dominated_by: str | None = Field(description="Placements no worse in all three and better in one, or null.")
     reason: str
+    stale: bool = Field(description="Whether it was measured on other hardware than serves it.")
 
 
 class FrontierResponse(BaseModel):

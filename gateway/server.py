@@ -20,6 +20,7 @@ import uvloop
 
 from gateway.app import create_app
 from gateway.auth import check_binding
+from gateway.hardware import warn_of_stale
 from gateway.http.connection import Connection
 from gateway.local import Platform
 from gateway.settings import Settings
@@ -58,6 +59,7 @@ async def serve(settings: Settings, *, ready: Callable[[str], None] = lambda _: 
                 body_limit=settings.body_limit,
                 judgements=platform.judgements,
             )
+            warn_of_stale(platform.snapshots.view()[0])
             server = _Server(_config(app))
             # What is there by now stays; a full collection then looks at requests only (30 ms down to a few).
             gc.freeze()

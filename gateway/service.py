@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -61,8 +61,11 @@ class Service:
         new_id: Callable[[], str] = lambda: secrets.token_hex(16),
         observers: Sequence[Callable[[Record], None]] = (),
         log: DecisionLog | None = None,
+        stale: Callable[[Catalogue], Collection[str]] = lambda _: (),
     ) -> None:
+        """`stale` tells the placements whose profiles do not hold on the machine that runs them."""
         self.snapshots = snapshots
+        self._stale = stale
         self.log = log if log is not None else DecisionLog()
         self.clock = clock
         self._wall = wall
@@ -83,6 +86,10 @@ class Service:
         """The task's accuracy, latency and cost trade-off; raises UnknownTask or Forbidden."""
         catalogue, _ = self.snapshots.view()
         return frontier(_task(catalogue, principal, name).name, catalogue)
+
+    def stale(self) -> Collection[str]:
+        """The placements whose profiles were taken on another machine than the one that runs them; by id."""
+        return self._stale(self.snapshots.view()[0])
 
     def plan(self, principal: Principal, name: str, hints: Mapping[str, Any] | None = None, rows: int = 1) -> Decision:
         """What would be chosen now, without running or recording anything.

@@ -100,7 +100,9 @@ class Native:
     async def frontier(self, request: Request) -> Response:
         """The task's accuracy, latency and cost trade-off."""
         points = self._service.frontier(self._face.principal(request), request.path_params["task"])
-        return _json({"task": request.path_params["task"], "frontier": frontier_document(points)})
+        return _json(
+            {"task": request.path_params["task"], "frontier": frontier_document(points, self._service.stale())}
+        )
 
     async def tasks(self, request: Request) -> Response:
         """The caller's tasks."""
