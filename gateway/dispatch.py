@@ -30,7 +30,7 @@ from gateway.errors import (
 )
 from registry.catalogue import Catalogue
 from registry.model import Estimate, OnInfeasible, Slo
-from scheduler.events import Finished, PlacementFailed, Queued, TierUnavailable, VariantQuarantined
+from scheduler.events import Finished, Measured, PlacementFailed, Queued, TierUnavailable, VariantQuarantined
 from scheduler.requests import Request
 
 GRACE_S = 0.25
@@ -147,8 +147,9 @@ class Dispatcher:
             invocation = Invocation(
                 course.id, placement, catalogue.variants[placement.variant], course.inputs, deadline
             )
-            expected_ms = max(0.0, estimate.p50_ms - estimate.wait_ms - course.request.elapsed_ms)
-            return await self._invoke(invocation, expected_ms, started)
+            # The first attempt is late by what passed since the decision; what others lost before was not foreseen.
+            since = started if course.attempts else course.arrived + course.request.elapsed_ms / 1000
+            return await self._invoke(invocation, estimate, started, since)
         except BackendError as fault:
             error = f"{type(fault).__name__}: {fault}"
             log.info("request %s: no answer from %s: %s", course.id, placement.id, error)
@@ -158,23 +159,29 @@ class Dispatcher:
             took = (self._clock() - started) * 1000
             course.attempts.append(Attempt(placement.id, placement.tier, error, took))
 
-    async def _invoke(self, invocation: Invocation, expected_ms: float, started: float) -> Reply:
+    async def _invoke(self, invocation: Invocation, estimate: Estimate, started: float, since: float) -> Reply:
+        """Run once, and tell the fleet what it took against what was expected `since` (s) the decision."""
         placement = invocation.placement
         backend = self._backends.get(placement.tier)
         if backend is None:
             raise NotReady(f"no backend serves tier {placement.tier!r} here", retry_after_s=math.inf)
-        self._emit(Queued(placement.id, invocation.id, expected_ms, started))
-        answered = False
+        self._emit(Queued(placement.id, invocation.id, estimate.busy_ms, started))
+        reply = None
         try:
             async with asyncio.timeout(invocation.deadline - started + GRACE_S):
                 reply = await backend.invoke(invocation)
-            answered = True
             return reply
         except TimeoutError:
             raise TimedOut(f"{placement.tier} did not keep its deadline") from None
         finally:
             now = self._clock()
-            self._emit(Finished(placement.id, invocation.id, (now - started) * 1000, answered, now))
+            self._emit(Finished(placement.id, invocation.id, (now - started) * 1000, reply is not None, now))
+            if reply is not None:
+                warm = not (reply.cold or reply.loaded)
+                service_ms = max(0.0, (now - started) * 1000 - reply.wait_ms) if warm else None
+                latency_ms = max(0.0, (now - since) * 1000)
+                rows, expected = invocation.rows, estimate.quantiles_ms
+                self._emit(Measured(placement.id, rows, latency_ms, expected, service_ms, now))
 
     def _note(self, fault: BackendError, estimate: Estimate, course: _Course) -> None:
         now, placement = self._clock(), estimate.placement

@@ -151,8 +151,9 @@ class FakeBackend:
         fault = self.script.popleft() if self.script else self._faults.draw(self._uniform())
         if isinstance(fault, NotReady | Throttled):
             raise fault
+        queued_at = self._clock()
         await self._slot(invocation.deadline)
-        run = asyncio.create_task(self._run(invocation, fault))
+        run = asyncio.create_task(self._run(invocation, fault, (self._clock() - queued_at) * 1000))
         self._runs.add(run)
         run.add_done_callback(self._forget)
         done, _ = await asyncio.wait({run}, timeout=max(0.0, invocation.deadline - self._clock()))
@@ -222,7 +223,7 @@ class FakeBackend:
         finally:
             self._waiting -= 1
 
-    async def _run(self, invocation: Invocation, fault: BackendError | None) -> Reply:
+    async def _run(self, invocation: Invocation, fault: BackendError | None, wait_ms: float) -> Reply:
         """One run in one environment; holds a slot, and gives it back."""
         try:
             times = self._timing(invocation.placement, invocation.rows, self._uniform())
@@ -245,6 +246,7 @@ class FakeBackend:
                 billed_ms=times.run_ms + load_ms,
                 init_ms=times.init_ms if cold else 0.0,
                 load_ms=load_ms,
+                wait_ms=wait_ms,
             )
         finally:
             self._slots.release()

@@ -73,8 +73,9 @@ class InlineBackend:
         self._check_open()
         if self._under_way >= self.tier.concurrency + self._queue:
             raise Throttled(f"{self.tier.name} has {self._under_way} runs under way")
+        queued_at = self._clock() if self._under_way >= self.tier.concurrency else None
         self._under_way += 1
-        run = asyncio.get_running_loop().run_in_executor(self._pool, self._run, invocation)
+        run = asyncio.get_running_loop().run_in_executor(self._pool, self._run, invocation, queued_at)
         run.add_done_callback(self._done)
         try:
             async with asyncio.timeout(max(0.0, invocation.deadline - self._clock())):
@@ -133,13 +134,15 @@ class InlineBackend:
 
     # On a thread of the pool
 
-    def _run(self, invocation: Invocation) -> Reply:
-        if self._clock() >= invocation.deadline:
+    def _run(self, invocation: Invocation, queued_at: float | None) -> Reply:
+        now = self._clock()
+        if now >= invocation.deadline:
             raise TimedOut(f"no thread of {self.tier.name} came free by the deadline")
         placement, variant = invocation.placement, invocation.variant
-        return self._with_session(placement, variant, lambda lease: self._reply(lease, invocation))
+        wait_ms = 0.0 if queued_at is None else (now - queued_at) * 1000
+        return self._with_session(placement, variant, lambda lease: self._reply(lease, invocation, wait_ms))
 
-    def _reply(self, lease: Lease[Session], invocation: Invocation) -> Reply:
+    def _reply(self, lease: Lease[Session], invocation: Invocation, wait_ms: float) -> Reply:
         started = time.perf_counter()
         outputs = lease.item.run(invocation.inputs)
         run_ms = (time.perf_counter() - started) * 1000
@@ -151,6 +154,7 @@ class InlineBackend:
             run_ms=run_ms,
             billed_ms=run_ms + lease.load_ms,
             load_ms=lease.load_ms,
+            wait_ms=wait_ms,
         )
 
     def _warm(self, placement: Placement, variant: Variant) -> None:

@@ -141,7 +141,7 @@ class ProcessBackend:
         _raise_fault(answer.error)
         reply = reply_of(documents[0], cold=answer.cold, billed_ms=answer.billed_ms, init_ms=answer.init_ms)
         # The fleet knows environments by the pool's names, not by what each calls itself.
-        return replace(reply, environment=answer.environment, peak_mb=answer.peak_mb)
+        return replace(reply, environment=answer.environment, peak_mb=answer.peak_mb, wait_ms=answer.wait_ms)
 
     def status(self) -> TierStatus:
         """See Backend."""

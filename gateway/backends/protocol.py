@@ -52,6 +52,8 @@ class Reply:
     """What the tier bills, without INIT."""
     init_ms: float = 0.0
     load_ms: float = 0.0
+    wait_ms: float = 0.0
+    """For a slot, where the tier had none free; what is left of the caller's time is service."""
     peak_mb: float | None = None
     """Most memory that the environment has held so far; None where it does not tell."""
 

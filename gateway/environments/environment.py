@@ -76,6 +76,8 @@ class Answer:
     """From sending the event to its response."""
     peak_mb: float
     """Largest resident set of the process so far."""
+    wait_ms: float = 0.0
+    """In the queue, before the event was sent."""
 
     @property
     def billed_ms(self) -> float:
@@ -96,6 +98,8 @@ class Job:
     want: str | None = None
     observe: Observe | None = None
     cold: bool = False
+    queued_at: float | None = None
+    """When it was put in the queue; None for one that was not."""
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     def fail(self, error: BackendError) -> None:
@@ -364,6 +368,7 @@ class Environment:
             init_ms=self.init_ms if job.cold and first else 0.0,
             duration_ms=(self._clock() - self._sent_at) * 1e3,
             peak_mb=self._peak_mb(),
+            wait_ms=0.0 if job.queued_at is None else (self._sent_at - job.queued_at) * 1e3,
         )
         if job.observe is not None:
             resident = job.observe(answer)

@@ -228,6 +228,7 @@ class Pool:
             elif len(self._waiting) - self._unclaimed() >= self.spec.queue:
                 raise Throttled(f"{self.spec.name}: all {self.spec.concurrency} environments are busy", RETRY_AFTER_S)
         job.cold = True
+        job.queued_at = self._clock()
         self._waiting.append(job)
 
     def _pick(self, want: str | None) -> Environment | None:
