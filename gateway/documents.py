@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gateway.decisions import Record, Served
 from gateway.errors import GatewayError
 from registry.documents import to_document
+from registry.lineage import Tried
 from registry.model import Estimate, Slo, Task
 from scheduler.decision import Decision
 from scheduler.frontier import FrontierPoint
@@ -88,25 +89,48 @@ def explanation_document(record: Record, decision: Decision) -> dict[str, Any]:
     }
 
 
-def frontier_document(points: tuple[FrontierPoint, ...], stale: Collection[str] = ()) -> list[dict[str, Any]]:
-    """The trade-off, one object for each measured placement; `dominated_by` is null on the frontier.
+def frontier_document(
+    task: str, points: Sequence[FrontierPoint], tried: Sequence[Tried], stale: Collection[str] = ()
+) -> dict[str, Any]:
+    """The trade-off, one object for each placement that competes, and what was tried and is no variant.
 
-    `stale` are the ids of placements whose profiles were taken on another machine.
+    `dominated_by` is null on the frontier; `stale` are the ids of placements that were measured on another machine.
     """
-    return [
-        {
-            "placement": point.placement.id,
-            "variant": point.placement.variant,
-            "tier": point.placement.tier,
-            "accuracy": point.accuracy,
-            "latency_ms": point.latency_ms,
-            "cost_usd": point.cost_usd,
-            "dominated_by": ", ".join(point.dominated_by) or None,
-            "reason": point.reason,
-            "stale": point.placement.id in stale,
-        }
-        for point in points
-    ]
+    return {
+        "task": task,
+        "frontier": [
+            {
+                "placement": point.placement.id,
+                "variant": point.placement.variant,
+                "tier": point.placement.tier,
+                "accuracy": point.accuracy,
+                "accuracy_low": point.accuracy_low,
+                "accuracy_high": point.accuracy_high,
+                "latency_ms": point.latency_ms,
+                "cost_usd": point.cost_usd,
+                "load_ms": point.load_ms,
+                "memory_mb": point.memory_mb,
+                "dominated_by": ", ".join(point.dominated_by) or None,
+                "reason": point.reason,
+                "stale": point.placement.id in stale,
+            }
+            for point in points
+        ],
+        "tried": [tried_document(attempt) for attempt in tried],
+    }
+
+
+def tried_document(tried: Tried) -> dict[str, Any]:
+    """A variant that was tried and is not one of the task's: how it was to be made, and why not, with numbers."""
+    return {
+        "name": tried.name,
+        "generator": tried.recipe.generator,
+        "parent": tried.recipe.parent,
+        "parameters": dict(tried.recipe.parameters),
+        "outcome": tried.outcome.value,
+        "reason": tried.reason,
+        "numbers": dict(tried.numbers),
+    }
 
 
 def judgement_document(judgement: Judgement) -> dict[str, Any]:

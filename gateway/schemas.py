@@ -6,7 +6,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from registry.lineage import Outcome
 from registry.model import Objective, OnInfeasible
+from scheduler.frontier import Start
 
 
 class Body(BaseModel):
@@ -206,25 +208,52 @@ class FeedbackResponse(BaseModel):
     judged_rows: int = Field(description="Judged rows of the variant that count now.")
 
 
+class FrontierQuery(Body):
+    """Which race the placements run."""
+
+    rows: int = Field(1, ge=1, description="Rows of the batch.")
+    start: Start = Field(
+        Start.RESIDENT, description="What the request finds: the variant resident, to be loaded, cold."
+    )
+    tier: str | None = Field(None, description="Only the placements of one tier.")
+
+
 class FrontierEntry(BaseModel):
-    """One placement of a task: measured accuracy, 95th percentile latency of one warm row, and its cost."""
+    """One placement of a task: measured accuracy, 95th percentile latency and cost of a request."""
 
     placement: str
     variant: str
     tier: str
     accuracy: float
+    accuracy_low: float = Field(description="Limits of the 95 % interval.")
+    accuracy_high: float
     latency_ms: float
     cost_usd: float
+    load_ms: float = Field(description="Median of a load.")
+    memory_mb: float = Field(description="Private memory of a resident copy.")
     dominated_by: str | None = Field(description="Placements no worse in all three and better in one, or null.")
     reason: str
     stale: bool = Field(description="Whether it was measured on other hardware than serves it.")
 
 
+class TriedEntry(BaseModel):
+    """A variant that was tried and is not one of the task's."""
+
+    name: str
+    generator: str
+    parent: str | None
+    parameters: dict[str, str]
+    outcome: Outcome
+    reason: str
+    numbers: dict[str, float] = Field(description="What was measured, by name with the unit at its end.")
+
+
 class FrontierResponse(BaseModel):
-    """The task's trade-off."""
+    """The task's trade-off, and what was tried and dropped or failed."""
 
     task: str
     frontier: list[FrontierEntry]
+    tried: list[TriedEntry]
 
 
 class ErrorResponse(BaseModel):

@@ -23,13 +23,14 @@ from gateway.errors import GatewayError, Infeasible, Overloaded, Unavailable, Un
 from gateway.snapshots import Snapshots
 from registry.catalogue import Catalogue
 from registry.errors import InvalidValue
+from registry.lineage import Tried
 from registry.model import Estimate, OnInfeasible, Slo, Task
 from registry.prices import invocation_cost
 from runtime.codecs.tensors import check_inputs
 from runtime.errors import InvalidTensor
 from scheduler.choose import choose
 from scheduler.decision import Decision
-from scheduler.frontier import FrontierPoint, frontier
+from scheduler.frontier import FrontierPoint, Start, frontier
 from scheduler.requests import Request
 
 LEAST_RETRY_S = 0.05
@@ -82,10 +83,27 @@ class Service:
         """One task; raises UnknownTask or Forbidden."""
         return _task(self.snapshots.view()[0], principal, name)
 
-    def frontier(self, principal: Principal, name: str) -> tuple[FrontierPoint, ...]:
-        """The task's accuracy, latency and cost trade-off; raises UnknownTask or Forbidden."""
+    def frontier(
+        self,
+        principal: Principal,
+        name: str,
+        *,
+        rows: int = 1,
+        start: Start = Start.RESIDENT,
+        tier: str | None = None,
+    ) -> tuple[tuple[FrontierPoint, ...], tuple[Tried, ...]]:
+        """The task's accuracy, latency and cost trade-off, and what was tried for it and is no variant of it.
+
+        The first call for a snapshot compiles the task's table. Raises UnknownTask, Forbidden or Unprocessable.
+        """
         catalogue, _ = self.snapshots.view()
-        return frontier(_task(catalogue, principal, name).name, catalogue)
+        task = _task(catalogue, principal, name)
+        if rows < 1:
+            raise Unprocessable("rows: must be positive; give 1 or more", field="rows")
+        tiers = sorted({p.tier for p in catalogue.placements_of(task.name)})
+        if tier is not None and tier not in tiers:
+            raise Unprocessable(f"tier: {tier[:80]!r} is none of the task's; use one of {tiers}", field="tier")
+        return frontier(task.name, catalogue, rows=rows, start=start, tier=tier), catalogue.tried_of(task.name)
 
     def stale(self) -> Collection[str]:
         """The placements whose profiles were taken on another machine than the one that runs them; by id."""

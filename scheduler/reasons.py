@@ -101,11 +101,11 @@ def _broken(estimate: Estimate, slo: Slo) -> str:
 
 def _superlative(first: Estimate, slo: Slo) -> str:
     if slo.objective is Objective.COST:
-        return f"the cheapest, ${_figure(first.cost_usd)},"
+        return f"the cheapest, ${figure(first.cost_usd)},"
     if slo.objective is Objective.LATENCY:
-        return f"the fastest, p{slo.percentile:g} {_figure(first.latency_ms)} ms,"
-    shares = f"on time {_figure(first.on_time)} × accuracy {_figure(first.accuracy)}"
-    return f"the highest effective accuracy, {_figure(first.effective_accuracy)} ({shares}),"
+        return f"the fastest, p{slo.percentile:g} {figure(first.latency_ms)} ms,"
+    shares = f"on time {figure(first.on_time)} × accuracy {figure(first.accuracy)}"
+    return f"the highest effective accuracy, {figure(first.effective_accuracy)} ({shares}),"
 
 
 def _do(slo: Slo, held: int) -> str:
@@ -115,7 +115,7 @@ def _do(slo: Slo, held: int) -> str:
 
 
 def _for(seconds: float) -> str:
-    return "" if math.isinf(seconds) else f" for {_figure(seconds)} s more"
+    return "" if math.isinf(seconds) else f" for {figure(seconds)} s more"
 
 
 def _ordinal(n: int) -> str:
@@ -123,12 +123,12 @@ def _ordinal(n: int) -> str:
     return f"{n}{suffix}"
 
 
-def _figure(value: float, digits: int = 3) -> str:
+def figure(value: float, digits: int = 3) -> str:
     """A number with so many significant digits and no exponent."""
     return format(Decimal(f"{value:.{digits}g}"), "f")
 
 
 def _apart(a: float, b: float) -> tuple[str, str]:
     """Two numbers with no more digits than it takes to tell them apart: three, unless they are close."""
-    pairs = ((_figure(a, digits), _figure(b, digits)) for digits in range(3, ALL_DIGITS + 1))
+    pairs = ((figure(a, digits), figure(b, digits)) for digits in range(3, ALL_DIGITS + 1))
     return next((pair for pair in pairs if pair[0] != pair[1]), (repr(a), repr(b)))

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.event_handler.openapi.exceptions import RequestUnsupportedContentType, RequestValidationError
-from aws_lambda_powertools.event_handler.openapi.params import Path
+from aws_lambda_powertools.event_handler.openapi.params import Path, Query
 from pydantic import BaseModel
 
 from gateway import schemas
@@ -27,6 +27,7 @@ from gateway.service import Service
 from registry.errors import Unavailable as StoreUnavailable
 from runtime.codecs.native_json import decode_inputs, encode_outputs
 from runtime.codecs.text import dumps, loads
+from scheduler.frontier import Start
 
 MARGIN_S = 0.5
 """Kept of the function's own time, so that a refusal still reaches the caller."""
@@ -36,6 +37,9 @@ ANSWER_LIMIT = 5_500_000
 
 Answer = Response[str]
 Name = Annotated[str, Path(description="The task's name.")]
+Rows = Annotated[int, Query(ge=1, description="Rows of the batch.")]
+From = Annotated[Start, Query(description="What the request finds: the variant resident, to be loaded, cold.")]
+On = Annotated[str | None, Query(description="Only the placements of one tier.")]
 
 
 class Routes:
@@ -99,10 +103,10 @@ class Routes:
         """What would be chosen now, without running."""
         return _json(decision_document(self._service.plan(self._caller(), task, _hints(body.slo), body.rows)))
 
-    def frontier(self, task: Name) -> Answer:
+    def frontier(self, task: Name, rows: Rows = 1, start: From = Start.RESIDENT, tier: On = None) -> Answer:
         """The task's accuracy, latency and cost trade-off."""
-        points = self._service.frontier(self._caller(), task)
-        return _json({"task": task, "frontier": frontier_document(points)})
+        points, tried = self._service.frontier(self._caller(), task, rows=rows, start=start, tier=tier)
+        return _json(frontier_document(task, points, tried))
 
     def tasks(self) -> Answer:
         """The caller's tasks."""

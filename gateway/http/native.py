@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import string
 from collections.abc import Mapping
 from typing import Any
@@ -25,8 +26,13 @@ from gateway.service import Answer
 from registry.model import Task
 from runtime.codecs.native_json import decode_inputs, encode_outputs
 from runtime.codecs.text import dumps, loads
+from scheduler.frontier import Start
 
 ID_LIMIT = 128
+
+ROWS_DIGITS = 9
+"""Of the largest batch that anybody may ask about; no placement takes more than registry.model.MAX_BATCH."""
+
 _ID_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-_.:/")
 
 
@@ -99,10 +105,11 @@ class Native:
 
     async def frontier(self, request: Request) -> Response:
         """The task's accuracy, latency and cost trade-off."""
-        points = self._service.frontier(self._face.principal(request), request.path_params["task"])
-        return _json(
-            {"task": request.path_params["task"], "frontier": frontier_document(points, self._service.stale())}
-        )
+        principal, task = self._face.principal(request), request.path_params["task"]
+        race = _race(request.query_params)
+        # On a thread: many placements of a snapshot that nobody has looked at yet take tens of milliseconds.
+        points, tried = await asyncio.to_thread(self._service.frontier, principal, task, **race)
+        return _json(frontier_document(task, points, tried, self._service.stale()))
 
     async def tasks(self, request: Request) -> Response:
         """The caller's tasks."""
@@ -151,6 +158,19 @@ def _hints(given: Mapping[str, Any]) -> Mapping[str, Any] | None:
     if hints is not None and not isinstance(hints, dict):
         raise Unprocessable("slo: is not an object; give hints by name", field="slo")
     return hints
+
+
+def _race(given: Mapping[str, str]) -> dict[str, Any]:
+    """The query of a frontier: over how many rows, from which start, on which tier."""
+    for name in given:
+        if name not in ("rows", "start", "tier"):
+            raise Unprocessable(f"{name[:80]}: is not a parameter; use rows, start or tier", field=name[:80])
+    rows, start = given.get("rows", "1"), given.get("start", Start.RESIDENT)
+    if not rows.isascii() or not rows.isdecimal() or not 1 <= len(rows) <= ROWS_DIGITS:
+        raise Unprocessable("rows: is not a whole number; give 1 or more", field="rows")
+    if start not in tuple(Start):
+        raise Unprocessable(f"start: {start[:80]!r} is unknown; use one of {[s.value for s in Start]}", field="start")
+    return {"rows": int(rows), "start": Start(start), "tier": given.get("tier")}
 
 
 def _id(given: Any) -> str | None:

@@ -36,6 +36,7 @@ class Operation(NamedTuple):
     answer: type[BaseModel] | None
     body: type[BaseModel] | None = None
     refusals: tuple[int, ...] = (401, 403, 404)
+    query: type[BaseModel] | None = None
 
 
 PREDICT_REFUSALS = tuple(status for status in REFUSALS if status != 409)
@@ -71,7 +72,15 @@ OPERATIONS: tuple[Operation, ...] = (
         schemas.FeedbackRequest,
         (400, 401, 403, 404, 408, 409, 413, 422),
     ),
-    Operation("get", "/v1/tasks/{task}/frontier", "frontier", "The task's trade-off", schemas.FrontierResponse),
+    Operation(
+        "get",
+        "/v1/tasks/{task}/frontier",
+        "frontier",
+        "The task's trade-off",
+        schemas.FrontierResponse,
+        refusals=(401, 403, 404, 422),
+        query=schemas.FrontierQuery,
+    ),
     Operation(
         "get", "/v1/decisions/{id}", "explain", "A past decision, explained", schemas.ExplainResponse, None, (401, 404)
     ),
@@ -139,6 +148,8 @@ def _operation(operation: Operation) -> dict[str, Any]:
         for part in operation.path.split("/")
         if part.startswith("{")
     ]
+    if operation.query is not None:
+        parameters += _query(operation.query)
     described: dict[str, Any] = {
         "operationId": operation.name,
         "summary": operation.summary,
@@ -148,6 +159,18 @@ def _operation(operation: Operation) -> dict[str, Any]:
     if operation.body is not None:
         described["requestBody"] = {"required": True, "content": _json(operation.body)}
     return described
+
+
+def _query(model: type[BaseModel]) -> list[dict[str, Any]]:
+    """The fields of a model as optional query parameters; what they refer to is written out."""
+    schema = model.model_json_schema()
+    definitions = schema.get("$defs", {})
+    found = []
+    for name, field in schema["properties"].items():
+        described = {**definitions.get(field.get("$ref", "").rpartition("/")[2], {}), **field}
+        described.pop("$ref", None)
+        found.append({"name": name, "in": "query", "required": False, "schema": described})
+    return found
 
 
 def _json(model: type[BaseModel]) -> dict[str, Any]:
