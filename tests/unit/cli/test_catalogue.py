@@ -66,6 +66,15 @@ def test_variants_as_a_table(invoke: Invoke, home: Path) -> None:
     assert "4.00" in result.stdout
 
 
+def test_what_was_measured_on_other_hardware_is_marked(invoke: Invoke, home: Path) -> None:
+    document = json.loads(invoke("variants", "flowers", "--home", str(home), "--json").stdout)
+    drawn = invoke("variants", "flowers", "--home", str(home)).stdout
+
+    assert all(placement["stale"] for variant in document["variants"] for placement in variant["placements"])
+    assert "4.00*" in drawn
+    assert "modelless profile flowers" in drawn
+
+
 def test_unknown_task_suggests_the_nearest(invoke: Invoke, home: Path) -> None:
     result = invoke("variants", "flowrs", "--home", str(home))
 
