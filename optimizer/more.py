@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from tempfile import TemporaryDirectory
 
 from optimizer.backend import Backend
-from optimizer.errors import Superseded
+from optimizer.errors import MeasurementFailed, Superseded
 from optimizer.evaluation import Evaluation
 from optimizer.generate.compile_ import runs_here
 from optimizer.generate.generated import Parameters, Parent
@@ -21,7 +21,7 @@ from optimizer.plan import FULL, Plan
 from optimizer.profile import Candidate
 from optimizer.progress import Progress, Steps
 from optimizer.proposals import Generators, attempt, variant_name
-from optimizer.register import check_backends, profile_all
+from optimizer.register import profile_all
 from optimizer.registration import Model, Registration
 from optimizer.selection import select
 from registry.blobs import Blobs
@@ -85,51 +85,49 @@ async def register_more(
 ) -> Variant | Tried:
     """Make the variant that the recipe of `model` describes, measure it on the task's tiers, and publish it.
 
-    Its parent is a registered variant. What cannot be made, or is on no axis better than a variant that exists, is
-    published as tried, with the reason. Blocks no loop: making and comparing happen on threads. Raises NotFound for
-    a task or a parent without sources, MeasurementFailed, Superseded when the task was registered again meanwhile, and
-    what the store and the backends raise.
+    Its parent is a registered variant; tiers without a backend are left out. What cannot be made, or is on no axis
+    better than a variant that exists, is published as tried, with the reason. Blocks no loop: making and comparing
+    happen on threads. Raises NotFound for a task or a parent without sources, MeasurementFailed, Superseded when the
+    task was registered again meanwhile, and what the store and the backends raise.
     """
     catalogue = store.load()
+    sources, steps = sources_of(catalogue, task), Steps(progress)
     parent = parent_of(catalogue, blobs, task, model.recipe.parent or "")
-    sources, registration = sources_of(catalogue, task), _registration(catalogue, blobs, task)
-    check_backends(registration.tiers, backends)
-    steps = Steps(progress)
-    steps.expect(1)
+    registration = _registration(catalogue, blobs, task, backends)
     with TemporaryDirectory(prefix="modelless-") as scratch:
         workshop = Files(scratch)
+        steps.expect(1)
         attempted = await asyncio.to_thread(attempt, model, parent, registration, workshop, generators)
         steps.step(f"{model.name}: made and judged")
         made = attempted if isinstance(attempted, Tried) else attempted[1]
         if isinstance(made, Made):
             others = await asyncio.to_thread(_published, catalogue, blobs, task, model.name, registration.evaluation)
-            dropped = await select(
-                [(other, blobs) for other in others],
-                [(made, workshop)],
-                tiers=registration.tiers,
-                evaluation=registration.evaluation,
-                plan=plan,
-                steps=steps,
-            )
-            made = dropped[0] if dropped else made
+            made = await _compared((made, workshop), [(other, blobs) for other in others], registration, plan, steps)
         if isinstance(made, Tried):
             update(store, partial(_with_tried, tried=made, sources=sources), note=f"tried {made.id}: {made.reason}")
             return made
         variant = made.candidate.variant
         keep_artifact(variant.artifact, workshop, blobs)
+    evaluation, tiers = registration.evaluation, registration.tiers
     measured = await profile_all(
-        [made],
-        registration.tiers,
-        backends,
-        evaluation=registration.evaluation,
-        plan=plan,
-        steps=steps,
-        clock=clock,
-        journal=journal,
+        [made], tiers, backends, evaluation=evaluation, plan=plan, steps=steps, clock=clock, journal=journal
     )
     edit = partial(_with_variant, variant=variant, measured=measured, sources=sources)
     update(store, edit, note=f"add {variant.id}, by {variant.recipe.generator}")
     return variant
+
+
+async def _compared(
+    made: tuple[Made, Blobs],
+    others: Sequence[tuple[Made, Blobs]],
+    registration: Registration,
+    plan: Plan,
+    steps: Steps,
+) -> Made | Tried:
+    """A variant that earns its place beside the others, or why not."""
+    tiers, evaluation = registration.tiers, registration.evaluation
+    dropped = await select(others, [made], tiers=tiers, evaluation=evaluation, plan=plan, steps=steps)
+    return dropped[0] if dropped else made[0]
 
 
 def _with_variant(
@@ -150,10 +148,13 @@ def _check_current(catalogue: Catalogue, sources: Sources) -> None:
         raise Superseded(sources.task)
 
 
-def _registration(catalogue: Catalogue, blobs: Blobs, task: str) -> Registration:
-    """What a published task was registered from, but its models."""
+def _registration(catalogue: Catalogue, blobs: Blobs, task: str, backends: Collection[str]) -> Registration:
+    """What a published task was registered from, but its models, on those of its tiers that can be measured."""
     found, sources = catalogue.task(task), sources_of(catalogue, task)
-    names = {placement.tier for placement in catalogue.placements_of(task)}
+    placed = {placement.tier for placement in catalogue.placements_of(task)}
+    names = placed & set(backends)
+    if not names:
+        raise MeasurementFailed(f"there is no backend for {', '.join(sorted(placed))}; have {sorted(backends)}")
     return Registration(
         task=found,
         evaluation=kept_evaluation(blobs, found, sources),

@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from examples.digits import data
 from examples.digits.build import TASK
 from gateway.backends.inline import InlineBackend
-from optimizer.errors import NothingRegistered, Superseded
+from optimizer.errors import MeasurementFailed, NothingRegistered, Superseded
 from optimizer.evaluation import check
 from optimizer.generate.generated import Expectation, Generated, Generator, Parameters, Parent
 from optimizer.generate.table import GENERATORS
@@ -215,3 +215,16 @@ async def test_a_task_that_was_registered_again_meanwhile_is_left_alone(
         )
     assert store.load().version == 2
     assert store.load().tried_of("digits") == ()
+
+
+async def test_one_more_needs_a_tier_to_be_measured_on(
+    registration: Registration, blobs: Files, inline: InlineBackend
+) -> None:
+    store = MemoryStore()
+    await register(replace(registration, generate=()), store, blobs, {"inline": inline}, plan=PLAN)
+    wanted = Model("copy", None, Recipe("copy", "original"))
+    with pytest.raises(MeasurementFailed, match="no backend for inline"):
+        await register_more("digits", wanted, store, blobs, {}, plan=PLAN)
+    with pytest.raises(NotFound, match="registered variant 'digits/nobody'"):
+        await register_more("digits", replace(wanted, recipe=Recipe("copy", "nobody")), store, blobs, {}, plan=PLAN)
+    assert store.head() == 1
