@@ -1,0 +1,6 @@
+"""Model-less inference from Python: `modelless.register(task, model, X, y)`; holds no logic."""
+
+from modelless.describing import describe
+from modelless.registering import default_home, register, registered
+
+__all__ = ["default_home", "describe", "register", "registered"]

@@ -1,0 +1,72 @@
+"""A model, held-out rows and their answers as a registration: inferred, checked and vetted; measures nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from modelless.choices import Generate, Hints, Tiers, generators_named, slo_of, tiers_named
+from optimizer.evaluation import check
+from optimizer.registration import Model, Registration
+from optimizer.signature import conform, infer
+from optimizer.sources import convert, is_onnx, name_of, onnx_of, rows_of
+from optimizer.sources.faithful import check_faithful
+from optimizer.sources.judging import judged
+from optimizer.sources.vetting import vetted
+from registry.model import Task, check_name
+
+Names = tuple[str, str, str]
+"""What errors call the rows, the answers and the calibration rows."""
+
+
+def describe(
+    task: str,
+    model: Any,
+    X: Any,  # noqa: N803 - as every library of models calls its rows
+    y: Any,
+    *,
+    calibration: Any = None,
+    output: str | None = None,
+    metric: str | None = None,
+    tiers: Tiers = None,
+    slo: Hints = None,
+    generate: Generate = True,
+    name: str | None = None,
+    description: str = "",
+    where: Names = ("X", "y", "calibration"),
+) -> Registration:
+    """Everything that registering a model needs, from what `register` is given.
+
+    Converts the model, infers the signature of the task and tries the model on a few rows; opens no home. A model that
+    comes as ONNX is vetted first. Raises NotConvertible, ModelRefused, SandboxFailed, InvalidValue, InvalidEvaluation.
+    """
+    check_name(task, "task")
+    chosen, generators, bounds = tiers_named(tiers), generators_named(generate), slo_of(slo)
+    name = name or name_of(model)
+    check_name(name, "name")
+    if is_onnx(model):
+        model = vetted(onnx_of(model))
+    converted = convert(model, X)
+    inferred = infer(converted.onnx, converted.rows, where=where[0])
+    check_faithful(model, X, inferred)
+    found = judged(inferred, y, output=output, metric=metric, classes=converted.classes, where=where[1])
+    signature = found.signature
+    described = Task(
+        task,
+        signature.inputs,
+        signature.outputs,
+        found.metric,
+        bounds,
+        "public",
+        found.classes,
+        description,
+        found.output,
+    )
+    aside = {} if calibration is None else conform(signature.inputs, rows_of(model, calibration), where=where[2])
+    return Registration(
+        task=described,
+        evaluation=check({**signature.rows, found.output: found.expected}, described, where=where[0]),
+        calibration=aside,
+        models=(Model(name, signature.model, converted.recipe),),
+        tiers=chosen,
+        generate=generators,
+    )

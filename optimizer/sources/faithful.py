@@ -1,0 +1,50 @@
+"""Whether a converted model answers what the model itself does; a converter that is wrong is worse than none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optimizer.errors import NotConvertible
+from optimizer.signature import Signature
+from optimizer.sources.batch_axis import Probe
+from optimizer.sources.libraries import described
+
+ROWS = 256
+"""Enough for a wrong class or a wrong sign to show, and few enough to take no time."""
+
+AGREE = 0.97
+"""Of the rows at least: rounding to FP32 turns a label where two classes nearly tie or a number is a threshold."""
+
+CLOSE = 1e-2
+"""Of the values' spread: what FP32 loses to double precision, with room to spare."""
+
+
+def check_faithful(model: Any, X: Any, signature: Signature) -> None:  # noqa: N803
+    """Raise NotConvertible where the signature's model answers otherwise than the estimator's own `predict`.
+
+    A model without one, or rows that come as arrays by name, are left to be judged by the right answers.
+    """
+    predict = getattr(model, "predict", None)
+    if predict is None or not hasattr(X, "__getitem__") or isinstance(X, dict | tuple | list):
+        return
+    names = [spec.name for spec in signature.outputs if spec.name in ("label", "value")]
+    if not names or type(model).__name__ == "Booster":
+        return
+    right = np.asarray(predict(X[:ROWS]))
+    given = Probe(signature.model).run(signature.rows, len(right))[names[0]]
+    share = _agreement(given.reshape(right.shape) if given.size == right.size else given, right)
+    if share < AGREE:
+        problem = f"its converter changes the answers of {1 - share:.0%} of the rows"
+        raise NotConvertible(described(model), problem, "convert it to ONNX yourself, and give the .onnx file")
+
+
+def _agreement(given: NDArray[Any], right: NDArray[Any]) -> float:
+    if given.shape != right.shape:
+        return 0.0
+    if right.dtype.kind != "f":
+        return float(np.mean(given == right))
+    off = np.abs(given - right) > CLOSE * max(float(np.ptp(right)), 1e-9)
+    return 1 - float(np.mean(off))

@@ -1,0 +1,48 @@
+"""A converter that changes answers is found out before anything is registered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xgboost
+from sklearn.linear_model import LinearRegression, LogisticRegression
+
+from optimizer.errors import NotConvertible
+from optimizer.signature import Signature, infer
+from optimizer.sources import convert
+from optimizer.sources.faithful import check_faithful
+
+
+def signature_of(model: Any, X: Any) -> Signature:
+    converted = convert(model, X)
+    return infer(converted.onnx, converted.rows)
+
+
+def test_equal_answers_pass(digits: Any, diabetes: Any) -> None:
+    X, y = digits
+    strings = LogisticRegression(max_iter=500).fit(X, np.array(list("abcdefghij"))[y])
+    check_faithful(strings, X, signature_of(strings, X))
+    frame = pd.DataFrame(diabetes[0]).rename(columns=str)
+    numbers = LinearRegression().fit(frame, diabetes[1])
+    check_faithful(numbers, frame, signature_of(numbers, frame))
+
+
+def test_a_forest_of_xgboost_loses_its_classes(digits: Any) -> None:
+    X, y = digits
+    forest = xgboost.XGBRFClassifier(n_estimators=3).fit(X, y)
+    with pytest.raises(
+        NotConvertible, match=r"XGBRFClassifier: its converter changes the answers of [789].% of the rows"
+    ):
+        check_faithful(forest, X, signature_of(forest, X))
+
+
+def test_other_numbers_are_other_answers(diabetes: Any) -> None:
+    X, y = diabetes
+    model = LinearRegression().fit(X, y)
+    signature = signature_of(model, X)
+    model.intercept_ += 50
+    with pytest.raises(NotConvertible, match="changes the answers of 100% of the rows"):
+        check_faithful(model, X, signature)
