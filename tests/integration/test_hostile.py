@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
+from skl2onnx import to_onnx
+from skl2onnx.common.data_types import StringTensorType
+from sklearn.datasets import load_digits
+from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler
 
-from optimizer.errors import ModelRefused, Reason
-from optimizer.vet import Caps, vet_all
+from examples import export
+from gateway.backends.inline import InlineBackend
+from optimizer import family
+from optimizer.errors import ModelRefused, NothingRegistered, Reason
+from optimizer.evaluation import Evaluation
+from optimizer.plan import Plan
+from optimizer.register import register
+from optimizer.registration import Model, Registration
+from optimizer.vet import Caps, vet, vet_all
+from registry.blobs import digest_of
+from registry.blobs.files import Files
+from registry.model import Recipe, Task, TensorSpec
+from registry.prices import local_tiers
+from registry.stores.memory import MemoryStore
+from runtime.codecs.binary import from_tensor, to_tensor
+from runtime.ort import OrtSession
 
 CAPS = Caps(
     model_bytes=1 << 20,
@@ -878,12 +906,65 @@ def case_changed_in_turkish() -> Any:
 
 # --------------------------------------------------------------------------------------------------------- tests
 
+INLINE = local_tiers()[0]
+PLAN = Plan(rows=(1, 8), extra=0, starts=2, most_starts=2, alone=False, cell_s=0.005, least=3, most=5, trials=2)
+ROWS = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+TASK = Task("rectify", (TensorSpec("x", "FP32", (-1, 4)),), (TensorSpec("y", "FP32", (-1, 4)),), "rmse_skill")
+
+
+def registration(models: dict[str, bytes]) -> Registration:
+    """All of the models, for a task that one sound model does."""
+    made = tuple(Model(name, onnx, Recipe("source"), max_batch=8) for name, onnx in models.items())
+    return Registration(TASK, Evaluation({"x": ROWS}, "y", np.maximum(ROWS, 0)), {}, made, (INLINE,))
+
+
+def digest_of_registry(store: MemoryStore, blobs: Files) -> str:
+    """Of the newest catalogue's document, of the list of releases and of all names and bytes of blobs."""
+    document = store.load().to_document()
+    files = sorted((digest, digest_of(blobs.get(digest))) for digest in blobs.digests())
+    told = json.dumps([document, [str(release) for release in store.history()], files], sort_keys=True, default=str)
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What came of registering the whole corpus beside a sound task."""
+
+    verdicts: dict[str, bytes | ModelRefused]
+    reasons: tuple[str, ...]
+    before: str
+    after: str
+    blobs: int
+
 
 @pytest.fixture(scope="module")
-def judged() -> dict[str, bytes | ModelRefused]:
-    """What became of every model of the corpus, in one sandbox."""
-    models = [bytes_of(build) for build, _ in CORPUS.values()]
-    return dict(zip(CORPUS, vet_all(models, caps=CAPS), strict=True))
+def attempt(tmp_path_factory: pytest.TempPathFactory) -> Attempt:
+    """One registration of every model of the corpus, in one sandbox with small caps."""
+    verdicts: list[bytes | ModelRefused] = []
+
+    def vet_within_small_caps(models: Sequence[bytes], **settings: Any) -> list[bytes | ModelRefused]:
+        judged = vet_all(models, caps=CAPS, **settings)
+        verdicts[:] = judged
+        return judged
+
+    async def register_all(store: MemoryStore, blobs: Files) -> tuple[str, tuple[str, ...]]:
+        backend = InlineBackend(INLINE, emit=lambda event: None, blobs=blobs)
+        try:
+            await register(registration({"sound": bytes_of(relu)}), store, blobs, {INLINE.name: backend}, plan=PLAN)
+            before = digest_of_registry(store, blobs)
+            corpus = registration({name: bytes_of(build) for name, (build, _) in CORPUS.items()})
+            with pytest.raises(NothingRegistered) as refused:
+                await register(corpus, store, blobs, {INLINE.name: backend}, plan=PLAN)
+            return before, refused.value.reasons
+        finally:
+            await backend.close()
+
+    store, blobs = MemoryStore(), Files(tmp_path_factory.mktemp("registry"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(family, "vet_all", vet_within_small_caps)
+        before, reasons = asyncio.run(register_all(store, blobs))
+    after = digest_of_registry(store, blobs)
+    return Attempt(dict(zip(CORPUS, verdicts, strict=True)), reasons, before, after, len(list(blobs.digests())))
 
 
 def test_there_are_enough_of_them() -> None:
@@ -892,11 +973,126 @@ def test_there_are_enough_of_them() -> None:
 
 
 @pytest.mark.parametrize("name", CORPUS)
-def test_each_is_refused_for_its_own_reason(judged: dict[str, bytes | ModelRefused], name: str) -> None:
-    refusal = judged[name]
+def test_each_is_refused_for_its_own_reason(attempt: Attempt, name: str) -> None:
+    refusal = attempt.verdicts[name]
 
     assert isinstance(refusal, ModelRefused), "it was accepted"
     assert refusal.reason is CORPUS[name][1], refusal
     assert refusal.problem
     assert refusal.fix
     assert len(str(refusal)) < 1000
+
+
+def test_a_registry_is_the_same_before_and_after_all_of_them(attempt: Attempt) -> None:
+    assert len(attempt.reasons) == len(CORPUS)
+    assert all(reason.startswith(f"{name}: model: ") for name, reason in zip(CORPUS, attempt.reasons, strict=True))
+    assert attempt.blobs > 0
+    assert attempt.before == attempt.after
+
+
+@pytest.mark.parametrize("link", ["symlink", "hardlink", "plain"])
+def test_weights_that_do_lie_where_a_model_says_are_not_read(tmp_path: Path, link: str) -> None:
+    """Onnx and ONNX Runtime have each followed a link out of a model's folder before."""
+    secret, place = tmp_path / "secret", tmp_path / "weights.bin"
+    secret.write_bytes(bytes(64))
+    if link == "symlink":
+        place.symlink_to(secret)
+    elif link == "hardlink":
+        place.hardlink_to(secret)
+    else:
+        place = secret
+
+    with pytest.raises(ModelRefused) as refused:
+        vet(product(outside(str(place), offset="0", length="64")).SerializeToString(), caps=CAPS)
+
+    assert refused.value.reason is Reason.EXTERNAL_DATA
+    assert "'w'" in refused.value.detail
+
+
+@pytest.fixture(scope="module")
+def sound() -> dict[str, bytes]:
+    """Models as exporters write them, of the kinds that the examples have and of those that vetting looks at twice."""
+    digits = load_digits()
+    rows, labels = digits.data[:300].astype(np.float32), digits.target[:300]
+    estimators = (
+        make_pipeline(MinMaxScaler(), LogisticRegression(max_iter=50)),
+        RandomForestClassifier(5, random_state=0),
+        GradientBoostingClassifier(n_estimators=2, random_state=0),
+        KNeighborsClassifier(3),
+    )
+    made = {
+        type(estimator).__name__ + str(i): export.classifier(estimator.fit(rows, labels), 64, 10, input_name="image")
+        for i, estimator in enumerate(estimators)
+    }
+    weights = (constant("k", np.ones((8, 1, 3, 3)) / 9), constant("w", np.ones((8, 10))))
+    made["network"] = bytes_of(
+        lambda: model(
+            node("Conv", "x k", "a", pads=[1, 1, 1, 1]),
+            node("Relu", "a", "b"),
+            node("GlobalAveragePool", "b", "c"),
+            node("Flatten", "c", "d"),
+            node("MatMul", "d w", "e"),
+            node("Softmax", "e", "y", axis=1),
+            inputs=[value("x", "n", 1, "height", "width")],
+            outputs=[value("y", "n", 10)],
+            weights=weights,
+        )
+    )
+    made["branches"] = bytes_of(lambda: branching(branch("a", node("Neg", "x", "a"))))
+    made["functions"] = bytes_of(lambda: calling("f", function("f", node("Relu", "a", "b"))))
+    made["loop"] = bytes_of(lambda: looping(3, node("Tanh", "s", "t")))
+    made["dropout that is off"] = bytes_of(
+        lambda: model(
+            node("Dropout", "x ratio off", "y"), weights=(constant("ratio", 0.5), constant("off", False, np.bool_))
+        )
+    )
+    made["contributed"] = bytes_of(
+        lambda: model(node("Gelu", "x", "y", "com.microsoft"), opsets=(("com.microsoft", 1),))
+    )
+    made["dynamic int8"] = bytes_of(
+        lambda: model(
+            node("DynamicQuantizeLinear", "x", "q s z"),
+            node("MatMulInteger", "q w z wz", "i"),
+            node("Cast", "i", "f", to=FLOAT),
+            node("Mul", "f s", "g"),
+            node("Mul", "g ws", "y"),
+            weights=(
+                constant("w", np.arange(-8, 8).reshape(4, 4), np.int8),
+                constant("wz", 0, np.int8),
+                constant("ws", 0.02),
+            ),
+        )
+    )
+    made["case kept"] = bytes_of(lambda: text_model(case_change_action="NONE", locale="C"))
+    return made
+
+
+def text_model(**attributes: Any) -> Any:
+    """A model that normalises texts."""
+    normalise = node("StringNormalizer", "x", "y", **attributes)
+    return model(normalise, inputs=[value("x", None, kind=STRING)], outputs=[value("y", None, kind=STRING)])
+
+
+def test_sound_models_keep_every_byte(sound: dict[str, bytes]) -> None:
+    for (name, given), accepted in zip(sound.items(), vet_all(list(sound.values())), strict=True):
+        assert accepted == given, name
+
+
+def test_a_text_pipeline_is_made_to_run_on_every_host() -> None:
+    texts = ["The cat sat", "a DOG ran", "the dog sat", "two CATS"] * 5
+    pipeline = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(texts, [0, 1, 1, 0] * 5)
+    exported = to_onnx(
+        pipeline,
+        initial_types=[("text", StringTensorType([None, 1]))],
+        options={"zipmap": False},
+        target_opset={"": 18, "ai.onnx.ml": 3},
+    ).SerializeToString()
+
+    accepted = vet(exported)
+
+    assert accepted != exported
+    session = OrtSession(accepted, "/nonexistent", threads=1, prepack=False, optimised=False)
+    batch = np.array([[text.encode()] for text in texts[:4]], dtype=object)
+    answers = session.run({"text": to_tensor("text", batch)})
+    scores = from_tensor("probabilities", answers["probabilities"])
+    np.testing.assert_allclose(scores, pipeline.predict_proba(texts[:4]), atol=1e-5)
