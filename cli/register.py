@@ -34,7 +34,7 @@ def register(source: str, home: Path, quick: bool, as_json: bool) -> None:
     """Make, measure and publish a task: SOURCE is a manifest (task.yaml), or the example digits or diabetes.
 
     Every variant is measured on every tier of the manifest, on this machine. Registering a task again replaces it in
-    a new release; `modelless rollback` goes back.
+    a new release; `modelless rollback` goes back. One that was interrupted goes on where it stopped.
     """
     done = registered(source, home, quick=quick)
 
@@ -110,6 +110,7 @@ async def _measured(path: Path, home: Path, quick: bool, step: Step) -> Register
     from optimizer.accuracy import METRICS
     from optimizer.errors import InvalidEvaluation, OptimizerError
     from optimizer.generate.table import GENERATORS
+    from optimizer.journal import FILE, Journal
     from optimizer.manifests import registration_of
     from optimizer.plan import FULL, QUICK
     from optimizer.register import register
@@ -120,15 +121,17 @@ async def _measured(path: Path, home: Path, quick: bool, step: Step) -> Register
         platform.serve(*manifest.tiers)
         await platform.prepare()
         try:
-            return await register(
-                registration_of(manifest),
-                platform.store,
-                platform.blobs,
-                platform.backends,
-                progress=step,
-                plan=QUICK if quick else FULL,
-                clock=platform.clock,
-            )
+            with Journal.open(home / FILE) as journal:
+                return await register(
+                    registration_of(manifest),
+                    platform.store,
+                    platform.blobs,
+                    platform.backends,
+                    progress=step,
+                    plan=QUICK if quick else FULL,
+                    clock=platform.clock,
+                    journal=journal,
+                )
         except InvalidEvaluation as error:
             raise BadInput(str(error)) from error
         except (OptimizerError, BackendError) as error:
