@@ -14,6 +14,7 @@ from optimizer.errors import GenerationFailed
 from optimizer.generate.generated import Expectation, Generator, Parameters, Parent
 from optimizer.proposals import Generators, variant_name
 from registry.catalogue import Catalogue
+from registry.jobs import Asked
 from registry.model import LEVELS, Objective, Profile, Recipe, ServiceTime, Slo
 from registry.prices import invocation_cost
 
@@ -24,15 +25,6 @@ log = logging.getLogger(__name__)
 MARGIN = 0.8
 """The share of a latency bound that an expectation may take: it is hopeful, and a variant at the edge would often be
 late. Two measurements of one placement on a shared machine differ by about as much."""
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What callers asked of a task."""
-
-    task: str
-    slo: Slo
-    rows: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,10 @@ import pytest
 
 from optimizer.errors import GenerationFailed
 from optimizer.generate.generated import Expectation, Generated, Generator, Parameters, Parent
-from optimizer.ondemand import Asked, Option, options, wanted
+from optimizer.ondemand import Option, options, wanted
 from registry.catalogue import Catalogue
 from registry.errors import NotFound
+from registry.jobs import Asked
 from registry.lineage import Outcome, Tried
 from registry.model import (
     LEVELS,

@@ -1,0 +1,85 @@
+"""Has wishes come true in a process of its own, one at a time; never makes or measures anything in this one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+from gateway.environments.processes import spawn
+from gateway.generation.wishes import Wishes
+from registry.errors import RegistryError
+from registry.stores.jobs import SqliteJobs
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 5.0
+"""At least this between two processes: starting one is a second of somebody's CPU."""
+
+LOOK_S = 0.25
+"""How often it is looked how far jobs are, while a process works on them: one small query."""
+
+STOP_S = 10.0
+"""Most seconds for a process to stop what it does and close what it opened, as for requests."""
+
+LOG = "generate.log"
+"""Where in the home the process writes what it has to say; from the start each time."""
+
+
+class Runner:
+    """Starts `command` whenever questions wait; it looks at them, does all jobs that follow, and ends."""
+
+    def __init__(
+        self, home: Path, command: Sequence[str], wishes: Wishes, jobs: SqliteJobs, *, every_s: float = EVERY_S
+    ) -> None:
+        self._home = home
+        self._command = list(command)
+        self._wishes = wishes
+        self._jobs = jobs
+        self._every_s = every_s
+
+    async def keep_running(self) -> None:
+        """Until cancelled; what was queued or running when the last platform stopped comes first."""
+        due = await self._look()
+        while True:
+            if not due:
+                await self._wishes.some.wait()
+            try:
+                await asyncio.to_thread(self._jobs.ask, *self._wishes.take())
+                await self._run()
+            except (RegistryError, OSError) as fault:
+                log.warning("variants cannot be generated: %s", fault)
+            due = False
+            await asyncio.sleep(self._every_s)
+
+    async def _run(self) -> None:
+        """One process from start to end; it is stopped when this is cancelled."""
+        with (self._home / LOG).open("wb") as sink:
+            child = spawn(self._command, os.environ, self._home, sink.fileno())
+        ended: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+        child.watch(ended.set_result)
+        try:
+            while not ended.done():
+                await asyncio.wait([ended], timeout=LOOK_S)
+                await self._look()
+        finally:
+            if not ended.done():
+                child.signal(signal.SIGTERM)
+                await asyncio.wait([ended], timeout=STOP_S)
+                child.signal(signal.SIGKILL)
+                await ended
+        if ended.result() != 0:
+            log.warning("generating ended with %s; see %s", ended.result(), self._home / LOG)
+
+    async def _look(self) -> bool:
+        """See how far jobs are; whether there is anything to do."""
+        try:
+            pending, under_way = await asyncio.to_thread(lambda: (self._jobs.pending(), self._jobs.under_way()))
+        except RegistryError as fault:
+            log.warning("the jobs cannot be read: %s", fault)
+            return False
+        self._wishes.see(under_way)
+        return bool(pending or under_way)

@@ -1,0 +1,88 @@
+"""Notes SLOs that nothing held, and knows which jobs may help; on a request's path, so it never waits or plans."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from gateway.decisions import Record, Served
+from gateway.errors import Infeasible
+from registry.jobs import Asked, Generating, Job
+from registry.model import OnInfeasible, Slo
+from scheduler.requests import Request
+
+AGAIN_S = 600.0
+"""The same question is looked at again after this, or when the catalogue has changed: answers follow from it."""
+
+WAITING = 64
+"""Questions that may wait to be looked at; what comes beyond is noted when it is asked again."""
+
+REMEMBERED = 1024
+"""Questions whose last look is remembered."""
+
+
+class Wishes:
+    """What callers ask for in vain. All methods are for the service's loop."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.some = asyncio.Event()
+        """Set while questions wait."""
+        self._clock = clock
+        self._waiting: dict[str, Asked] = {}
+        self._looked: OrderedDict[str, tuple[float, int]] = OrderedDict()
+        self._under_way: Mapping[str, Job] = {}
+
+    def observe(self, record: Record) -> None:
+        """Note the record's SLO if nothing was expected to hold it, unless it has been looked at lately."""
+        if not _in_vain(record):
+            return
+        asked = _asked(record.request)
+        now, version = self._clock(), record.catalogue.version
+        when, seen = self._looked.get(asked.key, (-AGAIN_S, -1))
+        if (seen == version and now - when < AGAIN_S) or len(self._waiting) >= WAITING:
+            return
+        self._looked[asked.key] = now, version
+        self._looked.move_to_end(asked.key)
+        if len(self._looked) > REMEMBERED:
+            self._looked.popitem(last=False)
+        self._waiting[asked.key] = asked
+        self.some.set()
+
+    def generating(self, request: Request) -> Generating | None:
+        """The job, if one is queued or running, that is to make what would hold this request's SLO."""
+        job = self._under_way.get(_asked(request).key) if self._under_way else None
+        return None if job is None else Generating(job.id, job.recipe)
+
+    def take(self) -> tuple[Asked, ...]:
+        """The questions that wait, which wait no longer."""
+        taken = tuple(self._waiting.values())
+        self._waiting.clear()
+        self.some.clear()
+        return taken
+
+    def see(self, under_way: Mapping[str, Job]) -> None:
+        """Jobs that are queued or running, by the key of each question."""
+        self._under_way = under_way
+
+
+def _in_vain(record: Record) -> bool:
+    if record.served is None:
+        return isinstance(record.error, Infeasible)
+    return _expected_to_break(record.served, record.request.slo)
+
+
+def _expected_to_break(served: Served, slo: Slo) -> bool:
+    """Whether the bounds were not expected to hold; a cost is known only afterwards."""
+    return (
+        (slo.latency_ms is not None and served.predicted_latency_ms > slo.latency_ms)
+        or (slo.min_accuracy is not None and served.accuracy < slo.min_accuracy)
+        or (slo.max_cost_usd is not None and served.cost_usd > slo.max_cost_usd)
+    )
+
+
+def _asked(request: Request) -> Asked:
+    # Strict or not, it is the same question.
+    return Asked(request.task, replace(request.slo, on_infeasible=OnInfeasible.BEST_EFFORT), request.rows)

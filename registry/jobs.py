@@ -1,0 +1,95 @@
+"""Work to make a variant that callers asked for, as frozen values; what may follow on what is a table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+from registry.documents import to_document
+from registry.errors import InvalidValue
+from registry.model import Recipe, Slo
+
+
+class JobState(StrEnum):
+    """How far a job is."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    PUBLISHED = "published"
+    """The variant is in the catalogue."""
+    DROPPED = "dropped"
+    """Made and measured, and on no axis better than what exists."""
+    FAILED = "failed"
+    """Could not be made or measured."""
+
+
+TRANSITIONS: Mapping[JobState, frozenset[JobState]] = MappingProxyType(
+    {
+        JobState.QUEUED: frozenset({JobState.RUNNING}),
+        JobState.RUNNING: frozenset({JobState.PUBLISHED, JobState.DROPPED, JobState.FAILED, JobState.QUEUED}),
+        JobState.PUBLISHED: frozenset(),
+        JobState.DROPPED: frozenset(),
+        JobState.FAILED: frozenset(),
+    }
+)
+"""What each state may become; a running job is queued again when it was interrupted."""
+
+ACTIVE = frozenset(state for state, following in TRANSITIONS.items() if following)
+
+RESTARTS = 1
+"""How often a job that was left running is tried again: what ended its process may be the job itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What callers asked of a task."""
+
+    task: str
+    slo: Slo
+    rows: int = 1
+
+    @property
+    def key(self) -> str:
+        """Equal for equal questions."""
+        return json.dumps([self.task, self.rows, to_document(self.slo)], sort_keys=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Generating:
+    """What a caller is told of a job that may help them."""
+
+    job: str
+    recipe: Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One variant to make for a task that exists."""
+
+    id: str
+    task: str
+    variant: str
+    """The name that it will have."""
+    recipe: Recipe
+    """Generator, parent and parameters, as asked for: what is made records its defaults too."""
+    suffix: str
+    basis: str
+    """Digest of the evaluation rows that the task was registered with: another registration is another matter."""
+    state: JobState
+    queued_at: str
+    """ISO 8601, UTC, like the others."""
+    started_at: str | None = None
+    ended_at: str | None = None
+    restarts: int = 0
+    reason: str = ""
+    """Why it ended as it did."""
+
+    def check(self, following: JobState) -> None:
+        """Raise InvalidValue unless that state may follow."""
+        if following not in TRANSITIONS[self.state]:
+            allowed = sorted(TRANSITIONS[self.state])
+            fix = f"only {' or '.join(allowed)} may follow" if allowed else "nothing follows"
+            raise InvalidValue(f"job {self.id}", f"is {self.state} and cannot become {following}", fix)

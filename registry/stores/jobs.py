@@ -1,0 +1,213 @@
+"""The queue of generation jobs in one SQLite file beside the catalogue; several processes use it at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from registry.documents import from_document, to_document
+from registry.errors import NotFound, Unavailable
+from registry.jobs import ACTIVE, RESTARTS, Asked, Job, JobState
+from registry.model import Recipe
+from registry.store import utc_now
+from registry.stores.sqlite import BUSY_TIMEOUT_S
+
+FILE = "jobs.db"
+"""Its name in a home."""
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS job (
+    number INTEGER PRIMARY KEY,
+    id     TEXT NOT NULL UNIQUE,
+    task   TEXT NOT NULL,
+    recipe TEXT NOT NULL,
+    state  TEXT NOT NULL,
+    job    TEXT NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX IF NOT EXISTS active ON job (task, recipe) WHERE state IN ('queued', 'running');
+CREATE TABLE IF NOT EXISTS asked (
+    key     TEXT PRIMARY KEY,
+    asked   TEXT NOT NULL,
+    pending INTEGER NOT NULL,
+    job     TEXT
+) STRICT
+"""
+
+KEPT = 1000
+"""Questions and jobs that are kept; the oldest that are over are forgotten."""
+
+
+class SqliteJobs:
+    """Jobs by id, in the order in which they were queued, and what callers asked that led to them.
+
+    One connection serves all threads of a process. Raises Unavailable when the file is no database, or the disk or the
+    lock is not to be had.
+    """
+
+    def __init__(self, path: Path, *, now: Callable[[], str] = utc_now) -> None:
+        self._path = path.absolute()
+        self._now = now
+        self._lock = threading.RLock()
+        with self._failures():
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            # In rollback mode, not write-ahead: that mode's switch is what several processes cannot do at once.
+            self._connection = sqlite3.connect(
+                self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            )
+        try:
+            with self._failures():
+                self._connection.executescript(SCHEMA)
+        except Unavailable:
+            self._connection.close()
+            raise
+
+    # Questions
+
+    def ask(self, *asked: Asked) -> None:
+        """Note that these SLOs found nothing that holds them; each waits to be looked at, once."""
+        with self._writing() as database:
+            for each in asked:
+                database.execute(
+                    "INSERT INTO asked VALUES (?, ?, 1, NULL) ON CONFLICT (key) DO UPDATE SET pending = 1",
+                    (each.key, json.dumps(to_document(each))),
+                )
+            database.execute("DELETE FROM asked WHERE rowid <= (SELECT max(rowid) FROM asked) - ?", (KEPT,))
+
+    def pending(self) -> tuple[Asked, ...]:
+        """Questions that wait, oldest first."""
+        with self._database() as database:
+            rows = database.execute("SELECT asked FROM asked WHERE pending ORDER BY rowid").fetchall()
+        return tuple(from_document(Asked, json.loads(row[0])) for row in rows)
+
+    def answer(self, asked: Asked, job: Job | None) -> None:
+        """A question was looked at; None: nothing that could be made is expected to help."""
+        with self._writing() as database:
+            database.execute(
+                "UPDATE asked SET pending = 0, job = ? WHERE key = ?", (None if job is None else job.id, asked.key)
+            )
+
+    def under_way(self) -> dict[str, Job]:
+        """Jobs that are queued or running, by the key of each question that they answer."""
+        with self._database() as database:
+            rows = database.execute(
+                "SELECT asked.key, job.job FROM asked JOIN job ON job.id = asked.job"
+                " WHERE job.state IN ('queued', 'running')"
+            ).fetchall()
+        return {key: _job(document) for key, document in rows}
+
+    # Jobs
+
+    def queue(self, task: str, variant: str, suffix: str, recipe: Recipe, *, basis: str) -> Job:
+        """A job for this variant: the one that is queued or running for the same task and recipe, or a new one."""
+        with self._writing() as database:
+            row = database.execute(
+                "SELECT job FROM job WHERE task = ? AND recipe = ? AND state IN ('queued', 'running')",
+                (task, _text(recipe)),
+            ).fetchone()
+            if row:
+                return _job(row[0])
+            new = Job(secrets.token_hex(6), task, variant, recipe, suffix, basis, JobState.QUEUED, self._now())
+            database.execute(
+                "INSERT INTO job (id, task, recipe, state, job) VALUES (?, ?, ?, ?, ?)",
+                (new.id, task, _text(recipe), new.state, _text(new)),
+            )
+            database.execute(
+                "DELETE FROM job WHERE number <= (SELECT max(number) FROM job) - ?"
+                " AND state NOT IN ('queued', 'running')",
+                (KEPT,),
+            )
+        return new
+
+    def jobs(self) -> tuple[Job, ...]:
+        """Every job that is kept, newest first."""
+        with self._database() as database:
+            rows = database.execute("SELECT job FROM job ORDER BY number DESC").fetchall()
+        return tuple(_job(row[0]) for row in rows)
+
+    def job(self, id_: str) -> Job:
+        """The job of this id; raises NotFound."""
+        with self._database() as database:
+            return _found(database, id_)
+
+    def start_next(self) -> Job | None:
+        """The job that has been queued the longest, now running; None when none is queued."""
+        with self._writing() as database:
+            row = database.execute("SELECT job FROM job WHERE state = 'queued' ORDER BY number LIMIT 1").fetchone()
+            return self._moved(database, _job(row[0]), JobState.RUNNING) if row else None
+
+    def move(self, id_: str, state: JobState, reason: str = "") -> Job:
+        """A job has come to this; raises NotFound, and InvalidValue for a state that cannot follow."""
+        with self._writing() as database:
+            return self._moved(database, _found(database, id_), state, reason=reason)
+
+    def recover(self) -> None:
+        """Queue again what was left running; who calls this knows that nobody runs it.
+
+        A job that was left before, RESTARTS times, has failed.
+        """
+        with self._writing() as database:
+            for (document,) in database.execute("SELECT job FROM job WHERE state = 'running'").fetchall():
+                job = _job(document)
+                if job.restarts < RESTARTS:
+                    self._moved(database, job, JobState.QUEUED, restarts=job.restarts + 1)
+                else:
+                    self._moved(database, job, JobState.FAILED, reason="its process ended twice before it was done")
+
+    def close(self) -> None:
+        """Close the file; idempotent."""
+        with self._lock:
+            self._connection.close()
+
+    def _moved(self, database: sqlite3.Connection, job: Job, state: JobState, **changes: Any) -> Job:
+        job.check(state)
+        at = {"started_at": self._now()} if state is JobState.RUNNING else {}
+        at |= {"ended_at": self._now()} if state not in ACTIVE else {}
+        moved = from_document(Job, to_document(job) | {"state": state.value} | at | changes)
+        database.execute("UPDATE job SET state = ?, job = ? WHERE id = ?", (state, _text(moved), job.id))
+        return moved
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that has the write lock from its start: what is read in it still holds when it writes."""
+        with self._database() as database:
+            database.execute("BEGIN IMMEDIATE")
+            try:
+                yield database
+                database.execute("COMMIT")
+            finally:
+                if database.in_transaction:
+                    database.execute("ROLLBACK")
+
+    @contextmanager
+    def _database(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, self._failures():
+            yield self._connection
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise Unavailable(os.fspath(self._path), str(error)) from error
+
+
+def _found(database: sqlite3.Connection, id_: str) -> Job:
+    row = database.execute("SELECT job FROM job WHERE id = ?", (id_,)).fetchone()
+    if row is None:
+        raise NotFound("job", id_)
+    return _job(row[0])
+
+
+def _text(value: Job | Recipe) -> str:
+    return json.dumps(to_document(value), sort_keys=True)
+
+
+def _job(document: str) -> Job:
+    return from_document(Job, json.loads(document))
