@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gateway.errors import GatewayError
 from registry.catalogue import Catalogue
+from registry.jobs import Generating
 from scheduler.choose import choose
 from scheduler.decision import Decision
 from scheduler.fleet import Fleet
@@ -68,6 +69,8 @@ class Served:
     """Why this placement was chosen."""
     attempts: tuple[Attempt, ...]
     """Every placement tried, the one that answered last."""
+    generating: Generating | None = None
+    """The job that is to make what would hold the SLO, where nothing was expected to."""
 
 
 @dataclass(frozen=True, slots=True)

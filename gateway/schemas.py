@@ -57,6 +57,21 @@ class Attempted(BaseModel):
     ms: float
 
 
+class MadeBy(BaseModel):
+    """How a variant is made."""
+
+    generator: str
+    parent: str | None
+    parameters: list[tuple[str, str]]
+
+
+class Generating(BaseModel):
+    """A job that is to make what would hold the SLO; see GET /v1/jobs."""
+
+    job: str
+    recipe: MadeBy
+
+
 class ServedBy(BaseModel):
     """How a request was answered."""
 
@@ -76,6 +91,7 @@ class ServedBy(BaseModel):
     broken: list[str]
     reason: str
     attempts: list[Attempted]
+    generating: Generating | None = None
 
 
 class PredictResponse(BaseModel):

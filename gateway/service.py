@@ -22,7 +22,9 @@ from gateway.documents import slo_document
 from gateway.errors import GatewayError, Infeasible, Overloaded, Unavailable, UnknownTask, Unprocessable
 from gateway.snapshots import Snapshots
 from registry.catalogue import Catalogue
+from registry.documents import to_document
 from registry.errors import InvalidValue
+from registry.jobs import Generating
 from registry.lineage import Tried
 from registry.model import Estimate, OnInfeasible, Slo, Task
 from registry.prices import invocation_cost
@@ -72,7 +74,15 @@ class Service:
         self._wall = wall
         self._new_id = new_id
         self._observers = tuple(observers)
+        self._generating: Callable[[Request], Generating | None] = lambda _: None
         self._dispatcher = Dispatcher(backends, emit=snapshots.emit, clock=clock)
+
+    def generate_with(
+        self, observe: Callable[[Record], None], generating: Callable[[Request], Generating | None]
+    ) -> None:
+        """Tell `observe` of each Record too, and who asks for what nothing holds of the job that `generating` knows."""
+        self._observers += (observe,)
+        self._generating = generating
 
     def tasks(self, principal: Principal) -> tuple[Task, ...]:
         """The tasks that the principal may use, by name."""
@@ -182,7 +192,12 @@ class Service:
                 f"no placement holds {broken}{_instead(request.slo, decision.nearest)}",
                 broken=list(decision.broken),
                 nearest=None if decision.nearest is None else slo_document(decision.nearest),
+                **self._told(request),
             )
+
+    def _told(self, request: Request) -> dict[str, Any]:
+        generating = self._generating(request)
+        return {} if generating is None else {"generating": to_document(generating)}
 
     def _nothing(self, decision: Decision, request: Request, catalogue: Catalogue) -> GatewayError:
         """Why no placement can run at all."""
@@ -230,6 +245,7 @@ class Service:
             broken=broken,
             reason=decision.reason,
             attempts=delivery.attempts,
+            generating=None if decision.feasible else self._generating(request),
         )
 
 
