@@ -79,7 +79,7 @@ class Length:
 
 
 LONG = Length(settle=1000, judged=2000, batches=40, closed_s=2.0, plan=FULL)
-SHORT = Length(settle=300, judged=500, batches=20, closed_s=0.5, plan=Plan(cell_s=0.1, most=100, alone=False, starts=2))
+SHORT = Length(settle=200, judged=300, batches=20, closed_s=0.5, plan=Plan(cell_s=0.1, most=100, alone=False, starts=2))
 
 
 class Served(NamedTuple):
@@ -114,10 +114,10 @@ async def _of_tier(tier: Tier, registration: Registration, length: Length) -> li
         # As the server does: a full collection then looks at requests only.
         gc.freeze()
         inputs = evaluation.inputs["image"]
-        capacity = await _capacity(platform.service, inputs, tier.concurrency, length.closed_s)
         found: list[Row] = []
         for load in LOADS:
-            rate = load * capacity
+            # Right before each replay: the machine drifts.
+            rate = load * await _capacity(platform.service, inputs, tier.concurrency, length.closed_s)
             _say(f"{tier.name}: {rate:.0f} requests/s, {load:.0%} of its capacity")
             served = await _replay(platform.service, inputs, rate, length.settle + length.judged)
             found.append(

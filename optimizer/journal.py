@@ -35,6 +35,8 @@ class _Kept:
     header: bytes
     lines: list[bytes] = field(default_factory=list)
     facts: list[Any] = field(default_factory=list)
+    since: int = 0
+    """When the first of the facts was noted (s)."""
 
 
 class Journal:
@@ -43,7 +45,7 @@ class Journal:
     `with Journal.open(path) as journal`. A journal that a second process opens meanwhile recalls and notes nothing.
     """
 
-    def __init__(self, kept: Mapping[str, Sequence[Any]] | None = None, fd: int | None = None, at: int = 0) -> None:
+    def __init__(self, kept: Mapping[str, _Kept] | None = None, fd: int | None = None, at: int = 0) -> None:
         self._kept = dict(kept or {})
         self._named = set(self._kept)
         self._fd, self._at = fd, at
@@ -67,7 +69,7 @@ class Journal:
             kept = _pruned(path, oldest=clock() - age_s)
             fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
             try:
-                yield cls({} if fresh else {id_: k.facts for id_, k in kept.items()}, fd, int(clock()))
+                yield cls({} if fresh else kept, fd, int(clock()))
             finally:
                 os.close(fd)
         finally:
@@ -75,7 +77,13 @@ class Journal:
 
     def recall(self, subject: Subject) -> Sequence[Any]:
         """What was measured of a subject before this journal was opened, oldest first; empty when nothing was."""
-        return self._kept.get(_id(subject), ())
+        kept = self._kept.get(_id(subject))
+        return kept.facts if kept else ()
+
+    def since(self, subject: Subject) -> float | None:
+        """When the oldest of that was measured, in seconds since the epoch; None when nothing was."""
+        kept = self._kept.get(_id(subject))
+        return kept.since if kept else None
 
     def note(self, subject: Subject, measured: Any) -> None:
         """Append what was just measured of a subject (JSON); it survives this process from here on.
@@ -127,6 +135,7 @@ def _read(lines: Sequence[bytes], oldest: float) -> dict[str, _Kept]:
             case {"id": str(id_), "of": dict()}:
                 kept[id_] = _Kept(line)
             case {"id": str(id_), "at": int(at), "measured": measured} if id_ in kept and at >= oldest:
+                kept[id_].since = kept[id_].since if kept[id_].lines else at
                 kept[id_].lines.append(line)
                 kept[id_].facts.append(measured)
             case _:

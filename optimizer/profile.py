@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from statistics import median
 
 from optimizer.backend import cpu_share
@@ -32,7 +33,7 @@ from optimizer.plan import Plan
 from optimizer.prepack import pays
 from optimizer.progress import Steps
 from optimizer.quantiles import quantiles, relative_width
-from optimizer.subject import Cell, Notes, Subject, facts
+from optimizer.subject import CELL, Cell, Notes, Subject, facts
 from registry.model import ZERO, Placement, Profile, Quantiles, ServiceTime, StartMode, Tier, Variant
 from registry.store import utc_now
 
@@ -211,10 +212,7 @@ async def _cells(todo: _Measuring, wanted: Iterable[tuple[Subject, int]]) -> Non
     """Measure these subjects at these batch sizes, in turns."""
     open_cells = []
     for subject, rows in wanted:
-        cell = subject.cells[rows] = Cell(rows)
-        for ms, billed_ms in todo.notes.recall(subject, "cell", rows=rows):
-            cell.ms += ms
-            cell.billed_ms += billed_ms
+        cell = subject.cells[rows] = todo.notes.recall_cell(subject, rows)
         open_cells.append((subject, cell))
     open_cells = _still_open(todo, open_cells)
     for subject, cell in open_cells:
@@ -243,7 +241,7 @@ async def _burst(todo: _Measuring, subject: Subject, cell: Cell) -> None:
     ms, billed_ms = [round(run.ms, 5) for run in steady], [run.billed_ms for run in steady]
     cell.ms += ms
     cell.billed_ms += billed_ms
-    todo.notes.note(subject, "cell", [ms, billed_ms], rows=cell.rows)
+    todo.notes.note(subject, CELL, [ms, billed_ms], rows=cell.rows)
 
 
 def _fitted(subject: Subject) -> tuple[ServiceTime, ...]:
@@ -275,7 +273,11 @@ def _profile(bench: Bench, subject: Subject, init: Quantiles, memory_mb: Memory)
         fingerprint=str(fingerprint()),
         cpu_share=cpu_share(bench.backend),
         samples=sum(len(cell.ms) for cell in subject.cells.values()),
-        measured_at=utc_now(),
+        measured_at=utc_now() if subject.since is None else _utc(subject.since),
         batch_error=batch_error(service),
         peak_mb=median(subject.peak_mb) if subject.peak_mb else None,
     )
+
+
+def _utc(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

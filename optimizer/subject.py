@@ -15,6 +15,8 @@ from optimizer.plan import Plan
 from registry.documents import to_document
 from registry.model import Placement, Tier, Variant
 
+CELL = "cell"
+
 
 @dataclass(slots=True)
 class Cell:
@@ -42,6 +44,8 @@ class Subject:
     peak_mb: list[float] = field(default_factory=list)
     """Of environments that ran nothing but this, at its largest batch."""
     cells: dict[int, Cell] = field(default_factory=dict)
+    since: float | None = None
+    """When the oldest run of the cells was, in seconds since the epoch; None when all are of now."""
 
     def note(self, run: Run) -> None:
         """Keep the first run in an environment."""
@@ -90,6 +94,17 @@ class Notes:
     def recall(self, subject: Subject, what: str, **more: int) -> Sequence[Any]:
         """What earlier measurements of the same thing noted, oldest first."""
         return self._journal.recall(self._of(subject, what, more))
+
+    def recall_cell(self, subject: Subject, rows: int) -> Cell:
+        """What is known of a subject at a batch size, which may be nothing."""
+        of = self._of(subject, CELL, {"rows": rows})
+        cell = Cell(rows)
+        for ms, billed_ms in self._journal.recall(of):
+            cell.ms += ms
+            cell.billed_ms += billed_ms
+        if (since := self._journal.since(of)) is not None:
+            subject.since = since if subject.since is None else min(since, subject.since)
+        return cell
 
     def note(self, subject: Subject, what: str, measured: Any, **more: int) -> None:
         """Note what was measured, as JSON."""

@@ -36,6 +36,14 @@ def test_what_was_noted_is_recalled_in_order(path: Path) -> None:
     assert recalled(path, SECOND) == []
 
 
+def test_it_knows_since_when(path: Path) -> None:
+    noted(path, FIRST, "a", at=10.0)
+    noted(path, FIRST, "b", at=20.0)
+    with Journal.open(path, clock=lambda: 30.0) as journal:
+        assert journal.since(FIRST) == 10
+        assert journal.since(SECOND) is None
+
+
 def test_only_what_was_there_when_it_was_opened_is_recalled(path: Path) -> None:
     with Journal.open(path) as journal:
         journal.note(FIRST, 1)

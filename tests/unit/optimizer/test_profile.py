@@ -240,6 +240,7 @@ async def test_what_was_measured_before_an_end_is_not_measured_again(tmp_path: P
     again = Modelled()
     repeated = await measured(tmp_path / "m.jsonl", again, *candidates)
     assert again.calls == []
+    assert {profile.measured_at for profile in repeated} == {"1970-01-01T00:00:00+00:00"}
     for one, other in ((expected, resumed), (expected, repeated)):
         assert [shape(p) for p in one] == [shape(p) for p in other]
 
