@@ -24,6 +24,8 @@ from scheduler.tier_state import TierState
 Times = list[float]
 """Milliseconds at each of LEVELS."""
 
+MEDIAN = LEVELS.index(0.5)
+
 Z: Times = [NormalDist().inv_cdf(level) for level in LEVELS]
 
 
@@ -69,10 +71,11 @@ def _expect(request: Request, catalogue: Catalogue, fleet: Fleet, now: float, pl
     slower, margins = _believed(fleet, placement, now)
     scores = [z + margin for z, margin in zip(Z, margins, strict=True)]
     finish, service = (_finish(profile, request.rows, *start) for start in ((cold, load), (False, False)))
-    mean, stretch = _wait(finish, service, slower, fleet.tier(placement.tier)) if queued else (0.0, 0.0)
+    finish = [ms * (1.0 + slower * min(1.0, service[MEDIAN] / finish[MEDIAN])) for ms in finish]
+    mean, stretch = _wait(finish, fleet.tier(placement.tier)) if queued else (0.0, 0.0)
 
     def at(score: float) -> float:
-        ms = _scored(finish, score) + slower * _inner(service, score) * _tail(score)
+        ms = _scored(finish, score)
         return max(ms, ms + mean + score * stretch)
 
     latency = at(_quantile(scores, min(slo.percentile / 100, LEVELS[-1]))) + request.elapsed_ms
@@ -199,17 +202,13 @@ def _probability(times: Times, within_ms: float) -> float:
     return LEVELS[high - 1] + (LEVELS[high] - LEVELS[high - 1]) * share
 
 
-def _wait(finish: Times, service: Times, slower: float, tier: TierState) -> tuple[float, float]:
+def _wait(times: Times, tier: TierState) -> tuple[float, float]:
     """Mean of the wait, and by how much it widens the spread of these times."""
     mean, variance = tier.wait
-    deviation = _deviation(finish) + slower * _deviation(service)
-    return mean, math.sqrt(deviation**2 + variance) - deviation
-
-
-def _deviation(times: Times) -> float:
     atoms = _atoms(times)
     centre = sum(p * ms for p, ms in atoms)
-    return math.sqrt(sum(p * (ms - centre) ** 2 for p, ms in atoms))
+    deviation = math.sqrt(sum(p * (ms - centre) ** 2 for p, ms in atoms))
+    return mean, math.sqrt(deviation**2 + variance) - deviation
 
 
 def _believed(fleet: Fleet, placement: Placement, now: float) -> tuple[float, Times]:
@@ -224,14 +223,7 @@ def _believed(fleet: Fleet, placement: Placement, now: float) -> tuple[float, Ti
     return math.exp(pace.log * left) - 1.0, [margin * margins_left for margin in tier.margins]
 
 
-def _inner(times: Times, score: float) -> float:
-    """The quantile at a normal score: linear in the score between those of LEVELS, flat outside of them."""
-    return times[0] if score <= Z[0] else _read(list(zip(Z, times, strict=True)), min(score, Z[-1]))
-
-
-def _tail(score: float) -> float:
-    return math.exp(0.5 * (max(score - Z[-1], 0.0) + min(score - Z[0], 0.0)))
-
-
 def _scored(times: Times, score: float) -> float:
-    return _inner(times, score) * _tail(score)
+    """The quantile at a normal score: linear in the score between those of LEVELS, and a lognormal's tails outside."""
+    inner = times[0] if score <= Z[0] else _read(list(zip(Z, times, strict=True)), min(score, Z[-1]))
+    return inner * math.exp(0.5 * (max(score - Z[-1], 0.0) + min(score - Z[0], 0.0)))

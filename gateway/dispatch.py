@@ -135,6 +135,20 @@ class Dispatcher:
                 break
         raise _unanswered(course)
 
+    async def probe(
+        self, estimate: Estimate, catalogue: Catalogue, *, request_id: str, inputs: Tensors
+    ) -> float | None:
+        """Run inputs once for what the outcome tells the fleet: the milliseconds it took, or None without an answer."""
+        placement, started = estimate.placement, self._clock()
+        deadline = started + catalogue.tiers[placement.tier].timeout_s
+        invocation = Invocation(request_id, placement, catalogue.variants[placement.variant], inputs, deadline)
+        try:
+            await self._invoke(invocation, estimate, started, started)
+        except BackendError as fault:
+            log.info("probe %s: no answer from %s: %s: %s", request_id, placement.id, type(fault).__name__, fault)
+            return None
+        return (self._clock() - started) * 1000
+
     async def _try(self, estimate: Estimate, catalogue: Catalogue, course: _Course) -> Reply | None:
         """One attempt, with its events; None when the next placement is to be tried."""
         placement = estimate.placement

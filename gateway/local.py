@@ -88,6 +88,7 @@ class Platform:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
+            await platform.service.close()
             await asyncio.gather(*(backend.close() for backend in platform.backends.values()))
             store.close()
 
@@ -99,7 +100,10 @@ class Platform:
         snapshots = Snapshots(catalogue)
         backends: dict[str, Backend] = {}
         metrics = Metrics(backends)
-        service = Service(snapshots, backends, clock=clock, observers=[metrics.observe], stale=stale_here)
+        metrics.watch(snapshots.view, clock)
+        service = Service(
+            snapshots, backends, clock=clock, observers=[metrics.observe], stale=stale_here, probed=metrics.probed
+        )
         judgements = Judgements(service)
         platform = cls(home, store, blobs, snapshots, backends, metrics, service, judgements, functions, clock)
         platform.serve_tiers_of(catalogue)

@@ -1,8 +1,8 @@
-"""What an operator watches, for Prometheus: labels are tasks, tiers and codes, never callers or inputs."""
+"""What an operator watches, for Prometheus: labels are tasks, tiers, placements and codes, never callers or inputs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -10,6 +10,9 @@ from prometheus_client.registry import Collector
 
 from gateway.backends.protocol import Backend
 from gateway.decisions import Record, Served
+from registry.catalogue import Catalogue
+from scheduler.fleet import Fleet
+from scheduler.probing import Probe
 
 BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 """From the overhead of an inline run to the timeout of a tier."""
@@ -32,6 +35,9 @@ class Metrics:
         )
         self._cost = Counter("modelless_cost_usd", "Cost by the tiers' price models.", labels, registry=self._registry)
         self._retried = Counter("modelless_fallbacks", "Placements tried in vain.", labels, registry=self._registry)
+        self._probes = Counter(
+            "modelless_probes", "Requests run again to see if a placement recovered.", labels, registry=self._registry
+        )
         self._refused = Counter("modelless_refusals", "Requests refused, by code.", ("code",), registry=self._registry)
 
     def observe(self, record: Record) -> None:
@@ -42,6 +48,15 @@ class Metrics:
                 self._retried.labels(record.request.task, attempt.tier).inc()
         if record.served is not None:
             self._answered(record.served)
+
+    def watch(self, view: Callable[[], tuple[Catalogue, Fleet]], clock: Callable[[], float]) -> None:
+        """Show what is believed of placements too, as of when it is looked at; once for each gateway."""
+        self._registry.register(_Paces(view, clock))
+
+    def probed(self, probe: Probe) -> None:
+        """Count one probe when it starts."""
+        placement = probe.estimate.placement
+        self._probes.labels(placement.task, placement.tier).inc()
 
     def refused(self, code: str) -> None:
         """Count one request that was refused, decided or not."""
@@ -74,4 +89,21 @@ class _Environments(Collector):
             status = backend.status()
             for state, count in (("idle", status.idle), ("busy", status.busy), ("starting", status.starting)):
                 gauge.add_metric((tier, state), count)
+        return [gauge]
+
+
+class _Paces(Collector):
+    """Live over profiled service of every placement that has been running, asked of the fleet when scraped."""
+
+    def __init__(self, view: Callable[[], tuple[Catalogue, Fleet]], clock: Callable[[], float]) -> None:
+        self._view = view
+        self._clock = clock
+
+    def collect(self) -> Iterable[Metric]:
+        _, fleet = self._view()
+        now = self._clock()
+        gauge = GaugeMetricFamily("modelless_pace", "Live over profiled service time.", labels=("placement",))
+        for tier in fleet.beliefs:
+            for placement in tier.drifts:
+                gauge.add_metric((placement,), fleet.pace(placement, now))
         return [gauge]

@@ -20,6 +20,7 @@ from gateway.decisions import DecisionLog, Record, Served
 from gateway.dispatch import Delivery, Dispatcher
 from gateway.documents import slo_document
 from gateway.errors import GatewayError, Infeasible, Overloaded, Unavailable, UnknownTask, Unprocessable
+from gateway.probes import Probes
 from gateway.snapshots import Snapshots
 from registry.catalogue import Catalogue
 from registry.documents import to_document
@@ -33,6 +34,7 @@ from runtime.errors import InvalidTensor
 from scheduler.choose import choose
 from scheduler.decision import Decision
 from scheduler.frontier import FrontierPoint, Start, frontier
+from scheduler.probing import Probe
 from scheduler.requests import Request
 
 LEAST_RETRY_S = 0.05
@@ -65,8 +67,14 @@ class Service:
         observers: Sequence[Callable[[Record], None]] = (),
         log: DecisionLog | None = None,
         stale: Callable[[Catalogue], Collection[str]] = lambda _: (),
+        probes: bool = True,
+        probed: Callable[[Probe], None] = lambda _: None,
     ) -> None:
-        """`stale` tells the placements whose profiles do not hold on the machine that runs them."""
+        """`stale` tells the placements whose profiles do not hold on the machine that runs them.
+
+        With `probes`, placements that were left because they became slow are tried again in the background
+        (`scheduler.probing`); `probed` is told of each. Whoever cannot run anything after an answer does without.
+        """
         self.snapshots = snapshots
         self._stale = stale
         self.log = log if log is not None else DecisionLog()
@@ -76,6 +84,12 @@ class Service:
         self._observers = tuple(observers)
         self._generating: Callable[[Request], Generating | None] = lambda _: None
         self._dispatcher = Dispatcher(backends, emit=snapshots.emit, clock=clock)
+        self._probes = Probes(snapshots, self._dispatcher, clock, probed) if probes else None
+
+    async def close(self) -> None:
+        """Give up what runs in the background; requests are their callers' own."""
+        if self._probes is not None:
+            await self._probes.close()
 
     def generate_with(
         self, observe: Callable[[Record], None], generating: Callable[[Request], Generating | None]
@@ -173,6 +187,8 @@ class Service:
             raise
         served = self._served(record, decision, delivery, start)
         self._settle(replace(record, served=served), delivery.reply.outputs.get(task.judged))
+        if self._probes is not None:
+            asyncio.get_running_loop().call_soon(self._probes.after, record, decision, inputs)
         return Answer(id or record.id, delivery.reply.outputs, served)
 
     def _admit(self, decision: Decision, request: Request, catalogue: Catalogue) -> None:

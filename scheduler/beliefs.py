@@ -53,7 +53,7 @@ class TierBeliefs:
     paces: Mapping[str, Pace] = field(default_factory=dict)
     """Of placements with outcomes, as told to decisions."""
     shared: Pace = Pace()
-    """Of placements without."""
+    """Of placements without; a new object whenever there is news of any."""
     margins: Margins = NO_MARGINS
     at: float = -math.inf
     """When (s) the margins last moved."""

@@ -14,14 +14,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.model import LEVELS, Estimate
+from registry.model import Estimate
 from scheduler.fleet import Fleet
 from scheduler.live import Live, Wait, live_of
 from scheduler.quantiles import NORMAL, Floats, around, delay, probability, probability_of, stretch
 from scheduler.requests import Request
-from scheduler.table import COLD, LOAD, RESIDENT, RESTORED, Batch, Table
+from scheduler.table import COLD, LOAD, MEDIAN, RESIDENT, RESTORED, Batch, Table
 
-MEDIAN = LEVELS.index(0.5)
 _Z: list[float] = NORMAL.tolist()
 
 
@@ -104,13 +103,11 @@ class Outlook:
             broken=broken,
         )
 
-    def slower(self, i: int) -> float:
-        """By how many times its profiled service a placement is believed to take longer."""
-        return 0.0 if self.live is None or self.live.slower is None else float(self.live.slower[i])
-
     def _busy_ms(self, i: int) -> float:
         """Median of start, load and service; the margins, which stand for the queue too, are left out."""
-        return float(self.batch.grid[MEDIAN, self.columns[i]] + self.slower(i) * self.batch.grid[MEDIAN, i])
+        if self.live is not None:
+            return self.live.median(self.batch, self.columns, i)
+        return float(self.batch.grid[MEDIAN, self.columns[i]])
 
     def _times(self, i: int) -> list[float]:
         """`grid` of one placement, without arrays."""

@@ -230,9 +230,11 @@ def _finished(fleet: Fleet, event: events.Finished) -> Fleet:
 def _answered(fleet: Fleet, event: events.Measured) -> Fleet:
     placement = fleet._placement_number(event.placement)
     number = int(fleet.layout.tier_of[placement])
-    known = compared(fleet.beliefs[number], fleet.layout, placement, event)
-    beliefs = (*fleet.beliefs[:number], known, *fleet.beliefs[number + 1 :])
-    live = with_tier(fleet.columns.live, fleet.layout, beliefs, placement, event.now)
+    old = fleet.beliefs[number]
+    new = compared(old, fleet.layout, placement, event)
+    beliefs = (*fleet.beliefs[:number], new, *fleet.beliefs[number + 1 :])
+    told = new.shared is not old.shared
+    live = with_tier(fleet.columns.live, fleet.layout, beliefs, placement, event.now, told=told)
     return replace(fleet, beliefs=beliefs, columns=replace(fleet.columns, live=live))
 
 

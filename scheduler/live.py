@@ -16,7 +16,7 @@ from scheduler.beliefs import TierBeliefs
 from scheduler.coverage import FADES_S
 from scheduler.layout import Layout
 from scheduler.quantiles import NORMAL, Floats, around, bracket, delay, read
-from scheduler.table import RESIDENT, Batch, Table
+from scheduler.table import MEDIAN, Batch, Table
 
 Wait = tuple[Floats, Floats]
 """Mean of each placement's wait for a slot, and by how much it widens the spread (ms)."""
@@ -93,9 +93,18 @@ def columns_of(layout: Layout, beliefs: Sequence[TierBeliefs], now: float) -> Li
 
 
 def with_tier(
-    columns: LiveColumns | None, layout: Layout, beliefs: Sequence[TierBeliefs], placement: int, now: float
+    columns: LiveColumns | None,
+    layout: Layout,
+    beliefs: Sequence[TierBeliefs],
+    placement: int,
+    now: float,
+    *,
+    told: bool,
 ) -> LiveColumns | None:
-    """The columns after an outcome of one placement, by the layout's number; `beliefs` are those after it."""
+    """The columns after an outcome of one placement, by the layout's number; `beliefs` are those after it.
+
+    `told` says that there is news of the whole tier's paces.
+    """
     if columns is None:
         return columns_of(layout, beliefs, now)
     number = int(layout.tier_of[placement])
@@ -103,20 +112,18 @@ def with_tier(
     margins, margins_at = columns.margins.copy(), columns.margins_at.copy()
     margins[:, number], margins_at[number] = tier.margins, tier.at
     pace, paced_at = columns.pace, columns.paced_at.copy()
-    told = tier.pace(layout.placements[placement].id)
-    paced_at[placement] = told.at
-    changed = told.log != pace[placement]
-    if changed:
-        # What is told of one placement is told of all of its tier.
+    known = tier.pace(layout.placements[placement].id)
+    paced_at[placement] = known.at
+    if told:
         pace, touched = pace.copy(), layout.of_tier[number]
         paces = [tier.pace(layout.placements[i].id) for i in touched.tolist()]
         pace[touched], paced_at[touched] = [p.log for p in paces], [p.at for p in paces]
     as_of, slower = columns.as_of, columns.slower
-    if changed or now - as_of > FRESH_S:
+    if told or now - as_of > FRESH_S:
         as_of, slower = now, _slower(pace, paced_at, now)
     elif slower is not None:
         slower = slower.copy()
-        slower[placement] = math.expm1(told.now(as_of))
+        slower[placement] = math.expm1(known.now(as_of))
     return LiveColumns(pace, paced_at, margins, margins_at, as_of, slower, _levels(margins, margins_at, as_of))
 
 
@@ -148,15 +155,14 @@ class Live:
 
         `columns` and `wait` are of all placements.
         """
-        tiers, services, slower = self.table.tiers, self.table.columns[RESIDENT], self.slower
+        tiers, stretched = self.table.tiers, self._stretched(batch, columns)
         if chosen is not None:
-            tiers, columns, services = tiers.take(chosen), columns.take(chosen), chosen
-            slower = None if slower is None else slower.take(chosen)
+            tiers, columns = tiers.take(chosen), columns.take(chosen)
+            stretched = None if stretched is None else stretched.take(chosen)
             wait = None if wait is None else (wait[0].take(chosen), wait[1].take(chosen))
-        low, share = levels.low.take(tiers, axis=-1), levels.share.take(tiers, axis=-1)
-        found = read(batch.grid, columns, low, share)
-        if slower is not None:
-            found += read(batch.grid, services, low, share) * slower
+        found = read(batch.grid, columns, levels.low.take(tiers, axis=-1), levels.share.take(tiers, axis=-1))
+        if stretched is not None:
+            found *= stretched
         if levels.tail is not None:
             found *= levels.tail.take(tiers, axis=-1)
         return found if wait is None else delay(found, levels.scores.take(tiers, axis=-1), *wait)
@@ -164,7 +170,21 @@ class Live:
     def deviations(self, batch: Batch, columns: NDArray[np.intp]) -> Floats:
         """Standard deviations (ms) of the finish times without any wait."""
         profiled: Floats = batch.deviation.take(columns)
-        return profiled if self.slower is None else profiled + self.slower * batch.deviation[: len(self.slower)]
+        stretched = self._stretched(batch, columns)
+        return profiled if stretched is None else profiled * stretched
+
+    def median(self, batch: Batch, columns: NDArray[np.intp], i: int) -> float:
+        """Median finish time (ms) of one placement from now on without any wait, by its pace alone."""
+        column = int(columns[i])
+        slower = 0.0 if self.slower is None else float(self.slower[i])
+        return float(batch.grid[MEDIAN, column]) * (1.0 + slower * float(batch.service[column]))
+
+    def _stretched(self, batch: Batch, columns: NDArray[np.intp]) -> Floats | None:
+        """Times that finish times are longer than profiled: by as much as service is, on service's part of them.
+
+        One factor for all levels keeps quantiles in order; for a run that neither starts nor loads it is exact.
+        """
+        return None if self.slower is None else 1.0 + self.slower * batch.service.take(columns)
 
     def cost(self, batch: Batch, columns: NDArray[np.intp]) -> Floats:
         """Expected US dollars for the invocation."""

@@ -12,6 +12,9 @@ from registry.model import Estimate, Objective, Placement, Slo
 if TYPE_CHECKING:
     from scheduler.decision import Decision
 
+NOTABLE = 0.02
+"""Least relative difference of live service from its profile that is worth a word; none this small is believed anew."""
+
 ALL_DIGITS = 17
 """Significant digits that tell any two floats apart (IEEE 754)."""
 
@@ -22,16 +25,19 @@ def why_first(decision: Decision) -> str:
         return "no placement can run now"
     first, slo = decision.ranked[0], decision.request.slo
     if not decision.feasible:
-        return f"no placement holds every bound; this one breaks them least: {_broken(first, slo)}"
+        return (
+            f"no placement holds every bound; this one breaks them least: {_broken(first, slo)}{_live(decision, first)}"
+        )
     held = decision.ranked.held
-    return f"{_superlative(first, slo)} of {held} {'placement' if held == 1 else 'placements'} that {_do(slo, held)}"
+    among = f"of {held} {'placement' if held == 1 else 'placements'} that {_do(slo, held)}"
+    return f"{_superlative(first, slo)} {among}{_live(decision, first)}"
 
 
 def why_not(decision: Decision) -> Mapping[str, str]:
     """Placement id to the reason why it is not chosen, for every placement of the task but the chosen one."""
     said = {p.id: _why_unranked(decision, p) for p in _placements(decision)}
     for place, estimate in enumerate(decision.ranked, start=1):
-        said[estimate.placement.id] = _why_later(decision, estimate, place)
+        said[estimate.placement.id] = _why_later(decision, estimate, place) + _live(decision, estimate)
     if decision.ranked:
         del said[decision.ranked[0].placement.id]
     return said
@@ -67,6 +73,12 @@ def _why_later(decision: Decision, estimate: Estimate, place: int) -> str:
     if broken and decision.feasible:
         return broken
     return f"ranked {_ordinal(place)}: {broken or _behind(estimate, decision.ranked[0], slo)}"
+
+
+def _live(decision: Decision, estimate: Estimate) -> str:
+    """What outcomes say against the profile; empty where they say nothing."""
+    pace = decision.fleet.pace(estimate.placement.id, decision.now)
+    return f"; live service is {figure(pace, 2)} times its profile" if abs(pace - 1.0) >= NOTABLE else ""
 
 
 def _behind(estimate: Estimate, first: Estimate, slo: Slo) -> str:

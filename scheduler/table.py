@@ -23,6 +23,8 @@ but a new one starts from a snapshot that holds the variant."""
 
 STATES = 4
 
+MEDIAN = LEVELS.index(0.5)
+
 SIZES_KEPT = 128
 """Batch sizes whose columns a table keeps: twice the default largest batch, some 0.3 kB a placement each."""
 
@@ -35,6 +37,8 @@ class Batch:
     """Finish times (ms) without any wait, [levels, 4 × placements]."""
     deviation: Floats
     """Their standard deviations (ms)."""
+    service: Floats
+    """The part of the median finish time that is service, at most 1."""
     cost: Floats
     """Expected US dollars for the invocation."""
     durations: Floats
@@ -126,13 +130,20 @@ class Table:
         grid = np.maximum.accumulate(times.reshape(len(LEVELS), -1), axis=0)
         durations = self._durations(billed)
         cost = self.prices.fixed + np.ceil(np.round(durations, 6)) * np.tile(self.prices.step, STATES)
-        return Batch(grid, deviation(grid), cost, durations, rows <= self.max_batch)
+        return Batch(grid, deviation(grid), _service_share(grid[MEDIAN]), cost, durations, rows <= self.max_batch)
 
     def _durations(self, billed: Floats) -> Floats:
         """What `registry.prices.invocation_cost` rounds up, in columns; a test holds the costs equal."""
         init = self.init_ms * self.prices.bills_init
         loaded = billed + self.load_ms
         return np.concatenate([billed, loaded, loaded + init, billed + init]) / np.tile(self.prices.step_ms, STATES)
+
+
+def _service_share(medians: Floats) -> Floats:
+    """Of stacked medians."""
+    resident = np.tile(medians[: len(medians) // STATES], STATES)
+    share: Floats = np.where(medians > resident, resident / np.where(medians > 0, medians, 1.0), 1.0)
+    return share
 
 
 def _between(low: Floats, high: Floats, share: Floats) -> Floats:

@@ -24,9 +24,9 @@ settings = ApiSettings.read(os.environ)
 snapshots = Snapshots(Catalogue.empty())
 backends = LambdaBackends(settings.workers, emit=snapshots.emit)
 watch = CatalogueWatch(DynamoStore(settings.table), snapshots, changed=backends.follow)
-routes = Routes(
-    Service(snapshots, backends.by_tier), partial(principal, tenant_claim=settings.tenant_claim), refresh=watch.look
-)
+# Without probes: after an answer the environment is frozen, and what runs in the background would be cut off.
+service = Service(snapshots, backends.by_tier, probes=False)
+routes = Routes(service, partial(principal, tenant_claim=settings.tenant_claim), refresh=watch.look)
 # One loop for the environment's life: backends keep connections and calls under way between events.
 runner = asyncio.Runner()
 
