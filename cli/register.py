@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -14,52 +15,163 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.errors import BadInput, Failed, unknown
-from cli.options import home_option, json_option
-from cli.output import Step, progress, say, size, table
+from cli.family import document, render
+from cli.options import given, home_option, json_option, slo_options
+from cli.output import Step, progress, say
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from optimizer.register import Registered
+    from optimizer.registration import Registration
 
 EXAMPLES = ("diabetes", "digits")
 
+USAGE = "modelless register TASK model.onnx --eval data.npz"
 
-@click.command()
-@click.argument("source")
+NPZ = click.Path(path_type=Path, dir_okay=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What an operator said of a registration beside its source; None and empty: nothing."""
+
+    tiers: tuple[str, ...] = ()
+    generate: bool | None = None
+    generators: tuple[str, ...] = ()
+
+    @property
+    def generated(self) -> bool | tuple[str, ...] | None:
+        """Whether variants are to be made, or by which generators; None where nothing was said."""
+        return self.generators or self.generate
+
+
+@click.command(short_help="Make, measure and publish a task, from a model, a manifest or an example.")
+@click.argument("source", metavar="TASK|SOURCE")
+@click.argument("model", required=False, metavar="[MODEL]")
+@click.option("--eval", "evaluation", type=NPZ, help="Held-out rows with the right answers, .npz (with MODEL).")
+@click.option("--calibration", type=NPZ, help="Rows on which nothing is judged, .npz (with MODEL).")
+@click.option("--output", help="The output that the answers are for, where that is not plain (with MODEL).")
+@click.option("--metric", help="accuracy or rmse_skill, where that is not plain (with MODEL).")
+@click.option("--name", help="What the model's variant is called; its file's name otherwise (with MODEL).")
+@click.option("--description", help="What the task asks, in a sentence (with MODEL).")
+@slo_options
+@click.option("--tier", "tiers", multiple=True, help="Place on this local tier only; may be given again.")
+@click.option(
+    "--generate/--no-generate", default=None, help="Whether variants are made of the model [with MODEL: yes]."
+)
+@click.option(
+    "--generator", "generators", multiple=True, help="Make them with this generator only; may be given again."
+)
 @home_option
 @click.option("--quick", is_flag=True, help="Measure for a shorter time: the same facts with wider uncertainty.")
 @json_option
-def register(source: str, home: Path, quick: bool, as_json: bool) -> None:
-    """Make, measure and publish a task: SOURCE is a manifest (task.yaml), or the example digits or diabetes.
+def register(
+    source: str,
+    model: str | None,
+    *,
+    evaluation: Path | None,
+    calibration: Path | None,
+    tiers: tuple[str, ...],
+    generators: tuple[str, ...],
+    generate: bool | None,
+    home: Path,
+    quick: bool,
+    as_json: bool,
+    **said: Any,
+) -> None:
+    """Make, measure and publish a task, on this machine.
 
-    Every variant is measured on every tier of the manifest, on this machine. Registering a task again replaces it in
-    a new release; `modelless rollback` goes back. One that was interrupted goes on where it stopped.
+    \b
+    modelless register TASK MODEL --eval FILE   a model in an .onnx file: what it takes and gives is
+                                                inferred, and variants of it are made and measured
+    modelless register SOURCE                   a manifest (task.yaml), or the example digits or diabetes
+
+    FILE is an .npz file: one array per input of the model, under its name, and one with the right answers, of rows
+    that the model was not trained on. The options marked (with MODEL) and the SLO are the task's; a manifest says them
+    itself. Registering a task again replaces it in a new release; `modelless rollback` goes back.
     """
-    done = registered(source, home, quick=quick)
-
-    def render(console: Console) -> None:
-        console.print(_drawn(done))
-        for failure in done.failures:
-            console.print(f"Left out {failure.variant}: {failure.reason}", style="yellow")
-        console.print(
-            f"Release {done.version}: {done.task.name}, {len(done.variants)} variants in {len(done.placements)}"
-            f" placements, measured in {done.seconds:.0f} s."
-        )
-        console.print(f"modelless up --home {home}", style="dim")
-
-    say(document(done), as_json=as_json, render=render)
+    choices = Choices(tiers, generate, generators)
+    said = given(**said)
+    if model is None:
+        _refuse_of_manifest(source, {"eval": evaluation, "calibration": calibration, **said})
+        done = registered(source, home, quick=quick, choices=choices)
+    else:
+        if evaluation is None:
+            raise BadInput(f"--eval is missing: nothing is registered unmeasured; {USAGE}")
+        done = _registered_model(source, model, home, evaluation, calibration, said=said, choices=choices, quick=quick)
+    say(document(done), as_json=as_json, render=lambda console: render(console, done, home))
 
 
-def registered(source: str, home: Path, *, quick: bool) -> Registered:
+def registered(source: str, home: Path, *, quick: bool, choices: Choices | None = None) -> Registered:
     """Register a manifest or an example, with progress on stderr.
 
     Raises BadInput for a source that is neither, or that has faults; Failed when it cannot be made or measured.
     """
     with TemporaryDirectory(prefix="modelless-") as scratch:
         manifest = _manifest_of(source, Path(scratch))
-        with progress(f"Measuring {source}") as step:
-            return asyncio.run(_measured(manifest, home, quick, step))
+        with _told():
+            registration = _chosen(_read(manifest), choices or Choices())
+        return _measured(registration, home, quick=quick, title=f"Measuring {source}")
+
+
+def _registered_model(
+    task: str,
+    model: str,
+    home: Path,
+    evaluation: Path,
+    calibration: Path | None,
+    *,
+    said: dict[str, Any],
+    choices: Choices,
+    quick: bool,
+) -> Registered:
+    from modelless import describe
+    from optimizer.evaluation import load_arrays
+
+    own = {name: said.pop(name) for name in ("output", "metric", "name", "description") if name in said}
+    with _told(), progress(f"Looking at {model}"):
+        registration = describe(
+            task,
+            Path(model),
+            load_arrays(evaluation),
+            None,
+            calibration=load_arrays(calibration) if calibration else None,
+            tiers=choices.tiers or None,
+            slo=said,
+            generate=True if choices.generated is None else choices.generated,
+            where=(str(evaluation), str(evaluation), str(calibration)),
+            **own,
+        )
+    return _measured(registration, home, quick=quick, title=f"Registering {task}")
+
+
+def _measured(registration: Registration, home: Path, *, quick: bool, title: str) -> Registered:
+    from modelless import registered as make
+
+    with _told(), progress(title) as step:
+        return asyncio.run(make(registration, home, quick=quick, progress=step))
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn what a registration raises into a message and an exit code; main knows the registry's errors."""
+    from gateway.errors import BackendError
+    from optimizer.errors import InvalidEvaluation, ModelRefused, NotConvertible, OptimizerError
+
+    try:
+        yield
+    except (InvalidEvaluation, ModelRefused, NotConvertible) as error:
+        raise BadInput(str(error)) from error
+    except (OptimizerError, BackendError) as error:
+        raise Failed(str(error)) from error
+
+
+def _refuse_of_manifest(source: str, said: Mapping[str, Any]) -> None:
+    """What only a model's registration takes is not ignored."""
+    if Path(source).suffix in (".onnx", ".pkl", ".joblib", ".pt", ".pth", ".h5", ".keras"):
+        raise BadInput(f"{source} is a model; name the task first: {USAGE}")
+    options = [f"--{name.replace('_', '-')}" for name, value in said.items() if value is not None]
+    if options:
+        raise BadInput(f"{', '.join(options)}: a manifest or an example says that itself; with a model: {USAGE}")
 
 
 def _manifest_of(source: str, scratch: Path) -> Path:
@@ -73,7 +185,32 @@ def _manifest_of(source: str, scratch: Path) -> Path:
         return path
     if "/" not in source and "." not in source:
         raise unknown("example", source, EXAMPLES)
-    raise BadInput(f"{source}: no such file; give a manifest (task.yaml), or the example {' or '.join(EXAMPLES)}")
+    examples = " or ".join(EXAMPLES)
+    raise BadInput(
+        f"{source}: no such file; give a manifest (task.yaml), the example {examples}, or a task and a model"
+    )
+
+
+def _read(path: Path) -> Registration:
+    from optimizer.accuracy import METRICS
+    from optimizer.generate.table import GENERATORS
+    from optimizer.manifests import registration_of
+    from registry.manifest import load
+
+    return registration_of(load(path, metrics=METRICS, generators=GENERATORS))
+
+
+def _chosen(registration: Registration, choices: Choices) -> Registration:
+    """A manifest's registration with what an operator said laid over it."""
+    from modelless.choices import generators_named
+
+    tiers = {tier.name: tier for tier in registration.tiers}
+    for name in choices.tiers:
+        if name not in tiers:
+            raise unknown("tier of the manifest", name, tiers)
+    if choices.generated is not None:
+        registration = replace(registration, generate=generators_named(choices.generated))
+    return replace(registration, tiers=tuple(tiers[name] for name in choices.tiers or tiers))
 
 
 @contextmanager
@@ -102,61 +239,3 @@ def _builder(example: str) -> Callable[[Path, Step], Path]:
 
     build: Callable[[Path, Step], Path] = import_module(f"examples.{example}").build
     return build
-
-
-async def _measured(path: Path, home: Path, quick: bool, step: Step) -> Registered:
-    from gateway.errors import BackendError
-    from gateway.local import Platform
-    from optimizer.accuracy import METRICS
-    from optimizer.errors import InvalidEvaluation, OptimizerError
-    from optimizer.generate.table import GENERATORS
-    from optimizer.journal import FILE, Journal
-    from optimizer.manifests import registration_of
-    from optimizer.plan import FULL, QUICK
-    from optimizer.register import register
-    from registry.manifest import load
-
-    manifest = load(path, metrics=METRICS, generators=GENERATORS)
-    async with Platform.open(home) as platform:
-        platform.serve(*manifest.tiers)
-        await platform.prepare()
-        try:
-            with Journal.open(home / FILE) as journal:
-                return await register(
-                    registration_of(manifest),
-                    platform.store,
-                    platform.blobs,
-                    platform.backends,
-                    progress=step,
-                    plan=QUICK if quick else FULL,
-                    clock=platform.clock,
-                    journal=journal,
-                )
-        except InvalidEvaluation as error:
-            raise BadInput(str(error)) from error
-        except (OptimizerError, BackendError) as error:
-            raise Failed(str(error)) from error
-
-
-def document(done: Registered) -> dict[str, Any]:
-    """What a registration did, as JSON."""
-    return {
-        "task": done.task.name,
-        "catalogue_version": done.version,
-        "variants": [{"id": v.id, "accuracy": v.accuracy.value, "size_bytes": v.size_bytes} for v in done.variants],
-        "placements": [p.id for p in done.placements],
-        "failures": [{"variant": f.variant, "reason": f.reason} for f in done.failures],
-        "seconds": done.seconds,
-    }
-
-
-def _drawn(done: Registered) -> Any:
-    columns = ("variant", "made by", "accuracy", "95 %", "size")
-    drawn = table(f"Registered {done.task.name}", columns, numbers=("accuracy", "size"))
-    for variant in sorted(done.variants, key=lambda v: -v.accuracy.value):
-        accuracy = variant.accuracy
-        interval = f"{accuracy.low:.3f}–{accuracy.high:.3f}"
-        drawn.add_row(
-            variant.name, variant.recipe.generator, f"{accuracy.value:.4f}", interval, size(variant.size_bytes)
-        )
-    return drawn

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from modelless.choices import Generate, Hints, Tiers, generators_named, slo_of, tiers_named
@@ -10,6 +11,7 @@ from optimizer.registration import Model, Registration
 from optimizer.signature import conform, infer
 from optimizer.sources import convert, is_onnx, name_of, onnx_of, rows_of
 from optimizer.sources.faithful import check_faithful
+from optimizer.sources.graphs import parted
 from optimizer.sources.judging import judged
 from optimizer.sources.vetting import vetted
 from registry.model import Task, check_name
@@ -37,7 +39,8 @@ def describe(
     """Everything that registering a model needs, from what `register` is given.
 
     Converts the model, infers the signature of the task and tries the model on a few rows; opens no home. A model that
-    comes as ONNX is vetted first. Raises NotConvertible, ModelRefused, SandboxFailed, InvalidValue, InvalidEvaluation.
+    comes as ONNX is vetted first; then `y` may be None, and `X` hold the answers too, under the name of the output.
+    Raises NotConvertible, ModelRefused, SandboxFailed, InvalidValue, InvalidEvaluation.
     """
     check_name(task, "task")
     chosen, generators, bounds = tiers_named(tiers), generators_named(generate), slo_of(slo)
@@ -45,6 +48,8 @@ def describe(
     check_name(name, "name")
     if is_onnx(model):
         model = vetted(onnx_of(model))
+        if y is None:
+            X, y, output = parted(model, X, output, where=where[0])  # noqa: N806
     converted = convert(model, X)
     inferred = infer(converted.onnx, converted.rows, where=where[0])
     check_faithful(model, X, inferred)
@@ -61,7 +66,7 @@ def describe(
         description,
         found.output,
     )
-    aside = {} if calibration is None else conform(signature.inputs, rows_of(model, calibration), where=where[2])
+    aside = {} if calibration is None else conform(signature.inputs, _rows(model, calibration), where=where[2])
     return Registration(
         task=described,
         evaluation=check({**signature.rows, found.output: found.expected}, described, where=where[0]),
@@ -70,3 +75,8 @@ def describe(
         tiers=chosen,
         generate=generators,
     )
+
+
+def _rows(model: Any, calibration: Any) -> Any:
+    """Calibration rows by name; a mapping of arrays may hold others beside the inputs, such as the answers."""
+    return calibration if isinstance(calibration, Mapping) else rows_of(model, calibration)

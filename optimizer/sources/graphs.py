@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import difflib
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
 from onnx import ModelProto
 
 from optimizer.artifact import MAX_MODEL_BYTES, check
 from optimizer.errors import NotConvertible
+from optimizer.sources.batch_axis import inputs_of
 from optimizer.sources.rows import Rows, by_name
+from registry.errors import InvalidValue
 
 PICKLES = frozenset({".pkl", ".pickle", ".joblib", ".sav", ".pt", ".pth", ".ckpt", ".bin", ".dill", ".skops"})
 FOREIGN = frozenset({".h5", ".hdf5", ".keras", ".pb", ".tflite", ".json", ".ubj", ".model", ".txt", ".safetensors"})
@@ -20,8 +25,7 @@ FOREIGN = frozenset({".h5", ".hdf5", ".keras", ".pb", ".tflite", ".json", ".ubj"
 def rows(model: Any, X: Any) -> Rows:  # noqa: N803
     """Arrays by the names of the graph's inputs."""
     proto = check(onnx_of(model))
-    constants = {tensor.name for tensor in proto.graph.initializer}
-    return by_name(X, [value.name for value in proto.graph.input if value.name not in constants])
+    return by_name(X, [value.name for value in inputs_of(proto)])
 
 
 def convert(model: Any, rows: Rows) -> bytes:
@@ -54,3 +58,32 @@ def read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as fault:
         raise NotConvertible(str(path), f"cannot be read ({fault.strerror})", "give an .onnx file") from fault
+
+
+def parted(
+    onnx: bytes, arrays: Mapping[str, NDArray[Any]], output: str | None, *, where: str
+) -> tuple[dict[str, NDArray[Any]], NDArray[Any], str | None]:
+    """Arrays of one file as rows, right answers, and the output that these are for, where their name tells.
+
+    The inputs are known by their names; the answers have an output's name, or are the only other array. Raises
+    InvalidValue naming the arrays.
+    """
+    proto = check(onnx)
+    inputs = [value.name for value in inputs_of(proto)]
+    outputs = [value.name for value in proto.graph.output]
+    missing = [name for name in inputs if name not in arrays]
+    others = [name for name in arrays if name not in inputs]
+    if missing:
+        problem = f"is missing; the file has {sorted(arrays)}, and the model takes {inputs}"
+        raise InvalidValue(f"{where}: {missing[0]}", problem, _rename(missing[0], others))
+    answers = [name for name in others if name == output] or [name for name in others if name in outputs] or others
+    if len(answers) != 1:
+        problem = f"holds {answers or 'no array'} beside the inputs {inputs}; the model gives {outputs}"
+        raise InvalidValue(where, problem, "add the right answers as one array, named as the output that they are for")
+    name = answers[0]
+    return {key: arrays[key] for key in inputs}, arrays[name], output or (name if name in outputs else None)
+
+
+def _rename(name: str, others: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, others, n=1, cutoff=0.4)
+    return f"is it {near[0]!r}? name the array as the input" if near else "add the array, named as the input"

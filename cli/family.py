@@ -1,0 +1,106 @@
+"""What a registration did, as tables and as JSON: the variants of a task, and what was tried beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cli.output import size, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from optimizer.register import Registered
+    from registry.lineage import Tried
+    from registry.model import Recipe, TensorSpec, Variant
+
+
+def document(done: Registered) -> dict[str, Any]:
+    """As JSON: stable keys, every number."""
+    return {
+        "task": done.task.name,
+        "catalogue_version": done.version,
+        "metric": done.task.metric,
+        "judged": done.task.judged,
+        "inputs": [_tensor(spec) for spec in done.task.inputs],
+        "outputs": [_tensor(spec) for spec in done.task.outputs],
+        "classes": list(done.task.classes),
+        "variants": [_variant(variant) for variant in done.variants],
+        "placements": [placement.id for placement in done.placements],
+        "tried": [
+            {
+                "id": tried.id,
+                **_recipe(tried.recipe),
+                "outcome": tried.outcome.value,
+                "reason": tried.reason,
+                "numbers": dict(tried.numbers),
+            }
+            for tried in done.tried
+        ],
+        "failures": [{"variant": failure.variant, "reason": failure.reason} for failure in done.failures],
+        "seconds": done.seconds,
+    }
+
+
+def render(console: Console, done: Registered, home: Path) -> None:
+    """For people: the family, most accurate first, then what came to nothing and why."""
+    console.print(_family(done))
+    if done.tried:
+        console.print(_attempts(done.tried))
+    for failure in done.failures:
+        console.print(f"Left out {failure.variant}: {failure.reason}", style="yellow")
+    console.print(
+        f"Release {done.version}: {done.task.name}, {len(done.variants)} variants in {len(done.placements)}"
+        f" placements, measured in {done.seconds:.0f} s."
+    )
+    console.print(f"modelless up --home {home}", style="dim")
+
+
+def numbers(tried: Tried) -> str:
+    """What was measured of an attempt, and in brackets the same of the variant that it was held against."""
+    all_of_them = dict(tried.numbers)
+    own = {name: value for name, value in all_of_them.items() if "." not in name}
+    rivals = {name.rpartition(".")[2]: value for name, value in all_of_them.items() if "." in name}
+    return ", ".join(
+        f"{name} {value:.3g}" + (f" ({rivals[name]:.3g})" if name in rivals else "") for name, value in own.items()
+    )
+
+
+def _family(done: Registered) -> Any:
+    columns = ("variant", "made by", "parent", "accuracy", "95 %", "size")
+    drawn = table(f"Registered {done.task.name}", columns, numbers=("accuracy", "size"))
+    for variant in sorted(done.variants, key=lambda v: -v.accuracy.value):
+        accuracy, recipe = variant.accuracy, variant.recipe
+        interval = f"{accuracy.low:.3f}–{accuracy.high:.3f}"
+        made = (variant.name, recipe.generator, recipe.parent or "–")
+        drawn.add_row(*made, f"{accuracy.value:.4f}", interval, size(variant.size_bytes))
+    return drawn
+
+
+def _attempts(attempts: tuple[Tried, ...]) -> Any:
+    drawn = table("Tried and not kept", ("variant", "made by", "parent", "outcome", "why", "measured (its rival)"))
+    for tried in attempts:
+        made = (tried.name, tried.recipe.generator, tried.recipe.parent or "–")
+        drawn.add_row(*made, tried.outcome.value, tried.reason, numbers(tried))
+    return drawn
+
+
+def _variant(variant: Variant) -> dict[str, Any]:
+    accuracy = variant.accuracy
+    return {
+        "id": variant.id,
+        **_recipe(variant.recipe),
+        "accuracy": accuracy.value,
+        "accuracy_low": accuracy.low,
+        "accuracy_high": accuracy.high,
+        "rows": accuracy.rows,
+        "size_bytes": variant.size_bytes,
+    }
+
+
+def _recipe(recipe: Recipe) -> dict[str, Any]:
+    return {"generator": recipe.generator, "parent": recipe.parent, "parameters": dict(recipe.parameters)}
+
+
+def _tensor(spec: TensorSpec) -> dict[str, Any]:
+    return {"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape)}
