@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from optimizer.contest import Entrant, hold
+from optimizer.contest import TURNS, Entrant, hold
 from optimizer.evaluation import Evaluation
 from optimizer.make import Made
 from optimizer.plan import Plan
@@ -32,7 +32,7 @@ async def select(
     here = [(m, b) for m, b in generated if m.name not in {t.name for t in twins} and _runs_here(m, tiers)]
     if not here:
         return twins
-    steps.expect(plan.trials)
+    steps.expect(TURNS)
     entrants = [
         Entrant(made, blobs, frozenset(tier.name for tier in tiers if made.suits(tier)))
         for made, blobs in (*kept, *here)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from optimizer.contest import PATIENCE_S, Entrant, hold
+from optimizer.contest import PATIENCE_S, TURNS, Entrant, hold
 from optimizer.evaluation import Evaluation
 from optimizer.make import Made, make
 from optimizer.plan import Plan
@@ -21,7 +21,7 @@ from registry.model import Recipe, Task
 RNG = np.random.default_rng(0)
 ROWS = {"x": RNG.normal(size=(20, 8)).astype(np.float32)}
 EVALUATION = Evaluation(ROWS, "y", RNG.normal(size=(20, 1)).astype(np.float32))
-PLAN = Plan(starts=1, trials=3, burst=2)
+PLAN = Plan(starts=2, burst=2)
 
 
 @pytest.fixture
@@ -40,17 +40,17 @@ async def test_every_turn_times_every_variant(entrants: list[Entrant]) -> None:
     for entrant in entrants:
         found, variant = figures[entrant.made.name], entrant.made.candidate.variant
         # Two readings of the clock to each timing, and so a tick; a batch's is shared by four rows.
-        assert (*found.load_ms, *found.row_ms) == pytest.approx((1.0,) * 6)
-        assert found.batch_row_ms == pytest.approx((0.25,) * 3)
+        assert (*found.load_ms, *found.row_ms) == pytest.approx((1.0,) * 2 * TURNS)
+        assert found.batch_row_ms == pytest.approx((0.25,) * TURNS)
         assert (found.accuracy, found.size_bytes) == (variant.accuracy.value, variant.size_bytes)
         assert found.memory_mb == entrant.made.memory_mb[entrant.made.candidate.prepack is not False]
         assert found.tiers == {"inline"}
-    assert steps.done == 3
+    assert steps.done == TURNS
 
 
 async def test_models_that_take_long_have_fewer_turns(entrants: list[Entrant]) -> None:
     ticks = itertools.count()
     steps = Steps()
     figures = await hold(entrants, EVALUATION, PLAN, steps, clock=lambda: next(ticks) * PATIENCE_S)
-    assert [len(found.row_ms) for found in figures.values()] == [1, 1]
-    assert steps.done == 3
+    assert [len(found.row_ms) for found in figures.values()] == [2, 2]
+    assert steps.done == TURNS

@@ -23,7 +23,7 @@ from registry.prices import local_tiers
 RNG = np.random.default_rng(0)
 ROWS = {"x": RNG.normal(size=(20, 8)).astype(np.float32)}
 EVALUATION = Evaluation(ROWS, "y", RNG.normal(size=(20, 1)).astype(np.float32))
-PLAN = Plan(starts=1, trials=4, burst=3)
+PLAN = Plan(starts=1, burst=3)
 INLINE = local_tiers()[0]
 GPU = replace(INLINE, name="gpu", kind=TierKind.GPU)
 
