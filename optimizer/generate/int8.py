@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, TensorProto
+from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper
 
 from optimizer.artifact import check
 from optimizer.errors import GenerationFailed
@@ -59,6 +60,7 @@ def generate(parent: Parent, parameters: Parameters) -> Generated:
     try:
         check(parent.model)
         source = onnx.load_from_string(optimise(parent.model, Depth.BASIC))
+        _declare_floats(source)
         quantised = _static(source, parent, flags) if static else _dynamic(source, flags)
     except (ValueError, RuntimeError, TypeError, KeyError) as fault:
         raise GenerationFailed("int8", " ".join(str(fault).split())[:500]) from fault
@@ -125,6 +127,28 @@ def _all_fp32(parent: Parent) -> bool:
     return all(spec.datatype == "FP32" for spec in parent.task.inputs)
 
 
+def _declare_floats(model: ModelProto) -> None:
+    """Write down which tensors in between are FP32, as ONNX Runtime has it: only those are quantised.
+
+    The quantiser asks onnx's shape inference, which stops at operators of ai.onnx.ml.
+    """
+    looking = ModelProto()
+    looking.CopyFrom(model)
+    outputs = {output.name for output in model.graph.output}
+    between = [name for node in model.graph.node for name in node.output if name and name not in outputs]
+    looking.graph.output.extend(ValueInfoProto(name=name) for name in between)
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    session = ort.InferenceSession(looking.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    floats = [output.name for output in session.get_outputs() if output.type == "tensor(float)"]
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in floats if name not in outputs
+    )
+
+
 def _dynamic(model: ModelProto, flags: Mapping[str, bool]) -> ModelProto:
     # Imported here: it takes a tenth of a second, and most uses of the generators' table never come here.
     from onnxruntime.quantization import QuantType, quantize_dynamic  # noqa: PLC0415
@@ -150,7 +174,51 @@ def _static(model: ModelProto, parent: Parent, flags: Mapping[str, bool]) -> Mod
             extra_options={"MatMulConstBOnly": True},
             **flags,
         )
-        return onnx.load_model(target)
+        quantised = onnx.load_model(target)
+    _free_answers(quantised.graph)
+    return quantised
+
+
+def _free_answers(graph: GraphProto) -> None:
+    """Take quantisation out again where no weights follow: a value beyond those of the calibration rows is an answer.
+
+    Kept in eight bits, it would be clipped to the largest that was seen there.
+    """
+    ahead = _ahead_of_weights(graph)
+    outputs = {output.name for output in graph.output}
+    quantised = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "QuantizeLinear"}
+    freed = {
+        node.output[0]: quantised[node.input[0]]
+        for node in graph.node
+        if node.op_type == "DequantizeLinear" and node.input[0] in quantised and node.output[0] not in ahead
+    }
+    # What was an output keeps its name, and whoever makes the value writes it there.
+    renamed = {source: name for name, source in freed.items() if name in outputs}
+    for node in graph.node:
+        for i, name in enumerate(node.input):
+            source = freed.get(name, name)
+            node.input[i] = renamed.get(source, source)
+    kept = [node for node in graph.node if node.op_type != "DequantizeLinear" or node.output[0] not in freed]
+    read = {name for node in kept for name in node.input}
+    kept = [node for node in kept if node.op_type != "QuantizeLinear" or node.output[0] in read]
+    for node in kept:
+        for i, name in enumerate(node.output):
+            node.output[i] = renamed.get(name, name)
+    del graph.node[:]
+    graph.node.extend(kept)
+    read = {name for node in kept for name in node.input} | outputs
+    unread = [tensor for tensor in graph.initializer if tensor.name not in read]
+    for tensor in unread:
+        graph.initializer.remove(tensor)
+
+
+def _ahead_of_weights(graph: GraphProto) -> set[str]:
+    """The tensors on which an operator with weights depends."""
+    ahead: set[str] = set()
+    for node in reversed(graph.node):
+        if node.op_type in STATIC or not ahead.isdisjoint(node.output):
+            ahead.update(node.input)
+    return ahead
 
 
 def _flatten_biases(graph: GraphProto) -> None:

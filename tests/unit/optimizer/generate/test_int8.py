@@ -18,6 +18,7 @@ from optimizer.generate.compile_ import optimise
 from optimizer.generate.generated import Generated, Parent
 from optimizer.generate.int8 import CALIBRATION_ROWS
 from optimizer.generate.int8 import int8 as generator
+from optimizer.generate.running import answers
 from optimizer.generate.table import GENERATORS
 from registry.blobs.files import Files
 from registry.model import Recipe, Task, TensorSpec
@@ -107,6 +108,38 @@ def test_rows_beyond_the_first_five_hundred_do_not_matter(model: bytes) -> None:
         generator.generate(Parent("big", model, TASK, {"x": x}), {"mode": "static"}).model for x in (rows, more)
     )
     assert first == second
+
+
+def test_answers_beyond_the_calibration_rows_are_not_clipped(model: bytes) -> None:
+    rows = np.random.default_rng(3).normal(size=(64, 8)).astype(np.float32)
+    within = np.abs(run(model, rows)).max()
+    assert np.abs(run(model, 1.5 * rows)).max() > 1.4 * within
+
+    made = generator.generate(Parent("big", model, TASK, {"x": rows}), {"mode": "static"})
+
+    # Between the layers, values are clipped; of the answers, none.
+    assert np.abs(run(made.model, 1.5 * rows)).max() > 1.1 * within
+
+
+def run(model: bytes, rows: Any) -> Any:
+    return answers("test", model, {"x": rows})["y"]
+
+
+def test_types_are_known_behind_a_scaler(model: bytes) -> None:
+    """Shape inference knows nothing of operators of ai.onnx.ml; ONNX Runtime does."""
+    proto = onnx.load_from_string(model)
+    scaler = helper.make_node("Scaler", ["x"], ["s"], domain="ai.onnx.ml", offset=[0.5], scale=[2.0])
+    proto.graph.node[0].input[0] = "s"
+    proto.graph.node.insert(0, scaler)
+    proto.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
+    rows = np.random.default_rng(3).normal(size=(64, 8)).astype(np.float32)
+    source = proto.SerializeToString()
+
+    for flags, product in (({}, "DynamicQuantizeMatMul"), ({"mode": "static"}, "QLinearMatMul")):
+        made = generator.generate(Parent("big", source, TASK, {"x": rows}), flags)
+        assert product in {node.op_type for node in onnx.load_from_string(optimise(made.model)).graph.node}
+        full = run(source, rows)
+        assert np.abs(run(made.model, rows) - full).max() < 0.1 * np.abs(full).max()
 
 
 def test_a_bias_with_a_row_axis_is_quantised_too() -> None:
