@@ -15,6 +15,8 @@ COMMANDS: dict[str, str] = {
     "demo": "cli.demo:demo",
     "register": "cli.register:register",
     "profile": "cli.profile:profile",
+    "generate": "cli.generate:generate",
+    "jobs": "cli.jobs:jobs",
     "tasks": "cli.catalogue:tasks",
     "variants": "cli.catalogue:variants",
     "frontier": "cli.ask:frontier",

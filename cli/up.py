@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -25,8 +26,14 @@ from cli.output import screen
     show_default=True,
     help="Port to listen on; 0 takes a free one.",
 )
+@click.option(
+    "--generate/--no-generate",
+    default=True,
+    show_default=True,
+    help="Whether variants that callers ask for in vain are made in the background.",
+)
 @json_option
-def up(home: Path, host: str, port: int, as_json: bool) -> None:
+def up(home: Path, host: str, port: int, generate: bool, as_json: bool) -> None:
     """Serve the tasks of a home over HTTP until Ctrl-C.
 
     Listens on this machine only, unless MODELLESS_API_KEYS_FILE names a file of API keys. Follows what is registered
@@ -48,9 +55,14 @@ def up(home: Path, host: str, port: int, as_json: bool) -> None:
 
     # A Ctrl-C before the server listens for signals ends it just the same.
     with suppress(KeyboardInterrupt):
-        run(settings, ready=ready)
+        run(settings, ready=ready, generate=_generator(home) if generate else None)
     if not as_json:
         screen(stderr=True).print("Stopped.")
+
+
+def _generator(home: Path) -> list[str]:
+    run = "from cli.main import main; main()"
+    return [sys.executable, "-P", "-c", run, "generate", "--home", os.fspath(home.absolute())]
 
 
 def _greet(url: str, home: Path) -> None:

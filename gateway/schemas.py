@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from registry.jobs import JobState
 from registry.lineage import Outcome
 from registry.model import Objective, OnInfeasible
 from scheduler.frontier import Start
@@ -70,6 +71,29 @@ class Generating(BaseModel):
 
     job: str
     recipe: MadeBy
+
+
+class JobResponse(BaseModel):
+    """A variant that is made because callers asked for what nothing held."""
+
+    id: str
+    task: str
+    variant: str
+    recipe: MadeBy
+    suffix: str
+    basis: str
+    state: JobState
+    queued_at: str
+    started_at: str | None
+    ended_at: str | None
+    restarts: int
+    reason: str
+
+
+class JobsResponse(BaseModel):
+    """Jobs for the caller's tasks, newest first."""
+
+    jobs: list[JobResponse]
 
 
 class ServedBy(BaseModel):

@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import uvicorn
@@ -20,6 +20,7 @@ import uvloop
 
 from gateway.app import create_app
 from gateway.auth import check_binding
+from gateway.generation.on_demand import on_demand
 from gateway.hardware import warn_of_stale
 from gateway.http.connection import Connection
 from gateway.local import Platform
@@ -38,26 +39,35 @@ DRAIN_S = 10.0
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def run(settings: Settings, *, ready: Callable[[str], None] = lambda _: None) -> None:
+def run(
+    settings: Settings, *, ready: Callable[[str], None] = lambda _: None, generate: Sequence[str] | None = None
+) -> None:
     """Serve until SIGINT or SIGTERM; `ready` is told the URL once requests are taken.
 
-    Raises InvalidValue for an impossible setting, before anything is opened.
+    `generate` is the command that makes the variants that callers ask for in vain; None: they are not made. Raises
+    InvalidValue for an impossible setting, before anything is opened.
     """
-    uvloop.run(serve(settings, ready=ready))
+    uvloop.run(serve(settings, ready=ready, generate=generate))
 
 
-async def serve(settings: Settings, *, ready: Callable[[str], None] = lambda _: None) -> None:
+async def serve(
+    settings: Settings, *, ready: Callable[[str], None] = lambda _: None, generate: Sequence[str] | None = None
+) -> None:
     """What `run` does, in the running loop."""
     keyring = settings.keyring()
     check_binding(settings.host, keyring)
     with _listen(settings.host, settings.port) as listener:
-        async with Platform.open(settings.home, functions=settings.functions) as platform:
+        async with (
+            Platform.open(settings.home, functions=settings.functions) as platform,
+            on_demand(platform, generate) as jobs,
+        ):
             app = create_app(
                 platform.service,
                 metrics=platform.metrics,
                 keyring=keyring,
                 body_limit=settings.body_limit,
                 judgements=platform.judgements,
+                jobs=jobs,
             )
             warn_of_stale(platform.snapshots.view()[0])
             server = _Server(_config(app))

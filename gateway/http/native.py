@@ -18,12 +18,15 @@ from gateway.documents import (
     judgement_document,
     task_document,
 )
-from gateway.errors import BadRequest, Unprocessable
+from gateway.errors import BadRequest, UnknownTask, Unprocessable
 from gateway.http.errors import native_refusal
 from gateway.http.face import Face, off_loop, size_of
 from gateway.judgements import Judgements
 from gateway.service import Answer
+from registry.documents import to_document
+from registry.errors import NotFound
 from registry.model import Task
+from registry.stores.jobs import SqliteJobs
 from runtime.codecs.native_json import decode_inputs, encode_outputs
 from runtime.codecs.text import dumps, loads
 from scheduler.frontier import Start
@@ -39,10 +42,11 @@ _ID_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-_.:/")
 class Native:
     """The endpoints of /v1."""
 
-    def __init__(self, face: Face, judgements: Judgements) -> None:
+    def __init__(self, face: Face, judgements: Judgements, jobs: SqliteJobs | None = None) -> None:
         self._face = face
         self._service = face.service
         self._judgements = judgements
+        self._jobs = jobs
 
     def routes(self) -> list[Route]:
         """The busiest first: routes are matched in order."""
@@ -54,6 +58,8 @@ class Native:
             ("/v1/tasks/{task}", self.task, "GET"),
             ("/v1/tasks", self.tasks, "GET"),
             ("/v1/decisions/{id}", self.decision, "GET"),
+            ("/v1/jobs/{id}", self.job, "GET"),
+            ("/v1/jobs", self.jobs, "GET"),
         ]
         return [
             Route(path, self._face.guarded(endpoint, native_refusal), methods=[method])
@@ -125,6 +131,24 @@ class Native:
         return _json(
             explanation_document(*self._service.explain(self._face.principal(request), request.path_params["id"]))
         )
+
+    async def jobs(self, request: Request) -> Response:
+        """The variants that are being made for the caller's tasks, and those that were, newest first."""
+        owned = {task.name for task in self._service.tasks(self._face.principal(request))}
+        found = await asyncio.to_thread(self._jobs.jobs) if self._jobs else ()
+        return _json({"jobs": [to_document(job) for job in found if job.task in owned]})
+
+    async def job(self, request: Request) -> Response:
+        """One of them."""
+        owned = {task.name for task in self._service.tasks(self._face.principal(request))}
+        id_ = request.path_params["id"]
+        try:
+            found = await asyncio.to_thread(self._jobs.job, id_) if self._jobs else None
+        except NotFound:
+            found = None
+        if found is None or found.task not in owned:
+            raise UnknownTask(f"no job {id_[:80]!r} is kept", job=id_[:80])
+        return _json(to_document(found))
 
 
 def _predict_request(body: bytes, task: Task) -> tuple[Mapping[str, Any], Mapping[str, Any]]:

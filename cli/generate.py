@@ -1,0 +1,78 @@
+"""`modelless generate`: makes the variants that callers asked for in vain; publishes what earns its place."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.errors import Failed
+from cli.jobs import document, drawn
+from cli.options import home_option, json_option
+from cli.output import say, screen
+
+if TYPE_CHECKING:
+    from registry.jobs import Job
+
+LOCK = "jobs.lock"
+"""Whoever holds it runs the home's jobs."""
+
+
+@click.command()
+@home_option
+@click.option("--quick", is_flag=True, help="Measure for a shorter time: the same facts with wider uncertainty.")
+@click.option(
+    "--nice", type=click.IntRange(0, 19), default=10, show_default=True, help="How far to stand back for others."
+)
+@json_option
+def generate(home: Path, quick: bool, nice: int, as_json: bool) -> None:
+    """Make the variants that callers asked for in vain, then end.
+
+    Looks at every SLO that nothing held, plans which variant would hold it, makes and measures it, and publishes it
+    if it is any better than what exists. `modelless up` runs this by itself, one at a time.
+    """
+    os.nice(nice)
+    with _alone(home), suppress(asyncio.CancelledError):
+        done = asyncio.run(_work(home, quick=quick))
+        say({"jobs": [document(job) for job in done]}, as_json=as_json, render=lambda c: c.print(drawn(done)))
+
+
+async def _work(home: Path, *, quick: bool) -> list[Job]:
+    from gateway.generation.worker import work
+    from gateway.local import Platform
+    from optimizer.plan import FULL, QUICK
+    from registry.stores.jobs import FILE, SqliteJobs
+
+    here = asyncio.current_task()
+    assert here is not None
+    # So that what was started is closed, and the job goes back into the queue.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, here.cancel)
+    jobs = SqliteJobs(home / FILE)
+    try:
+        async with Platform.open(home) as platform:
+            return await work(platform, jobs, plan=QUICK if quick else FULL, told=_tell)
+    finally:
+        jobs.close()
+
+
+def _tell(job: Job) -> None:
+    screen(stderr=True).print(f"{job.id} {job.task}/{job.variant}: {job.state} {job.reason}".rstrip())
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """Be the only one who runs the home's jobs; raises Failed when somebody else does."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Failed(f"another process is generating for {home}; see `modelless jobs`") from None
+        yield

@@ -1,0 +1,115 @@
+"""What was asked in vain is noted once, and who asks again learns of the job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gateway.errors import Infeasible
+from gateway.generation import wishes as module
+from gateway.generation.wishes import Wishes
+from gateway.virtual_time import run_virtually
+from registry.jobs import Asked, Generating, Job, JobState
+from registry.model import Recipe, Slo
+
+World = Callable[..., Any]
+STRICT = {"latency_ms": 1.0, "on_infeasible": "strict"}
+ASKED = Asked("sum", Slo(latency_ms=1.0))
+JOB = Job("j", "sum", "trees-5", Recipe("trees", "large"), "trees-5", "b", JobState.QUEUED, "now")
+
+
+def wished(world: Any) -> Wishes:
+    made = Wishes(clock=world.clock)
+    world.service.generate_with(made.observe, made.generating)
+    return made
+
+
+def test_strict_and_best_effort_ask_the_same_and_once(make_world: World) -> None:
+    async def scenario() -> None:
+        world = make_world()
+        wishes = wished(world)
+        await world.predict()
+        assert not wishes.some.is_set()
+        with pytest.raises(Infeasible) as refused:
+            await world.predict(STRICT)
+        assert "generating" not in refused.value.details
+        answer = await world.predict({"latency_ms": 1.0})
+        assert answer.decision.generating is None
+        assert wishes.some.is_set()
+        assert wishes.take() == (ASKED,)
+        assert not wishes.some.is_set()
+        await world.predict({"latency_ms": 1.0})
+        assert wishes.take() == ()
+
+    run_virtually(scenario())
+
+
+def test_who_asks_again_learns_of_the_job(make_world: World) -> None:
+    async def scenario() -> None:
+        world = make_world()
+        wishes = wished(world)
+        wishes.see({ASKED.key: JOB})
+        with pytest.raises(Infeasible) as refused:
+            await world.predict(STRICT)
+        assert refused.value.details["generating"] == {
+            "job": "j",
+            "recipe": {"generator": "trees", "parent": "large", "parameters": []},
+        }
+        answer = await world.predict({"latency_ms": 1.0})
+        assert answer.decision.generating == Generating("j", JOB.recipe)
+        assert (await world.predict({"latency_ms": 2.0})).decision.generating is None
+        assert (await world.predict()).decision.generating is None
+        wishes.see({})
+        assert (await world.predict({"latency_ms": 1.0})).decision.generating is None
+
+    run_virtually(scenario())
+
+
+def test_a_question_is_looked_at_again_later_or_when_the_catalogue_has_changed(make_world: World) -> None:
+    async def scenario() -> None:
+        world = make_world()
+        wishes = wished(world)
+        await world.predict({"latency_ms": 1.0})
+        assert wishes.take() == (ASKED,)
+        world.snapshots.replace(world.catalogue.at(7))
+        await world.predict({"latency_ms": 1.0})
+        assert wishes.take() == (ASKED,)
+        record = world.records[-1]
+        later = Wishes(clock=iter([0.0, 599.0, 600.0]).__next__)
+        seen = []
+        for _ in range(3):
+            later.observe(record)
+            seen.append(len(later.take()))
+        assert seen == [1, 0, 1]
+
+    run_virtually(scenario())
+
+
+def test_each_broken_bound_counts(make_world: World) -> None:
+    async def scenario() -> None:
+        world = make_world()
+        wishes = wished(world)
+        for hints in ({"latency_ms": 1.0}, {"min_accuracy": 0.999}, {"max_cost_usd": 1e-12}):
+            await world.predict(hints)
+            assert [asked.slo for asked in wishes.take()] == [Slo(**hints)]
+
+    run_virtually(scenario())
+
+
+def test_no_more_wait_than_can_be_looked_at(make_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "WAITING", 2)
+    monkeypatch.setattr(module, "REMEMBERED", 1)
+
+    async def scenario() -> None:
+        world = make_world()
+        wishes = wished(world)
+        for ms in (1.0, 1.1, 1.2):
+            await world.predict({"latency_ms": ms})
+        assert [asked.slo.latency_ms for asked in wishes.take()] == [1.0, 1.1]
+        await world.predict({"latency_ms": 1.2})
+        await world.predict({"latency_ms": 1.0})  # forgotten meanwhile
+        assert [asked.slo.latency_ms for asked in wishes.take()] == [1.2, 1.0]
+
+    run_virtually(scenario())
