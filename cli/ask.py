@@ -1,4 +1,4 @@
-"""`modelless predict`, `plan`, `explain` and `frontier`: questions to a running platform; decides nothing itself."""
+"""`modelless predict`, `plan` and `explain`: questions to a running platform; decides nothing itself."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import click
 from cli.client import connect
 from cli.errors import BadInput
 from cli.options import given, json_option, server_options, slo_options
-from cli.output import STALE, dollars, ms, say, table
+from cli.output import dollars, ms, say, table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,7 +41,7 @@ def predict(task: str, inputs: str, url: str, api_key: str | None, as_json: bool
     The JSON is an object of tensors by name, rows first, or the rows alone where the task has one input:
       modelless predict digits '[[0, 0, 5, ...]]' --latency-ms 20
     """
-    body = {"inputs": _read_json(inputs), "slo": given(**hints)}
+    body = {"inputs": read_json(inputs, "INPUTS"), "slo": given(**hints)}
     with connect(url, api_key) as server:
         answer = server.post(f"/v1/tasks/{quote(task, safe='')}/predict", body)
     say(answer, as_json=as_json, render=lambda console: _render_answer(console, answer))
@@ -69,34 +69,6 @@ def explain(decision_id: str, url: str, api_key: str | None, as_json: bool) -> N
     with connect(url, api_key) as server:
         explanation = server.get(f"/v1/decisions/{quote(decision_id, safe='')}")
     say(explanation, as_json=as_json, render=lambda console: render_decision(console, explanation))
-
-
-@click.command()
-@click.argument("task")
-@server_options
-@json_option
-def frontier(task: str, url: str, api_key: str | None, as_json: bool) -> None:
-    """Show TASK's trade-off: the placements that no other beats on accuracy, latency and cost at once."""
-    with connect(url, api_key) as server:
-        document = server.get(f"/v1/tasks/{quote(task, safe='')}/frontier")
-
-    def render(console: Console) -> None:
-        numbers = ("accuracy", "p95 ms", "$ per million")
-        drawn = table(f"Frontier of {task}: one warm row", ("placement", *numbers, "why"), numbers=numbers)
-        for point in document["frontier"]:
-            drawn.add_row(
-                point["placement"],
-                f"{point['accuracy']:.4f}",
-                ms(point["latency_ms"]) + (STALE if point.get("stale") else ""),
-                dollars(point["cost_usd"]),
-                point["reason"],
-                style="dim" if point["dominated_by"] else None,
-            )
-        console.print(drawn)
-        if any(point.get("stale") for point in document["frontier"]):
-            console.print(f"{STALE} measured on other hardware; `modelless profile {task}` measures it again")
-
-    say(document, as_json=as_json, render=render)
 
 
 def render_decision(console: Console, decision: dict[str, Any]) -> None:
@@ -184,10 +156,10 @@ def _render_answer(console: Console, answer: dict[str, Any]) -> None:
     console.print(f"modelless explain {served['decision_id']}", style="dim")
 
 
-def _read_json(inputs: str) -> Any:
-    """The JSON of a file, of stdin (-) or of the argument itself; raises BadInput."""
+def read_json(inputs: str, name: str) -> Any:
+    """The JSON of a file, of stdin (-) or of the argument `name` itself; raises BadInput."""
     if inputs.lstrip().startswith(("{", "[")):
-        text, where = inputs, "INPUTS"
+        text, where = inputs, name
     elif inputs == "-":
         text, where = sys.stdin.read(), "stdin"
     else:

@@ -19,10 +19,11 @@ COMMANDS: dict[str, str] = {
     "jobs": "cli.jobs:jobs",
     "tasks": "cli.catalogue:tasks",
     "variants": "cli.catalogue:variants",
-    "frontier": "cli.ask:frontier",
+    "frontier": "cli.frontier:frontier",
     "predict": "cli.ask:predict",
     "plan": "cli.ask:plan",
     "explain": "cli.ask:explain",
+    "feedback": "cli.feedback:feedback",
     "history": "cli.releases:history",
     "rollback": "cli.releases:rollback",
 }

@@ -83,25 +83,10 @@ class Platform:
 
 
 def _canned(what: str) -> dict[str, Any]:
-    points = [
-        {
-            "placement": f"flowers/{name}@inline:1",
-            "accuracy": 0.9,
-            "latency_ms": 1.0,
-            "cost_usd": 1e-8,
-            "dominated_by": by,
-            "reason": reason,
-        }
-        for name, by, reason in (
-            ("small", None, "the fastest"),
-            ("slow", "flowers/small@inline:1", "flowers/small@inline:1 is faster"),
-        )
-    ]
     return {
         "predict": {"id": "d1", "outputs": {"label": list(range(12))}, "decision": SERVED},
         "plan": DECISION,
         "d1": {**DECISION, "decision_id": "d1", "at": 0.0, "served": SERVED, "error": None},
-        "frontier": {"task": "flowers", "frontier": points},
     }[what]
 
 
@@ -164,13 +149,6 @@ def test_explain_shows_what_came_of_it(invoke: Invoke, platform: Platform) -> No
 
     assert platform.asked[0].url.path == "/v1/decisions/d1"
     assert "Served by flowers/large@inline:1 in 3.90 ms (predicted 4.20 ms)" in shown
-
-
-def test_frontier_says_who_beats_whom(invoke: Invoke, platform: Platform) -> None:
-    shown = invoke("frontier", "flowers", obj=platform.transport).stdout
-
-    slow = next(line for line in shown.splitlines() if "flowers/slow" in line)
-    assert "flowers/small@inline:1 is faster" in slow
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,187 @@
+"""A task's frontier as a drawing of characters: accuracy over latency, on a log scale; it only draws what it is given.
+
+The known library for this was not taken: plotext 6 is compiled for some platforms, untyped and takes 0.2 s to import.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.padding import Padding
+    from rich.text import Text
+
+Point = Mapping[str, Any]
+Cell = tuple[int, int]
+"""Row from the top, and column."""
+
+HEIGHT = 15
+WIDTH = 110
+"""Most columns: wider, and the eye no longer finds its line."""
+
+MARGIN = 9
+"""Columns left of the plot: an accuracy and the axis."""
+
+GLYPHS = "○△□◇▽☆✕"
+"""A dominated placement's mark, by tier; more tiers than these share them again."""
+
+COLOURS = ("cyan", "green", "yellow", "magenta", "blue", "red", "white")
+
+SHOWN_BELOW = 0.5
+"""How far under the frontier's accuracies the plot reaches, in parts of their range: what lies further down is off."""
+
+LEAST_RANGE = 0.05
+"""A frontier of nearly one accuracy counts as this wide there."""
+
+NUMBERS = "123456789abcdefghijklmnopqrstuvwxyz"
+"""What stands for the frontier's placements in the plot; further ones get a `+`."""
+
+
+def numbered(points: Sequence[Point]) -> dict[str, str]:
+    """The frontier's placements by id, each with its character, fastest first."""
+    ahead = [p["placement"] for p in points if not p["dominated_by"]]
+    return {name: NUMBERS[i] if i < len(NUMBERS) else "+" for i, name in enumerate(ahead)}
+
+
+def scatter(points: Sequence[Point], width: int) -> list[Text | Padding]:
+    """The drawing in lines of at most `width` columns; none without points.
+
+    The frontier's placements are numbered and coloured by tier, the others are dim marks, and a dotted line is the best
+    accuracy that is to be had within each latency.
+    """
+    if not points:
+        return []
+    plot = _Plot.around(points, min(width, WIDTH) - MARGIN)
+    tiers = sorted({p["tier"] for p in points})
+    style = {tier: COLOURS[i % len(COLOURS)] for i, tier in enumerate(tiers)}
+    glyph = {tier: GLYPHS[i % len(GLYPHS)] for i, tier in enumerate(tiers)}
+    numbers = numbered(points)
+    ahead = [p for p in points if p["placement"] in numbers]
+    for p in points:
+        if p["dominated_by"]:
+            below = p["accuracy"] < plot.low
+            plot.put(plot.cell(p), "↓" if below else glyph[p["tier"]], f"dim {style[p['tier']]}")
+    plot.stairs(ahead)
+    for p in ahead:
+        plot.put(plot.free(plot.cell(p)), numbers[p["placement"]], f"bold {style[p['tier']]}", taken=True)
+    return [*plot.lines(), *_legend(tiers, style, glyph)]
+
+
+@dataclass(slots=True)
+class _Plot:
+    """Cells of a plot, and the scales of its axes."""
+
+    width: int
+    low: float
+    high: float
+    """Accuracies of the lowest and the highest line."""
+    left: float
+    right: float
+    """log10 of the milliseconds of the first and the last column."""
+    cells: dict[Cell, tuple[str, str]] = field(default_factory=dict)
+    """Cell to its character and style."""
+    taken: set[Cell] = field(default_factory=set)
+
+    @classmethod
+    def around(cls, points: Sequence[Point], width: int) -> _Plot:
+        """An empty plot that holds all points, but for those that are far less accurate than the frontier."""
+        accuracies = [p["accuracy"] for p in points]
+        ahead = [p["accuracy"] for p in points if not p["dominated_by"]]
+        high = max(accuracies)
+        low = max(min(accuracies), min(ahead) - SHOWN_BELOW * max(high - min(ahead), LEAST_RANGE))
+        if high - low < 1e-9:
+            low, high = low - 0.005, high + 0.005
+        times = [math.log10(max(p["latency_ms"], 1e-6)) for p in points]
+        left, right = min(times), max(times)
+        pad = 0.04 * (right - left) or 0.3
+        return cls(max(width, 10), low, high, left - pad, right + pad)
+
+    def cell(self, point: Point) -> Cell:
+        """Where a point lies."""
+        return self.row(point["accuracy"]), self.column(math.log10(max(point["latency_ms"], 1e-6)))
+
+    def row(self, accuracy: float) -> int:
+        share = (self.high - accuracy) / (self.high - self.low)
+        return min(HEIGHT - 1, max(0, round(share * (HEIGHT - 1))))
+
+    def column(self, log_ms: float) -> int:
+        share = (log_ms - self.left) / (self.right - self.left)
+        return min(self.width - 1, max(0, round(share * (self.width - 1))))
+
+    def put(self, cell: Cell, mark: str, style: str, *, taken: bool = False) -> None:
+        self.cells[cell] = (mark, style)
+        if taken:
+            self.taken.add(cell)
+
+    def free(self, cell: Cell) -> Cell:
+        """The cell, or the nearest one beside it that no number has taken."""
+        row, column = cell
+        beside = ((row, column + d) for step in range(self.width) for d in (step, -step))
+        return next((c for c in beside if 0 <= c[1] < self.width and c not in self.taken), cell)
+
+    def stairs(self, ahead: Sequence[Point]) -> None:
+        """The line of the best accuracy within each latency, under every other mark."""
+        best: list[Cell] = []
+        for row, column in sorted((self.cell(p) for p in ahead), key=lambda cell: (cell[1], cell[0])):
+            if not best or row < best[-1][0]:
+                best.append((row, column))
+        for i, (row, column) in enumerate(best):
+            end = best[i + 1][1] if i + 1 < len(best) else self.width
+            for x in range(column + 1, end):
+                self.cells.setdefault((row, x), ("╌", "dim"))
+            if i + 1 < len(best):
+                self.cells.setdefault((row, end), ("╯", "dim"))
+                for y in range(best[i + 1][0] + 1, row):
+                    self.cells.setdefault((y, end), ("╎", "dim"))
+
+    def lines(self) -> list[Text]:
+        from rich.text import Text
+
+        labels = {round(i * (HEIGHT - 1) / 4): self.high - (self.high - self.low) * i / 4 for i in range(5)}
+        drawn = []
+        for row in range(HEIGHT):
+            text = Text(f"{labels[row]:.4f} ┤" if row in labels else " " * (MARGIN - 2) + "│", no_wrap=True)
+            text.pad_left(max(0, MARGIN - 1 - len(text)))
+            for column in range(self.width):
+                mark, style = self.cells.get((row, column), (" ", ""))
+                text.append(mark, style)
+            drawn.append(text)
+        return [*drawn, *self._axis()]
+
+    def _axis(self) -> list[Text]:
+        from rich.text import Text
+
+        line, names, end = ["─"] * self.width, [" "] * self.width, -1
+        unit = "ms, p95"
+        for ms in ticks(10**self.left, 10**self.right):
+            column = self.column(math.log10(ms))
+            name = f"{ms:g}"
+            start = max(0, min(column - len(name) // 2, self.width - len(name)))
+            line[column] = "┴"
+            if start > end + 1 and start + len(name) < self.width - len(unit):
+                names[start : start + len(name)] = name
+                end = start + len(name)
+        names[self.width - len(unit) :] = unit
+        left = " " * (MARGIN - 2)
+        return [Text(left + "└" + "".join(line)), Text(left + " " + "".join(names), style="dim")]
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Round numbers between two positive ones for a log axis: powers of ten, with their 2 and 5 fold if few fit."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    fine = high / low < 1e4
+    made = [step * 10.0**decade for decade in decades for step in ((1, 2, 5) if fine else (1,))]
+    found = [ms for ms in made if low <= ms <= high]
+    return found or [float(f"{math.sqrt(low * high):.2g}")]
+
+
+def _legend(tiers: Sequence[str], style: Mapping[str, str], glyph: Mapping[str, str]) -> list[Padding]:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    marks = Text("   ").join(Text(f"{glyph[tier]} {tier}", style[tier]) for tier in tiers)
+    key = "numbers: on the frontier, listed below; marks: dominated; ╌ best accuracy within a latency"
+    return [Padding(said, (0, 0, 0, MARGIN)) for said in (marks, Text(key, "dim"))]

@@ -1,0 +1,90 @@
+"""`feedback` finds the decision's task, sends the right answers and says what came of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from click.testing import Result
+
+Invoke = Callable[..., Result]
+
+JUDGEMENT = {
+    "decision_id": "d1",
+    "task": "flowers",
+    "variant": "flowers/small",
+    "rows": 3,
+    "right": 2,
+    "accuracy": {"value": 0.8125, "low": 0.7, "high": 0.9, "rows": 48, "method": "wilson"},
+    "drifted": False,
+    "judged_rows": 40,
+}
+
+
+class Platform:
+    """Knows one decision, and answers judgements as told."""
+
+    def __init__(self) -> None:
+        self.asked: list[httpx.Request] = []
+        self.answer = httpx.Response(200, json=JUDGEMENT)
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request)
+        if request.method == "GET":
+            return httpx.Response(200, json={"task": "flowers"})
+        return self.answer
+
+
+@pytest.fixture
+def platform() -> Platform:
+    return Platform()
+
+
+@pytest.fixture
+def judge(invoke: Invoke, platform: Platform) -> Callable[..., Result]:
+    return lambda *arguments, **options: invoke(
+        "feedback", "d1", "--expected", *arguments, obj=httpx.MockTransport(platform), **options
+    )
+
+
+def test_it_sends_the_answers_to_the_decisions_task(judge: Callable[..., Result], platform: Platform) -> None:
+    shown = judge("[3, 1, 2]").stdout
+    assert [(r.method, r.url.path) for r in platform.asked] == [
+        ("GET", "/v1/decisions/d1"),
+        ("POST", "/v1/tasks/flowers/feedback"),
+    ]
+    assert json.loads(platform.asked[1].content) == {"decision_id": "d1", "expected": [3, 1, 2]}
+    assert "3 rows judged, 2 right" in shown
+    assert "flowers/small: accuracy 0.8125 (0.700–0.900, over 48 rows)" in shown
+    assert "contradict" not in shown
+
+
+def test_a_drift_is_pointed_out_and_numbers_have_no_right_rows(
+    judge: Callable[..., Result], platform: Platform
+) -> None:
+    changes: dict[str, Any] = {"drifted": True, "right": None, "rows": 1}
+    platform.answer = httpx.Response(200, json={**JUDGEMENT, **changes})
+    shown = judge("[1.5]").stdout
+    assert "1 row judged\n" in shown
+    assert "40 judged rows contradict" in shown
+
+
+def test_json_is_the_document_alone_and_answers_may_come_from_stdin(judge: Callable[..., Result]) -> None:
+    assert json.loads(judge("-", "--json", input="[1, 2, 3]").stdout) == JUDGEMENT
+
+
+def test_a_refusal_is_a_message_and_a_code(judge: Callable[..., Result], platform: Platform) -> None:
+    platform.answer = httpx.Response(409, json={"error": {"code": "already_judged", "message": "has been judged"}})
+    result = judge("[1]")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "has been judged" in result.stderr
+
+
+def test_what_is_no_json_is_not_sent(judge: Callable[..., Result], platform: Platform) -> None:
+    result = judge("[1, 2")
+    assert result.exit_code == 2
+    assert "--expected is not JSON" in result.stderr
+    assert platform.asked == []
