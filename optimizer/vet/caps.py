@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 Extents = Mapping[str, tuple[int, ...]]
 """By input, all axes but the first, as it will be used."""
@@ -37,6 +37,18 @@ class Caps:
     """Of processor time, for about twenty short runs; RLIMIT_CPU counts whole seconds."""
     wall_s: float = 120.0
     """Twice that, as machines are shared."""
+    bytes_per_s: int = 1 << 24
+    """For each so many of the model's bytes a second of processor time more: 960 MiB of weights took 37 s."""
+
+    def scaled(self, model_bytes: int) -> Caps:
+        """With the memory and the time that a model of this size may take."""
+        seconds = model_bytes // self.bytes_per_s
+        return replace(
+            self,
+            memory_mb=self.memory_mb + (self.memory_per_byte * model_bytes >> 20),
+            cpu_s=self.cpu_s + seconds,
+            wall_s=self.wall_s + 2 * seconds,
+        )
 
 
 CAPS = Caps()

@@ -36,10 +36,9 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
 
 
-def confine(model_bytes: int, caps: Caps) -> None:
-    """Limit this process's memory, processor time, files and dumps for a model of this size."""
-    memory = _address_space() + (caps.memory_mb << 20) + caps.memory_per_byte * model_bytes
-    _limit(resource.RLIMIT_AS, memory)
+def confine(caps: Caps) -> None:
+    """Limit what this process may take from now on: memory, processor time, files and dumps."""
+    _limit(resource.RLIMIT_AS, _address_space() + (caps.memory_mb << 20))
     # SIGXCPU ends it at the soft limit; the hard one is for a process that learnt to ignore it.
     resource.setrlimit(resource.RLIMIT_CPU, (caps.cpu_s, caps.cpu_s + 1))
     _limit(resource.RLIMIT_FSIZE, FILE_BYTES)

@@ -93,7 +93,7 @@ class _Sandbox:
     def ask(self, model: bytes) -> Verdict | None:
         """Its verdict on one model, or None when it ended instead."""
         assert self._process.stdin is not None
-        with self._deadline(self._caps.wall_s + GRACE_S):
+        with self._deadline(self._caps.scaled(len(model)).wall_s + GRACE_S):
             try:
                 frames.write_model(self._process.stdin.fileno(), model)
             except BrokenPipeError:

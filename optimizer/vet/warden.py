@@ -46,6 +46,7 @@ def main() -> None:
 
 def judge(model: bytes, caps: Caps, extents: Extents) -> Verdict:
     """What a process of its own finds of a model, or how that process ended."""
+    caps = caps.scaled(len(model))
     receiving, sending = os.pipe()
     child = os.fork()
     if not child:
@@ -76,7 +77,7 @@ def _inside(model: bytes, caps: Caps, extents: Extents, sending: int) -> None:
     try:
         limits.die_with_parent()
         _redirect()
-        limits.confine(len(model), caps)
+        limits.confine(caps)
         frames.write_verdict(sending, _examined(model, caps, extents))
         status = 0
     finally:
@@ -126,4 +127,4 @@ def _autopsy(ended: int, late: bool, caps: Caps) -> Verdict:
 
 
 def _out_of_memory(caps: Caps) -> Verdict:
-    return Verdict(Reason.OUT_OF_MEMORY, f"trying it takes more than {caps.memory_mb} MB beyond its own size")
+    return Verdict(Reason.OUT_OF_MEMORY, f"trying it takes more than {caps.memory_mb} MB of its own")
