@@ -71,6 +71,7 @@ class Journal:
             try:
                 yield cls({} if fresh else kept, fd, int(clock()))
             finally:
+                os.fsync(fd)
                 os.close(fd)
         finally:
             os.close(lock)
@@ -88,8 +89,8 @@ class Journal:
     def note(self, subject: Subject, measured: Any) -> None:
         """Append what was just measured of a subject (JSON); it survives this process from here on.
 
-        Not forced to the disk, whose work would disturb what is measured next: a power failure may lose the last
-        half minute.
+        Not forced to the disk before the end, whose work would disturb what is measured next: a power failure may lose
+        the last half minute.
         """
         if self._fd is None:
             return

@@ -22,6 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from statistics import median
+from typing import Any
 
 from optimizer.backend import cpu_share
 from optimizer.bench import Bench, Run
@@ -185,16 +186,16 @@ async def _alone(todo: _Measuring, subjects: Sequence[Subject]) -> None:
         await _start_alone(todo, smallest, next(again, None))
 
 
-async def _start_alone(todo: _Measuring, subject: Subject, known: Mapping[str, object] | None) -> None:
+async def _start_alone(todo: _Measuring, subject: Subject, known: Mapping[str, Any] | None) -> None:
     """Start an environment with one row, and run the largest batch in it; or take both as they were noted."""
     if known is None:
         await todo.bench.forget()
         start, largest = [await todo.run(subject, rows) for rows in (1, subject.placement.max_batch)]
         known = {"start": facts(start), "peak_mb": largest.peak_mb}
         todo.notes.note(subject, "alone", known, **_largest(subject))
-    subject.note(Run(**known["start"]))  # type: ignore[arg-type]
+    subject.note(Run(**known["start"]))
     if known["peak_mb"] is not None:
-        subject.peak_mb.append(float(str(known["peak_mb"])))
+        subject.peak_mb.append(known["peak_mb"])
 
 
 async def _service(todo: _Measuring, subjects: Sequence[Subject]) -> None:
