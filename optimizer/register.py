@@ -63,69 +63,38 @@ async def register(
     generated variant that comes to nothing or earns no place the catalogue keeps the reason. Any other failure is
     raised and nothing is published, though blobs of placed variants may stay. A task registered before is replaced,
     with all that was made for it, in the new version; its older versions stay in the store. With a journal, what it
-    knows of these very placements is not measured again. Raises InvalidValue,
-    InvalidEvaluation, NothingRegistered, MeasurementFailed, and what the store and the backends raise.
+    knows of these very placements is not measured again. Raises InvalidValue, InvalidEvaluation, NothingRegistered,
+    MeasurementFailed, and what the store and the backends raise.
     """
-    started = clock()
-    check_backends(registration.tiers, backends)
-    steps = Steps(progress)
-    share_pool(registration.tiers)
+    started, steps, tiers = clock(), Steps(progress), registration.tiers
+    check_backends(tiers, backends)
+    share_pool(tiers)
     registration = _with_rows(registration)
-    evaluation, tiers = registration.evaluation, registration.tiers
-    with TemporaryDirectory(prefix="modelless-") as scratch:
-        workshop = Files(scratch)
-        family = await make_family(registration, workshop, steps)
-        if not family.registered:
-            raise NothingRegistered([f"{failure.variant}: {failure.reason}" for failure in family.failures])
-        made, tried = await _selected(family, workshop, registration, plan, steps)
-        for variant in made:
-            keep_artifact(variant.candidate.variant.artifact, workshop, blobs)
+    evaluation = registration.evaluation
+    family, made, tried = await _made(registration, blobs, plan, steps)
     measured = await profile_all(
         made, tiers, backends, evaluation=evaluation, plan=plan, steps=steps, clock=clock, journal=journal
     )
-    task = replace(registration.task, judged=evaluation.output)
-    variants = tuple(m.candidate.variant for m in made)
     placements, profiles = (tuple(column) for column in zip(*measured, strict=True))
-    edit = partial(
-        replaced,
-        task=task,
-        tiers=tiers,
-        variants=variants,
-        placements=placements,
-        profiles=profiles,
-        sources=keep_sources(blobs, task, evaluation, registration.calibration, family.models()),
-        tried=tried,
-    )
-    catalogue = update(
-        store, edit, note=f"register {task.name}: {len(variants)} variants on {len(registration.tiers)} tiers"
-    )
-    failures = tuple(family.failures)
-    return Registered(
-        task, catalogue.version, variants, placements, profiles, failures, clock() - started, tuple(tried)
-    )
+    task, variants = replace(registration.task, judged=evaluation.output), tuple(m.candidate.variant for m in made)
+    done = Registered(task, 0, variants, placements, profiles, tuple(family.failures), 0.0, tuple(tried))
+    sources = keep_sources(blobs, task, evaluation, registration.calibration, family.models())
+    edit = partial(replaced, done=done, tiers=tiers, sources=sources)
+    note = f"register {task.name}: {len(variants)} variants on {len(tiers)} tiers"
+    return replace(done, version=update(store, edit, note=note).version, seconds=clock() - started)
 
 
-def replaced(
-    old: Catalogue,
-    *,
-    task: Task,
-    tiers: Sequence[Tier],
-    variants: Sequence[Variant],
-    placements: Sequence[Placement],
-    profiles: Sequence[Profile],
-    sources: Sources,
-    tried: Sequence[Tried],
-) -> Catalogue:
-    """`old` with everything about one task replaced by these facts, and other tasks as they were."""
-    base = old.without_task(task.name) if task.name in old.tasks else old
+def replaced(old: Catalogue, *, done: Registered, tiers: Sequence[Tier], sources: Sources) -> Catalogue:
+    """`old` with everything about one task replaced by what a registration did, and other tasks as they were."""
+    base = old.without_task(done.task.name) if done.task.name in old.tasks else old
     return (
-        base.with_tasks(task)
+        base.with_tasks(done.task)
         .with_tiers(*tiers)
-        .with_variants(*variants)
-        .with_placements(*placements)
-        .with_profiles(*profiles)
+        .with_variants(*done.variants)
+        .with_placements(*done.placements)
+        .with_profiles(*done.profiles)
         .with_sources(sources)
-        .with_tried(*tried)
+        .with_tried(*done.tried)
     )
 
 
@@ -170,17 +139,28 @@ def _with_rows(registration: Registration) -> Registration:
     return replace(registration, evaluation=evaluation, calibration=calibration)
 
 
-async def _selected(
-    family: Family, workshop: Blobs, registration: Registration, plan: Plan, steps: Steps
-) -> tuple[list[Made], list[Tried]]:
-    """The variants to publish, and everything that was tried beside them."""
-    dropped = await select(
-        [(made, workshop) for made in family.registered],
-        [(made, workshop) for made in family.generated],
-        tiers=registration.tiers,
-        evaluation=registration.evaluation,
-        plan=plan,
-        steps=steps,
-    )
-    names = {tried.name for tried in dropped}
-    return [made for made in family.made if made.name not in names], [*family.tried, *dropped]
+async def _made(
+    registration: Registration, blobs: Blobs, plan: Plan, steps: Steps
+) -> tuple[Family, list[Made], list[Tried]]:
+    """The family of a registration, its variants that earn their place, and everything that was tried beside them.
+
+    All is made in a folder of its own: only artifacts that are to be placed get into `blobs`.
+    """
+    with TemporaryDirectory(prefix="modelless-") as scratch:
+        workshop = Files(scratch)
+        family = await make_family(registration, workshop, steps)
+        if not family.registered:
+            raise NothingRegistered([f"{failure.variant}: {failure.reason}" for failure in family.failures])
+        dropped = await select(
+            [(made, workshop) for made in family.registered],
+            [(made, workshop) for made in family.generated],
+            tiers=registration.tiers,
+            evaluation=registration.evaluation,
+            plan=plan,
+            steps=steps,
+        )
+        names = {tried.name for tried in dropped}
+        kept = [made for made in family.made if made.name not in names]
+        for made in kept:
+            keep_artifact(made.candidate.variant.artifact, workshop, blobs)
+    return family, kept, [*family.tried, *dropped]
