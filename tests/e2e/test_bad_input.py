@@ -197,3 +197,74 @@ def test_nothing_that_was_refused_changed_the_catalogue(registered: Path, http: 
     store.close()
 
     assert before == after
+
+
+def answered(http: httpx.Client, rows: int = 2) -> str:
+    """A decision that can be judged."""
+    response = http.post(PREDICT, json={"inputs": [ROW] * rows})
+    assert response.status_code == 200, response.text
+    return str(response.json()["decision"]["decision_id"])
+
+
+@pytest.mark.parametrize(
+    ("expected", "problem"),
+    [
+        ([3], "it has 1 rows"),
+        ([3, 3, 3], "it has 3 rows"),
+        ([], "it has 0 rows"),
+        ([[3], [3]], "rank"),
+        (["three", "three"], "INT64"),
+        ([3.5, 3], "INT64"),
+        ([3, None], "INT64"),
+        (3, "list"),
+        ({"label": [3, 3]}, "list"),
+        ([3, [3]], "ragged"),
+        ([1e30, 3], "INT64"),
+    ],
+)
+def test_judgement_that_does_not_fit_is_422_naming_the_field(http: httpx.Client, expected: Any, problem: str) -> None:
+    decision_id = answered(http)
+    plan = {"slo": {"objective": "accuracy"}}
+    before = http.post("/v1/tasks/digits/plan", json=plan).json()["chosen"]["accuracy"]
+    response = http.post("/v1/tasks/digits/feedback", json={"decision_id": decision_id, "expected": expected})
+
+    error = response.json()["error"]
+    assert response.status_code == 422
+    assert error["field"] == "expected"
+    assert problem in error["message"]
+    assert error["fix"]
+    assert http.post("/v1/tasks/digits/plan", json=plan).json()["chosen"]["accuracy"] == before
+
+
+@pytest.mark.parametrize("body", [{"expected": [3, 3]}, {"decision_id": 7, "expected": [3, 3]}, {"decision_id": "x"}])
+def test_judgement_without_a_field_is_422_naming_it(http: httpx.Client, body: dict[str, Any]) -> None:
+    response = http.post("/v1/tasks/digits/feedback", json=body)
+
+    assert response.status_code == 422
+    assert response.json()["error"]["field"] in {"decision_id", "expected"} - set(body) | {"decision_id"}
+
+
+def test_judgement_of_what_is_not_known_is_404_and_a_second_one_409(home: Path, start: Any) -> None:
+    up = start(home)
+    with httpx.Client(base_url=up.url, timeout=30) as own:
+        decision_id = answered(own)
+        body = {"decision_id": decision_id, "expected": [3, 3]}
+        for path, changed in (("digits", {"decision_id": "nothing"}), ("digit", {})):
+            response = own.post(f"/v1/tasks/{path}/feedback", json={**body, **changed})
+            assert response.status_code == 404, response.text
+        first = own.post("/v1/tasks/digits/feedback", json=body)
+        second = own.post("/v1/tasks/digits/feedback", json=body)
+        variant = own.get("/v1/tasks/digits/frontier").json()["frontier"]
+
+    assert first.status_code == 200, first.text
+    assert (first.json()["rows"], first.json()["judged_rows"]) == (2, 2)
+    assert first.json()["variant"] in {point["variant"] for point in variant}
+    assert (second.status_code, second.json()["error"]["code"]) == (409, "already_judged")
+
+
+@pytest.mark.parametrize("query", ["rows=0", "rows=x", "start=hot", "tier=moon", "colour=red"])
+def test_frontier_of_a_race_that_cannot_be_is_422_naming_it(http: httpx.Client, query: str) -> None:
+    response = http.get(f"/v1/tasks/digits/frontier?{query}")
+
+    assert response.status_code == 422
+    assert response.json()["error"]["field"] == query.partition("=")[0]

@@ -21,6 +21,7 @@ from gateway.metrics import Metrics
 from gateway.service import Service
 from gateway.snapshots import Snapshots
 from registry.catalogue import Catalogue
+from registry.lineage import Outcome, Tried
 from registry.model import (
     LEVELS,
     ZERO,
@@ -61,7 +62,8 @@ def facts() -> Catalogue:
         for p in placements
     ]
     made = Catalogue.empty().with_tasks(
-        Task("sum", spec, out, "accuracy", description="Adds."), Task("private", spec, out, "accuracy", owner="globex")
+        Task("sum", spec, out, "accuracy", description="Adds.", judged="y"),
+        Task("private", spec, out, "accuracy", owner="globex"),
     )
     return made.with_tiers(*tiers).with_variants(*variants).with_placements(*placements).with_profiles(*profiles)
 
@@ -355,3 +357,119 @@ def gateway_paths() -> list[str]:
     from gateway.http.openapi import document
 
     return list(document("1")["paths"])
+
+
+async def test_a_frontier_may_be_asked_for_another_race(gateway: Gateway) -> None:
+    def names(response: httpx.Response) -> list[str]:
+        assert response.status_code == 200
+        return [point["variant"] for point in response.json()["frontier"]]
+
+    path = "/v1/tasks/sum/frontier"
+    assert names(await gateway.http.get(path, params={"rows": 64, "start": "cold", "tier": "a"})) == ["sum/small"]
+    assert names(await gateway.http.get(path, params={"rows": 65})) == []
+    (point,) = (await gateway.http.get(path, params={"tier": "b"})).json()["frontier"]
+    assert (point["accuracy_low"], point["accuracy_high"], point["load_ms"], point["memory_mb"]) == (
+        0.99,
+        0.99,
+        0.0,
+        1.0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ({"rows": "0"}, "rows"),
+        ({"rows": "-1"}, "rows"),
+        ({"rows": "many"}, "rows"),
+        ({"rows": "9" * 5000}, "rows"),
+        ({"rows": "²"}, "rows"),
+        ({"start": "hot"}, "start"),
+        ({"tier": "c"}, "tier"),
+        ({"by": "cost"}, "by"),
+    ],
+)
+async def test_a_race_that_cannot_be_is_422_and_named(gateway: Gateway, query: dict[str, str], field: str) -> None:
+    response = await gateway.http.get("/v1/tasks/sum/frontier", params=query)
+    assert response.status_code == 422
+    assert response.json()["error"]["field"] == field
+
+
+async def test_what_was_tried_is_listed(gateway: Gateway) -> None:
+    attempt = Tried("sum", "tiny", Recipe("int8", "small"), Outcome.DROPPED, "no better than small", (("p50_ms", 2.0),))
+    snapshots = gateway.service.snapshots
+    snapshots.replace(snapshots.view()[0].with_tried(attempt))
+    assert (await gateway.http.get("/v1/tasks/sum/frontier")).json()["tried"] == [
+        {
+            "name": "tiny",
+            "generator": "int8",
+            "parent": "small",
+            "parameters": {},
+            "outcome": "dropped",
+            "reason": "no better than small",
+            "numbers": {"p50_ms": 2.0},
+        }
+    ]
+
+
+async def feedback(gateway: Gateway, body: Any, task: str = "sum", **options: Any) -> httpx.Response:
+    return await gateway.http.post(f"/v1/tasks/{task}/feedback", json=body, **options)
+
+
+async def test_a_judgement_is_answered_with_the_accuracy_that_follows(gateway: Gateway) -> None:
+    decision_id = (await gateway.predict()).json()["decision"]["decision_id"]
+    response = await feedback(gateway, {"decision_id": decision_id, "expected": [[6.0], [16.0]]})
+    assert response.status_code == 200
+    judged = response.json()
+    assert (judged["variant"], judged["rows"], judged["right"], judged["drifted"]) == ("sum/large", 2, 1, False)
+    assert judged["accuracy"]["value"] == pytest.approx(100 / 102)
+    assert judged["accuracy"]["low"] < judged["accuracy"]["value"] < judged["accuracy"]["high"]
+    assert (await gateway.predict()).json()["decision"]["accuracy"] == judged["accuracy"]["value"]
+    again = await feedback(gateway, {"decision_id": decision_id, "expected": [6.0, 15.0]})
+    assert (again.status_code, again.json()["error"]["code"]) == (409, "already_judged")
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "field"),
+    [
+        ({"decision_id": 5}, 422, "decision_id"),
+        ({"decision_id": None}, 422, "decision_id"),
+        ({"expected": "15"}, 422, "expected"),
+        ({"expected": [[6.0]]}, 422, "expected"),
+        ({"expected": [["a"], ["b"]]}, 422, "expected"),
+        ({"expected": [6.0, None]}, 422, "expected"),
+        ({"label": 3}, 422, "label"),
+        ({"decision_id": "nobody"}, 404, "decision_id"),
+        ({"decision_id": "x" * 4000}, 404, "decision_id"),
+    ],
+)
+async def test_a_judgement_that_cannot_be_is_named(
+    gateway: Gateway, change: dict[str, Any], status: int, field: str
+) -> None:
+    decision_id = (await gateway.predict()).json()["decision"]["decision_id"]
+    good = {"decision_id": decision_id, "expected": [6.0, 15.0]}
+    response = await feedback(gateway, {**good, **change})
+    assert response.status_code == status
+    error = response.json()["error"]
+    assert field in (error.get("field"), *error)
+    assert len(response.content) < 1000
+    missing = await feedback(gateway, {name: value for name, value in good.items() if name != "expected"})
+    assert (missing.status_code, missing.json()["error"]["field"]) == (422, "expected")
+    assert (await feedback(gateway, good)).json()["judged_rows"] == 2
+
+
+async def test_a_failed_decision_has_nothing_to_judge(gateway: Gateway) -> None:
+    for backend in gateway.backends.values():
+        backend.script.append(ExecutionFailed("no"))
+    failed = (await gateway.predict()).json()["error"]["decision_id"]
+    response = await feedback(gateway, {"decision_id": failed, "expected": [6.0, 15.0]})
+    assert response.status_code == 404
+    assert "no answer" in response.json()["error"]["message"]
+
+
+async def test_feedback_needs_a_credential_and_ones_own_task(guarded: Gateway) -> None:
+    body, key = {"decision_id": "d", "expected": [1.0]}, {"X-API-Key": "alice-key"}
+    assert (await feedback(guarded, body)).status_code == 401
+    assert (await feedback(guarded, body, "private", headers=key)).status_code == 403
+    assert (await feedback(guarded, body, "nothing", headers=key)).status_code == 404
+    assert (await feedback(guarded, body, headers=key)).status_code == 404
