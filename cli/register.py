@@ -44,7 +44,7 @@ class Choices:
         return self.generators or self.generate
 
 
-@click.command(short_help="Make, measure and publish a task, from a model, a manifest or an example.")
+@click.command(short_help="Make, measure and publish a task from a model or manifest.")
 @click.argument("source", metavar="TASK|SOURCE")
 @click.argument("model", required=False, metavar="[MODEL]")
 @click.option("--eval", "evaluation", type=NPZ, help="Held-out rows with the right answers, .npz (with MODEL).")
