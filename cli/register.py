@@ -37,6 +37,7 @@ class Choices:
     tiers: tuple[str, ...] = ()
     generate: bool | None = None
     generators: tuple[str, ...] = ()
+    fresh: bool = False
 
     @property
     def generated(self) -> bool | tuple[str, ...] | None:
@@ -63,6 +64,7 @@ class Choices:
 )
 @home_option
 @click.option("--quick", is_flag=True, help="Measure for a shorter time: the same facts with wider uncertainty.")
+@click.option("--fresh", is_flag=True, help="Measure anew what was measured within a day, too.")
 @json_option
 def register(
     source: str,
@@ -75,6 +77,7 @@ def register(
     generate: bool | None,
     home: Path,
     quick: bool,
+    fresh: bool,
     as_json: bool,
     **said: Any,
 ) -> None:
@@ -89,7 +92,7 @@ def register(
     that the model was not trained on. The options marked (with MODEL) and the SLO are the task's; a manifest says them
     itself. Registering a task again replaces it in a new release; `modelless rollback` goes back.
     """
-    choices = Choices(tiers, generate, generators)
+    choices = Choices(tiers, generate, generators, fresh)
     said = given(**said)
     if model is None:
         _refuse_of_manifest(source, {"eval": evaluation, "calibration": calibration, **said})
@@ -108,9 +111,10 @@ def registered(source: str, home: Path, *, quick: bool, choices: Choices | None 
     """
     with TemporaryDirectory(prefix="modelless-") as scratch:
         manifest = _manifest_of(source, Path(scratch))
+        choices = choices or Choices()
         with _told():
-            registration = _chosen(_read(manifest), choices or Choices())
-        return _measured(registration, home, quick=quick, title=f"Measuring {source}")
+            registration = _chosen(_read(manifest), choices)
+        return _measured(registration, home, quick=quick, fresh=choices.fresh, title=f"Measuring {source}")
 
 
 def _registered_model(
@@ -141,14 +145,14 @@ def _registered_model(
             where=(str(evaluation), str(evaluation), str(calibration)),
             **own,
         )
-    return _measured(registration, home, quick=quick, title=f"Registering {task}")
+    return _measured(registration, home, quick=quick, fresh=choices.fresh, title=f"Registering {task}")
 
 
-def _measured(registration: Registration, home: Path, *, quick: bool, title: str) -> Registered:
+def _measured(registration: Registration, home: Path, *, quick: bool, fresh: bool, title: str) -> Registered:
     from modelless import registered as make
 
     with _told(), progress(title) as step:
-        return asyncio.run(make(registration, home, quick=quick, progress=step))
+        return asyncio.run(make(registration, home, quick=quick, fresh=fresh, progress=step))
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from modelless.choices import Generate, Hints, Tiers
 from modelless.describing import describe
 from modelless.progress import bar
 from modelless.waiting import wait
+from optimizer.journal import FILE, Journal
 from optimizer.plan import FULL, QUICK
 from optimizer.progress import Progress
 from optimizer.register import Registered
@@ -34,6 +35,7 @@ def register(
     name: str | None = None,
     description: str = "",
     quick: bool = False,
+    fresh: bool = False,
     progress: bool = True,
 ) -> Registered:
     """Make a task of a model: convert it, make variants of it, measure them on this machine, publish what is worth it.
@@ -47,8 +49,8 @@ def register(
     `output` and `metric` say which output `y` answers and how it is judged, where that is not plain: `accuracy` for
     labels, `rmse_skill` for numbers. `tiers` are names of local tiers (None: all), `slo` the task's default bounds,
     `home` the folder to publish in (None: MODELLESS_HOME, else ~/.modelless), `generate` whether variants are made of
-    the model, or the generators that make them. `quick` measures for a shorter time. A task registered before is
-    replaced.
+    the model, or the generators that make them. `quick` measures for a shorter time, and `fresh` measures anew what was
+    measured within a day, too. A task registered before is replaced.
 
     Raises NotConvertible, ModelRefused, InvalidValue and InvalidEvaluation for what the caller can mend, other errors
     of optimizer.errors, registry.errors and gateway.errors when measuring or publishing fails; nothing is published
@@ -70,25 +72,35 @@ def register(
     )
     folder = default_home() if home is None else Path(home)
     with bar(f"Registering {task}", shown=progress) as step:
-        return wait(registered(registration, folder, quick=quick, progress=step))
+        return wait(registered(registration, folder, quick=quick, fresh=fresh, progress=step))
 
 
 async def registered(
-    registration: Registration, home: Path, *, quick: bool = False, progress: Progress | None = None
+    registration: Registration,
+    home: Path,
+    *,
+    quick: bool = False,
+    fresh: bool = False,
+    progress: Progress | None = None,
 ) -> Registered:
-    """Make, measure and publish a registration in a home, on its tiers; raises what `optimizer.register` raises."""
+    """Make, measure and publish a registration in a home, on its tiers; raises what `optimizer.register` raises.
+
+    One that was interrupted goes on where it stopped, unless `fresh`.
+    """
     async with Platform.open(home) as platform:
         platform.serve(*registration.tiers)
         await platform.prepare()
-        return await measured(
-            registration,
-            platform.store,
-            platform.blobs,
-            platform.backends,
-            progress=progress,
-            plan=QUICK if quick else FULL,
-            clock=platform.clock,
-        )
+        with Journal.open(home / FILE, fresh=fresh) as journal:
+            return await measured(
+                registration,
+                platform.store,
+                platform.blobs,
+                platform.backends,
+                progress=progress,
+                plan=QUICK if quick else FULL,
+                clock=platform.clock,
+                journal=journal,
+            )
 
 
 def default_home() -> Path:
