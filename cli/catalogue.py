@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.attempts import attempts
 from cli.errors import unknown
 from cli.home import opened
 from cli.options import home_option, json_option
@@ -77,7 +78,9 @@ def _bounds(slo: Mapping[str, Any]) -> str:
 @home_option
 @json_option
 def variants(task: str, home: Path, as_json: bool) -> None:
-    """List the variants of TASK: how good each is, how it was made, how fast it is where."""
+    """List the variants of TASK: how good each is, how it was made, how fast it is where; and what else was tried."""
+    from gateway.documents import tried_document
+
     with opened(home) as store:
         catalogue = store.load()
     if task not in catalogue.tasks:
@@ -85,14 +88,17 @@ def variants(task: str, home: Path, as_json: bool) -> None:
     stale = stale_here(catalogue)
     rows = [_variant_row(catalogue, v, stale) for v in catalogue.variants_of(task)]
     rows.sort(key=lambda row: (-row["accuracy"]["value"], row["name"]))
+    tried = [tried_document(attempt) for attempt in catalogue.tried_of(task)]
 
     def render(console: Console) -> None:
         console.print(_drawn(task, rows))
         if any(placement["stale"] for row in rows for placement in row["placements"]):
             console.print(f"{STALE} measured on other hardware; `modelless profile {task}` measures it again")
+        if tried:
+            console.print(attempts(tried))
 
     say(
-        {"catalogue_version": catalogue.version, "task": task, "variants": rows},
+        {"catalogue_version": catalogue.version, "task": task, "variants": rows, "tried": tried},
         as_json=as_json,
         render=render,
     )

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cli.attempts import attempts
 from cli.output import size, table
+from gateway.documents import tried_document
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from optimizer.register import Registered
-    from registry.lineage import Tried
     from registry.model import Recipe, TensorSpec, Variant
 
 
@@ -27,16 +28,7 @@ def document(done: Registered) -> dict[str, Any]:
         "classes": list(done.task.classes),
         "variants": [_variant(variant) for variant in done.variants],
         "placements": [placement.id for placement in done.placements],
-        "tried": [
-            {
-                "id": tried.id,
-                **_recipe(tried.recipe),
-                "outcome": tried.outcome.value,
-                "reason": tried.reason,
-                "numbers": dict(tried.numbers),
-            }
-            for tried in done.tried
-        ],
+        "tried": [{"id": tried.id, **tried_document(tried)} for tried in done.tried],
         "failures": [{"variant": failure.variant, "reason": failure.reason} for failure in done.failures],
         "seconds": done.seconds,
     }
@@ -46,7 +38,7 @@ def render(console: Console, done: Registered, home: Path) -> None:
     """For people: the family, most accurate first, then what came to nothing and why."""
     console.print(_family(done))
     if done.tried:
-        console.print(_attempts(done.tried))
+        console.print(attempts([tried_document(tried) for tried in done.tried]))
     for failure in done.failures:
         console.print(f"Left out {failure.variant}: {failure.reason}", style="yellow")
     console.print(
@@ -54,16 +46,6 @@ def render(console: Console, done: Registered, home: Path) -> None:
         f" placements, measured in {done.seconds:.0f} s."
     )
     console.print(f"modelless up --home {home}", style="dim")
-
-
-def numbers(tried: Tried) -> str:
-    """What was measured of an attempt, and in brackets the same of the variant that it was held against."""
-    all_of_them = dict(tried.numbers)
-    own = {name: value for name, value in all_of_them.items() if "." not in name}
-    rivals = {name.rpartition(".")[2]: value for name, value in all_of_them.items() if "." in name}
-    return ", ".join(
-        f"{name} {value:.3g}" + (f" ({rivals[name]:.3g})" if name in rivals else "") for name, value in own.items()
-    )
 
 
 def _family(done: Registered) -> Any:
@@ -74,14 +56,6 @@ def _family(done: Registered) -> Any:
         interval = f"{accuracy.low:.3f}–{accuracy.high:.3f}"
         made = (variant.name, recipe.generator, recipe.parent or "–")
         drawn.add_row(*made, f"{accuracy.value:.4f}", interval, size(variant.size_bytes))
-    return drawn
-
-
-def _attempts(attempts: tuple[Tried, ...]) -> Any:
-    drawn = table("Tried and not kept", ("variant", "made by", "parent", "outcome", "why", "measured (its rival)"))
-    for tried in attempts:
-        made = (tried.name, tried.recipe.generator, tried.recipe.parent or "–")
-        drawn.add_row(*made, tried.outcome.value, tried.reason, numbers(tried))
     return drawn
 
 

@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 
 import click
 
+from cli.attempts import attempts
 from cli.client import connect
 from cli.options import json_option, server_options
 from cli.output import STALE, dollars, ms, say, table
@@ -83,7 +84,7 @@ def _render(console: Console, title: str, document: Mapping[str, Any]) -> None:
     if any(point.get("stale") for point in points):
         console.print(f"{STALE} measured on other hardware; `modelless profile {document['task']}` measures it again")
     if document.get("tried"):
-        console.print(_tried(document["tried"]))
+        console.print(attempts(document["tried"]))
 
 
 def _drawn(title: str, points: Sequence[Mapping[str, Any]], numbers: Mapping[str, str], width: int) -> Table:
@@ -115,17 +116,3 @@ def _short(reason: str, numbers: Mapping[str, str]) -> str:
     for placement in sorted(numbers, key=len, reverse=True):
         reason = reason.replace(placement, f"#{numbers[placement]}")
     return reason
-
-
-def _tried(tried: Sequence[Mapping[str, Any]]) -> Table:
-    drawn = table("Tried, and no variant", ("name", "made by", "from", "outcome", "why", "numbers"))
-    for attempt in tried:
-        drawn.add_row(
-            attempt["name"],
-            attempt["generator"],
-            attempt["parent"] or "",
-            attempt["outcome"],
-            attempt["reason"],
-            ", ".join(f"{name} {value:.4g}" for name, value in attempt["numbers"].items()),
-        )
-    return drawn

@@ -8,6 +8,11 @@ from pathlib import Path
 
 from click.testing import Result
 
+from registry.lineage import Outcome, Tried
+from registry.model import Recipe
+from registry.store import update
+from registry.stores.sqlite import SqliteStore
+
 Invoke = Callable[..., Result]
 
 
@@ -73,6 +78,20 @@ def test_what_was_measured_on_other_hardware_is_marked(invoke: Invoke, home: Pat
     assert all(placement["stale"] for variant in document["variants"] for placement in variant["placements"])
     assert "4.00*" in drawn
     assert "modelless profile flowers" in drawn
+
+
+def test_what_was_tried_is_listed_with_the_variants(invoke: Invoke, home: Path) -> None:
+    attempt = Tried("flowers", "tiny", Recipe("trees", "small"), Outcome.FAILED, "no ensemble", (("accuracy", 0.5),))
+    store = SqliteStore(home / "catalogue.db")
+    update(store, lambda base: base.with_tried(attempt))
+    store.close()
+    document = json.loads(invoke("variants", "flowers", "--home", str(home), "--json").stdout)
+    drawn = invoke("variants", "flowers", "--home", str(home)).stdout
+
+    assert [(t["name"], t["outcome"], t["numbers"]) for t in document["tried"]] == [
+        ("tiny", "failed", {"accuracy": 0.5})
+    ]
+    assert any("tiny" in line and "no ensemble" in line and "accuracy 0.5" in line for line in drawn.splitlines())
 
 
 def test_unknown_task_suggests_the_nearest(invoke: Invoke, home: Path) -> None:

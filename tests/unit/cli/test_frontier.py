@@ -55,7 +55,7 @@ DOCUMENT = {
             "parameters": {},
             "outcome": "dropped",
             "reason": "no better than small on any axis",
-            "numbers": {"p50_ms": 1.25, "accuracy": 0.9},
+            "numbers": {"p50_ms": 1.25, "accuracy": 0.9, "small.p50_ms": 1.5},
         }
     ],
 }
@@ -91,7 +91,7 @@ def test_it_draws_and_says_who_beats_whom_and_what_was_tried(show: Callable[...,
     tried = next(line for line in lines if "small-int8" in line)
     assert "dropped" in tried
     assert "no better than small on any axis" in tried
-    assert "p50_ms 1.25, accuracy 0.9" in tried
+    assert "p50_ms 1.25 (1.5), accuracy 0.9" in tried
 
 
 def test_in_eighty_columns_nothing_is_wider(show: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
