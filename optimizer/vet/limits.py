@@ -38,7 +38,8 @@ def die_with_parent() -> None:
 
 def confine(caps: Caps) -> None:
     """Limit what this process may take from now on: memory, processor time, files and dumps."""
-    _limit(resource.RLIMIT_AS, _address_space() + (caps.memory_mb << 20))
+    if sys.platform == "linux":  # macOS has the limit and does not keep to it
+        _limit(resource.RLIMIT_AS, _address_space() + (caps.memory_mb << 20))
     # SIGXCPU ends it at the soft limit; the hard one is for a process that learnt to ignore it.
     resource.setrlimit(resource.RLIMIT_CPU, (caps.cpu_s, caps.cpu_s + 1))
     _limit(resource.RLIMIT_FSIZE, FILE_BYTES)
@@ -54,8 +55,5 @@ def _limit(kind: int, value: int) -> None:
 
 def _address_space() -> int:
     """Bytes that this process has mapped: libraries, mostly, which are no model's doing."""
-    try:
-        with open("/proc/self/statm") as statm:
-            return int(statm.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 1 << 30
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")

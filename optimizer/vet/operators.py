@@ -122,7 +122,7 @@ def _constants(model: ModelProto) -> Iterable[tuple[str, TensorProto]]:
         if isinstance(message, onnx.GraphProto):
             yield from ((tensor.name, tensor) for tensor in message.initializer)
         elif isinstance(message, NodeProto) and message.op_type == "Constant":
-            yield from ((message.output[0], a.t) for a in message.attribute if a.name == "value")
+            yield from ((name, a.t) for name in message.output for a in message.attribute if a.name == "value")
 
 
 def _is_false(tensor: TensorProto) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
-from onnx import GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto
+from onnx import GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto, helper
 
 from optimizer.errors import ModelRefused, Reason
 from optimizer.vet.caps import Caps
@@ -39,16 +39,18 @@ BITS: Mapping[int, int] = {
     TensorProto.UINT4: 4,
     TensorProto.INT4: 4,
     TensorProto.FLOAT4E2M1: 4,
+    TensorProto.FLOAT8E8M0: 8,
+    TensorProto.UINT2: 2,
+    TensorProto.INT2: 2,
 }
 """Bits of one element, of the types that have a size (onnx.proto, TensorProto.DataType)."""
-
-_TYPED_DATA = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
 
 
 def check_structure(model: ModelProto, caps: Caps) -> None:
     """Raise ModelRefused unless every part of the model is within the caps and every tensor holds its own data."""
     nodes = tensors = 0
     for message, depth in walk(model):
+        _check_texts(message, caps)
         if isinstance(message, NodeProto):
             nodes += 1
         elif isinstance(message, TensorProto):
@@ -62,7 +64,6 @@ def check_structure(model: ModelProto, caps: Caps) -> None:
             raise ModelRefused(Reason.TOO_MANY_NODES, f"it has more than {caps.nodes} nodes")
         if tensors > caps.tensors:
             raise ModelRefused(Reason.TOO_MANY_TENSORS, f"it has more than {caps.tensors} initializers and constants")
-        _check_names(message, caps)
 
 
 def check_tensor(tensor: TensorProto, caps: Caps) -> None:
@@ -78,7 +79,8 @@ def check_tensor(tensor: TensorProto, caps: Caps) -> None:
     elif tensor.HasField("raw_data"):
         wanted, held = math.ceil(elements * BITS[tensor.data_type] / 8), len(tensor.raw_data)
     else:
-        wanted, held = _typed_length(tensor.data_type, elements), sum(len(getattr(tensor, f)) for f in _TYPED_DATA)
+        field = helper.tensor_dtype_to_field(tensor.data_type)
+        wanted, held = _typed_length(tensor.data_type, elements), len(getattr(tensor, field))
     if held != wanted:
         kind = "bytes" if tensor.HasField("raw_data") else "numbers"
         raise ModelRefused(
@@ -87,7 +89,7 @@ def check_tensor(tensor: TensorProto, caps: Caps) -> None:
 
 
 def _typed_length(data_type: int, elements: int) -> int:
-    """Numbers in a tensor's typed field (onnx.proto): a complex one takes two, and 4-bit ones share an int32."""
+    """Numbers in a tensor's typed field (onnx.proto): a complex one takes two, and small ones share an int32."""
     if data_type in (TensorProto.COMPLEX64, TensorProto.COMPLEX128):
         return 2 * elements
     return math.ceil(elements * BITS[data_type] / 8) if BITS[data_type] < 8 else elements
@@ -113,12 +115,15 @@ def _check_sparse(sparse: SparseTensorProto, caps: Caps) -> None:
         )
 
 
-def _check_names(message: Message, caps: Caps) -> None:
+def _check_texts(message: Message, caps: Caps) -> None:
     for field, value in message.ListFields():
-        if field.type != FieldDescriptor.TYPE_STRING or field.name in _FREE_TEXT:
+        if field.type != FieldDescriptor.TYPE_STRING:
             continue
-        for name in (value,) if isinstance(value, str) else value:
-            if len(name) > caps.name_bytes:
+        for text in (value,) if isinstance(value, str | bytes) else value:
+            # Protobuf hands over as bytes what is not UTF-8; onnx's own code takes for granted that all is.
+            if not isinstance(text, str):
+                raise ModelRefused(Reason.INVALID_GRAPH, f"a {field.full_name} is not UTF-8: {bytes(text[:40])!r}")
+            if len(text) > caps.name_bytes and field.name not in _FREE_TEXT:
                 raise ModelRefused(
-                    Reason.NAME_TOO_LONG, f"a {field.full_name} is longer than {caps.name_bytes}: {name[:40]!r}…"
+                    Reason.NAME_TOO_LONG, f"a {field.full_name} is longer than {caps.name_bytes}: {text[:40]!r}…"
                 )
