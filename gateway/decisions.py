@@ -57,7 +57,7 @@ class Served:
     run_ms: float
     """Inside the session."""
     accuracy: float
-    """Of the variant, as measured."""
+    """Of the variant, as measured, or as judged since."""
     cost_usd: float
     """Of this request, by the tier's price model and the actual billed time."""
     cold_start: bool

@@ -142,10 +142,15 @@ class Judgements:
         for variant in current.values():
             case = self._cases[variant.id]
             case.published = (*case.published[-1:], variant.accuracy)
+        note = self._note(current)
+        releasing = asyncio.ensure_future(
+            asyncio.to_thread(update, store, lambda base: base.with_variants(*_with(base, moved)), note)
+        )
         try:
-            await asyncio.to_thread(
-                update, store, lambda base: base.with_variants(*_with(base, moved)), self._note(current)
-            )
+            await asyncio.shield(releasing)
+        except asyncio.CancelledError:
+            await asyncio.wait([releasing])  # a thread cannot be stopped, and its store is about to be closed
+            raise
         except RegistryError as error:
             log.warning("judged accuracies cannot be published: %s", error)
             self._moved = {**moved, **self._moved}
