@@ -6,17 +6,20 @@ within sqrt(ln(2 / a) / 2n) of the truth with probability 1 - a; 20 % of rank fo
 CUSUM (Page, Continuous inspection schemes, Biometrika 1954) watches for a change, and when it finds one, only what came
 since that change began is kept: the belief jumps, where the window alone would need half its length.
 
-Outcomes are centred on the window's median and clipped at CLIP of its spreads, so that a few stragglers are no change.
-The allowance is half the change to be found (SHIFT) and the error of the median; the threshold is the likelihood ratio
-of Wald's test for Gaussian noise, DOUBT, and at least three clipped outcomes. On a steady placement, with noise of a
-spread of 5 to 20 % and tails as heavy as Student's with 3 degrees of freedom, or with one outcome of twenty five times
-too long, that is less than one false alarm in 1,000 outcomes (tests/unit/scheduler/test_drift.py); each costs the
-window's older half, no more.
+Outcomes are held against the median of those before the change that is suspected, and clipped at CLIP of their spreads,
+so that one straggler is no change. The allowance is half the change to be found (SHIFT) and the error of that median;
+the threshold is the likelihood ratio of Wald's test for Gaussian noise (DOUBT), and nearly three clipped outcomes. On a
+steady placement, with noise of a spread of 10 % and tails as heavy as Student's with 3 degrees of freedom, skewed like
+an exponential, or with one outcome of twenty five times too long, that is at most two false alarms in 1,000 outcomes,
+and a change of 20 % is noticed within 9 outcomes at the median and 42 at the 95th percentile, a doubling within 3 and
+8. With a spread of 20 % there are up to five false alarms, and 20 % take 15 to 41 outcomes, at the median. A false
+alarm costs the older part of a window, no more (tests/unit/scheduler/test_drift.py).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scheduler.coverage import NO_MARGINS, Margins, faded
@@ -24,17 +27,26 @@ from scheduler.coverage import NO_MARGINS, Margins, faded
 WINDOW = 48
 """Outcomes kept. A change of 20 % shows in the median once half are new; of 32, the median itself wanders by 7 %."""
 
-LEARNT = 8
+LEARNT = 4
 """Outcomes before a change is looked for: what there is to change from is not known earlier."""
+
+SPREAD_KNOWN = 8
+"""Outcomes from which on their own spread is believed, not an earlier one or the profile's."""
 
 SHIFT = math.log(1.2)
 """The change that is looked for: what the platform promises to notice."""
 
-DOUBT = 6.0
-"""Logarithm of the likelihood ratio that makes a change: odds of 400 to 1."""
+DOUBT = 8.0
+"""Logarithm of the likelihood ratio that makes a change: odds of 3,000 to 1."""
 
 CLIP = 3.0
 """Spreads beyond which an outcome is a straggler."""
+
+STRAGGLERS = 2.9
+"""As much as so many of them must add up: three in a row are a change, two are not."""
+
+CAUTION = 1.5
+"""Standard errors of the median that are allowed for."""
 
 LEAST_SPREAD = 0.05
 """Least relative spread of service times that is believed: a scheduler's jitter, where a profile shows none."""
@@ -73,7 +85,7 @@ class Drift:
     """Log ratios of live over profiled service, the newest last."""
     median: float = 0.0
     spread: float = LEAST_SPREAD
-    """The relative spread (a standard deviation, were the noise Gaussian) of one outcome."""
+    """The relative spread (a standard deviation, were the noise Gaussian) of one outcome on a steady placement."""
     slower: Run = CALM
     faster: Run = CALM
     at: float = -math.inf
@@ -82,7 +94,7 @@ class Drift:
     @property
     def error(self) -> float:
         """Standard error of the median; infinite without outcomes."""
-        return MEDIAN_ERROR * self.spread / math.sqrt(len(self.ratios)) if self.ratios else math.inf
+        return _error(self.spread, len(self.ratios)) if self.ratios else math.inf
 
     def after(self, ratio: float, profiled: float, margins: Margins, now: float) -> tuple[Drift, Margins | None]:
         """With one more outcome; beside it, when that makes a change, the tier's margins from before the change.
@@ -90,24 +102,34 @@ class Drift:
         `ratio` is the log ratio, `profiled` the profile's relative spread, `margins` are the tier's now.
         """
         # Of what is long ago no more is kept than is still believed.
-        kept = round(len(self.ratios) * faded(self.at, now))
-        grown = (*self.ratios[len(self.ratios) - kept :], ratio)[-WINDOW:]
-        calm = Run(margins=margins)
-        if len(self.ratios) < LEARNT:
-            return _drift(grown, profiled, calm, calm, now), None
-        clip = max(CLIP * self.spread, SHIFT)
-        allowed = SHIFT / 2 + self.error
-        off = min(max(ratio - self.median, -clip), clip)
+        known = self.ratios[len(self.ratios) - round(len(self.ratios) * faded(self.at, now)) :]
+        grown, calm = (*known, ratio)[-WINDOW:], Run(margins=margins)
+        if len(known) < LEARNT:
+            return Drift(grown, _median(sorted(grown)), max(self.spread, profiled), calm, calm, now), None
+        before = known[: len(known) - max(self.slower.length, self.faster.length)]
+        ordered = sorted(before if len(before) >= LEARNT else known)
+        spread = max(_spread(ordered), LEAST_SPREAD) if len(ordered) >= SPREAD_KNOWN else max(self.spread, profiled)
+        clip = max(CLIP * spread, SHIFT)
+        allowed = SHIFT / 2 + CAUTION * _error(spread, len(ordered))
+        off = min(max(ratio - _median(ordered), -clip), clip)
         slower, faster = self.slower.after(off - allowed, margins), self.faster.after(-off - allowed, margins)
-        enough = max(DOUBT * self.spread**2 / SHIFT, 3 * (clip - allowed))
+        enough = max(DOUBT * spread**2 / SHIFT, STRAGGLERS * (clip - allowed))
         change = next((run for run in (slower, faster) if run.total > enough), None)
-        if change is None:
-            return _drift(grown, profiled, slower, faster, now), None
-        return _drift(grown[-change.length :], profiled, calm, calm, now), change.margins
+        if change is not None:
+            grown, slower, faster = grown[-change.length :], calm, calm
+        margins_before = None if change is None else change.margins
+        return Drift(grown, _median(sorted(grown)), spread, slower, faster, now), margins_before
 
 
-def _drift(ratios: tuple[float, ...], profiled: float, slower: Run, faster: Run, now: float) -> Drift:
-    ordered, n = sorted(ratios), len(ratios)
-    spread = (ordered[3 * n // 4] - ordered[n // 4]) / IQR if n >= LEARNT else profiled
-    median = (ordered[n // 2] + ordered[(n - 1) // 2]) / 2
-    return Drift(ratios, median, max(spread, LEAST_SPREAD), slower, faster, now)
+def _median(ordered: Sequence[float]) -> float:
+    n = len(ordered)
+    return (ordered[n // 2] + ordered[(n - 1) // 2]) / 2
+
+
+def _spread(ordered: Sequence[float]) -> float:
+    n = len(ordered)
+    return (ordered[3 * n // 4] - ordered[n // 4]) / IQR
+
+
+def _error(spread: float, count: int) -> float:
+    return MEDIAN_ERROR * spread / math.sqrt(count)
