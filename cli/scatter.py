@@ -33,6 +33,17 @@ COLOURS = ("cyan", "green", "yellow", "magenta", "blue", "red", "white")
 SHOWN_BELOW = 0.5
 """How far under the frontier's accuracies the plot reaches, in parts of their range: what lies further down is off."""
 
+STEPS = (
+    (1.0,),
+    (1.0, 2.0, 5.0),
+    (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0),
+    (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 7.0, 8.0, 9.0),
+    tuple(n / 10 for n in range(10, 100)),
+)
+"""Round numbers of one decade, ever more of them."""
+
+FEWEST_TICKS = 4
+
 LEAST_RANGE = 0.05
 """A frontier of nearly one accuracy counts as this wide there."""
 
@@ -170,12 +181,15 @@ class _Plot:
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Round numbers between two positive ones for a log axis: powers of ten, with their 2 and 5 fold if few fit."""
+    """Round numbers between two positive ones for a log axis: as few to a decade as give it FEWEST_TICKS at least."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    fine = high / low < 1e4
-    made = [step * 10.0**decade for decade in decades for step in ((1, 2, 5) if fine else (1,))]
-    found = [ms for ms in made if low <= ms <= high]
-    return found or [float(f"{math.sqrt(low * high):.2g}")]
+    found: list[float] = []
+    for steps in STEPS:
+        made = [step * 10.0**decade for decade in decades for step in steps]
+        found = [float(f"{ms:.3g}") for ms in made if low <= ms * (1 + 1e-9) and ms <= high * (1 + 1e-9)]
+        if len(found) >= FEWEST_TICKS:
+            break
+    return found or [float(f"{math.sqrt(low * high):.3g}")]
 
 
 def _legend(tiers: Sequence[str], style: Mapping[str, str], glyph: Mapping[str, str]) -> list[Padding]:
