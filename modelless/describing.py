@@ -47,7 +47,7 @@ def describe(
     name = name or name_of(model)
     check_name(name, "name")
     if is_onnx(model):
-        model = vetted(onnx_of(model))
+        model = vetted(onnx_of(model), X)
         if y is None:
             X, y, output = parted(model, X, output, where=where[0])  # noqa: N806
     converted = convert(model, X)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
 from onnx import load_from_string
 
 from optimizer.errors import ModelRefused, Reason
@@ -9,20 +13,22 @@ from optimizer.sources.batch_axis import with_free_axes
 from optimizer.vet import vet
 
 
-def vetted(onnx: bytes) -> bytes:
+def vetted(onnx: bytes, rows: Any = None) -> bytes:
     """The model once it is known to be harmless to read and run here; it may be rewritten.
 
     Of one whose number of rows is fixed, what is vetted has that axis free: whether it then answers as it did is for
-    `infer` to find out. Raises ModelRefused and SandboxFailed.
+    `infer` to find out. It is tried on extents like those of `rows`, where they are arrays by input. Raises
+    ModelRefused and SandboxFailed.
     """
+    extents = {name: np.shape(array)[1:] for name, array in rows.items()} if isinstance(rows, Mapping) else {}
     try:
-        return vet(onnx)
+        return vet(onnx, extents=extents)
     except ModelRefused as refused:
         if refused.reason is not Reason.NO_BATCH_AXIS:
             raise
         fixed = refused
     try:
-        vet(with_free_axes(load_from_string(onnx)))
+        vet(with_free_axes(load_from_string(onnx)), extents=extents)
     except ModelRefused:
         raise fixed from None
     return onnx
