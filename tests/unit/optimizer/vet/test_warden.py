@@ -19,7 +19,11 @@ from optimizer.vet.frames import Verdict
 
 CAPS = Caps(memory_mb=64, cpu_s=1, wall_s=1.5)
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits are Linux's")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="limits are Linux's"),
+    # Since 3.12 Python warns of a fork beside threads: the test process has some, the warden none.
+    pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
+]
 
 
 @pytest.fixture(autouse=True)
