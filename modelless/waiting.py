@@ -40,12 +40,14 @@ def _wait_elsewhere(work: Coroutine[Any, Any, T]) -> T:
             ended.set_exception(fault)
 
     thread = threading.Thread(target=run, name="modelless-register")
-    thread.start()
     try:
+        thread.start()
         return ended.result()
     except KeyboardInterrupt:
-        loop, task = began.result()
-        loop.call_soon_threadsafe(task.cancel)
+        if thread.ident is not None:  # it has begun, whichever line this one was interrupted at
+            loop, task = began.result()
+            loop.call_soon_threadsafe(task.cancel)
         raise
     finally:
-        thread.join()
+        if thread.ident is not None:
+            thread.join()
