@@ -88,6 +88,7 @@ class JobResponse(BaseModel):
     ended_at: str | None
     restarts: int
     reason: str
+    tier: str
 
 
 class JobsResponse(BaseModel):

@@ -86,6 +86,8 @@ class Job:
     restarts: int = 0
     reason: str = ""
     """Why it ended as it did."""
+    tier: str = ""
+    """Where it is expected to do best; empty when nobody said."""
 
     def check(self, following: JobState) -> None:
         """Raise InvalidValue unless that state may follow."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 from gateway.generation.runner import EVERY_S, Runner
+from gateway.generation.warm import warm
 from gateway.generation.wishes import Wishes
 from gateway.local import Platform
 from registry.stores.jobs import FILE, SqliteJobs
@@ -28,7 +30,9 @@ async def on_demand(
             return
         wishes = Wishes(clock=platform.clock)
         platform.service.generate_with(wishes.observe, wishes.generating)
-        runner = Runner(platform.home, command, wishes, jobs, every_s=every_s)
+        runner = Runner(
+            platform.home, command, wishes, jobs, every_s=every_s, published=partial(warm, platform=platform)
+        )
         running = asyncio.create_task(runner.keep_running())
         try:
             yield jobs

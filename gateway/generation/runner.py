@@ -6,12 +6,13 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from gateway.environments.processes import spawn
 from gateway.generation.wishes import Wishes
 from registry.errors import RegistryError
+from registry.jobs import Job, JobState
 from registry.stores.jobs import SqliteJobs
 
 log = logging.getLogger(__name__)
@@ -33,13 +34,23 @@ class Runner:
     """Starts `command` whenever questions wait; it looks at them, does all jobs that follow, and ends."""
 
     def __init__(
-        self, home: Path, command: Sequence[str], wishes: Wishes, jobs: SqliteJobs, *, every_s: float = EVERY_S
+        self,
+        home: Path,
+        command: Sequence[str],
+        wishes: Wishes,
+        jobs: SqliteJobs,
+        *,
+        published: Callable[[Job], Awaitable[None]],
+        every_s: float = EVERY_S,
     ) -> None:
+        """`published` is awaited with each job whose variant is in the catalogue now."""
         self._home = home
         self._command = list(command)
         self._wishes = wishes
         self._jobs = jobs
+        self._published = published
         self._every_s = every_s
+        self._under_way: set[str] = set()
 
     async def keep_running(self) -> None:
         """Until cancelled; what was queued or running when the last platform stopped comes first."""
@@ -78,8 +89,13 @@ class Runner:
         """See how far jobs are; whether there is anything to do."""
         try:
             pending, under_way = await asyncio.to_thread(lambda: (self._jobs.pending(), self._jobs.under_way()))
+            self._wishes.see(under_way)
+            before, self._under_way = self._under_way, {job.id for job in under_way.values()}
+            for id_ in sorted(before - self._under_way):
+                job = await asyncio.to_thread(self._jobs.job, id_)
+                if job.state is JobState.PUBLISHED:
+                    await self._published(job)
         except RegistryError as fault:
-            log.warning("the jobs cannot be read: %s", fault)
+            log.warning("the jobs cannot be followed: %s", fault)
             return False
-        self._wishes.see(under_way)
         return bool(pending or under_way)

@@ -80,7 +80,7 @@ def _job_for(asked: Asked, catalogue: Catalogue, possible: tuple[Option, ...], j
     if wish is None:
         return None
     option = wish.option
-    return jobs.queue(asked.task, option.name, option.suffix, option.recipe, basis=basis)
+    return jobs.queue(asked.task, option.name, option.suffix, option.recipe, basis=basis, tier=wish.tier)
 
 
 async def _done(job: Job, platform: Platform, jobs: SqliteJobs, plan: Plan) -> Job:

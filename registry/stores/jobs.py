@@ -104,7 +104,7 @@ class SqliteJobs:
 
     # Jobs
 
-    def queue(self, task: str, variant: str, suffix: str, recipe: Recipe, *, basis: str) -> Job:
+    def queue(self, task: str, variant: str, suffix: str, recipe: Recipe, *, basis: str, tier: str = "") -> Job:
         """A job for this variant: the one that is queued or running for the same task and recipe, or a new one."""
         with self._writing() as database:
             row = database.execute(
@@ -113,7 +113,8 @@ class SqliteJobs:
             ).fetchone()
             if row:
                 return _job(row[0])
-            new = Job(secrets.token_hex(6), task, variant, recipe, suffix, basis, JobState.QUEUED, self._now())
+            id_, state = secrets.token_hex(6), JobState.QUEUED
+            new = Job(id_, task, variant, recipe, suffix, basis, state, self._now(), tier=tier)
             database.execute(
                 "INSERT INTO job (id, task, recipe, state, job) VALUES (?, ?, ?, ?, ?)",
                 (new.id, task, _text(recipe), new.state, _text(new)),

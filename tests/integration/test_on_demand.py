@@ -18,6 +18,7 @@ from examples.digits import data
 from gateway.app import create_app
 from gateway.auth import ANONYMOUS
 from gateway.errors import DeadlineExceeded, Infeasible
+from gateway.generation.warm import warm
 from gateway.generation.wishes import Wishes
 from gateway.generation.worker import answer_all, work
 from gateway.local import Platform
@@ -134,9 +135,10 @@ async def test_a_strict_slo_that_nothing_held_is_held_by_a_variant_made_for_it(
             done = await work(platform, jobs, plan=PLAN)
             assert done
             assert done[-1].state is JobState.PUBLISHED
-            await platform.refresh()
+            await warm(done[-1], platform)
             answer = await held(platform, slo)
             jobs.ask(*wishes.take())
+        assert done[-1].tier == "inline"
         assert (await client.get(f"/v1/jobs/{done[-1].id}")).json()["state"] == "published"
         assert answer.decision.variant == f"digits/{done[-1].variant}"
         made = platform.store.load().variants[answer.decision.variant]

@@ -15,7 +15,7 @@ import pytest
 from gateway.generation import runner
 from gateway.generation.runner import LOG, Runner
 from gateway.generation.wishes import Wishes
-from registry.jobs import Asked, Job
+from registry.jobs import Asked, Job, JobState
 from registry.model import Recipe, Slo
 from registry.stores.jobs import FILE, SqliteJobs
 
@@ -33,11 +33,12 @@ class Home:
         os.mkfifo(self.mark)
         self.wishes = Wishes()
         self.jobs = SqliteJobs(path / FILE)
+        self.published: asyncio.Queue[Job] = asyncio.Queue()
 
     @asynccontextmanager
     async def running(self, program: str) -> AsyncIterator[asyncio.Task[None]]:
         command = [sys.executable, "-c", program, str(self.mark)]
-        running = Runner(self.path, command, self.wishes, self.jobs, every_s=0.01)
+        running = Runner(self.path, command, self.wishes, self.jobs, published=self.published.put, every_s=0.01)
         task = asyncio.create_task(running.keep_running())
         try:
             yield task
@@ -81,6 +82,15 @@ async def test_what_was_left_is_done_first_and_is_known(home: Home) -> None:
     async with home.running(SAY):
         await home.started()
         assert home.wishes._under_way == {ASKED.key: job}
+
+
+async def test_what_was_published_meanwhile_is_told(home: Home) -> None:
+    job = queued(home.jobs)
+    home.jobs.start_next()
+    async with home.running(REST):
+        await home.started()
+        ended = home.jobs.move(job.id, JobState.PUBLISHED)
+        assert await asyncio.wait_for(home.published.get(), 20) == ended
 
 
 async def test_stopping_stops_the_process(home: Home) -> None:
