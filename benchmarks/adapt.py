@@ -47,7 +47,7 @@ from registry.prices import local_tiers
 from scheduler.events import Event, Measured
 from scheduler.probing import Probe
 
-ACCURATE, FAST = "forest-200", "logistic"
+ACCURATE, FAST = "svm", "forest-16"
 
 ROWS = 8
 """Of each request."""
@@ -83,7 +83,7 @@ class Length:
 
 
 LONG = Length(steady=150, changed=150, restored=150, repeats=7, plan=Plan(cell_s=0.5, alone=False))
-SHORT = Length(steady=50, changed=80, restored=80, repeats=2, plan=Plan(cell_s=0.1, most=100, alone=False, starts=2))
+SHORT = Length(steady=40, changed=60, restored=80, repeats=2, plan=Plan(cell_s=0.1, most=100, alone=False, starts=2))
 
 
 class Slowed:

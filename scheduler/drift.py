@@ -9,11 +9,11 @@ since that change began is kept: the belief jumps, where the window alone would 
 Outcomes are held against the median of those before the change that is suspected, and clipped at CLIP of their spreads,
 so that one straggler is no change. The allowance is half the change to be found (SHIFT) and the error of that median;
 the threshold is the likelihood ratio of Wald's test for Gaussian noise (DOUBT), and nearly three clipped outcomes. On a
-steady placement, with noise of a spread of 10 % and tails as heavy as Student's with 3 degrees of freedom, skewed like
-an exponential, or with one outcome of twenty five times too long, that is at most two false alarms in 1,000 outcomes,
-and a change of 20 % is noticed within 9 outcomes at the median and 42 at the 95th percentile, a doubling within 3 and
-8. With a spread of 20 % there are up to five false alarms, and 20 % take 15 to 41 outcomes, at the median. A false
-alarm costs the older part of a window, no more (tests/unit/scheduler/test_drift.py).
+steady placement, with a spread of 10 % and tails as heavy as Student's with 3 degrees of freedom, or with one outcome
+of twenty five times too long, that is one false alarm in 1,000 outcomes at most (four where the noise is as skewed as
+an exponential); a change of 20 % is noticed within 9 outcomes at the median and 42 at the 95th percentile, a doubling
+within 3 and 8. A spread of 20 % takes twice of each. A false alarm costs the older part of a window, no more
+(tests/unit/scheduler/test_drift.py).
 """
 
 from __future__ import annotations

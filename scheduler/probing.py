@@ -23,7 +23,10 @@ requests in which a recovery is to be noticed, where four suffice (scheduler.dri
 turns all have theirs."""
 
 PATIENCE = 2
-"""A placement that stays slow is tried after EVERY, 2 EVERY, and then always after (1 + PATIENCE) EVERY requests."""
+"""A placement that stays slow is tried again after 2 EVERY, and then always after (1 + PATIENCE) EVERY requests."""
+
+FOLLOW_UP = 3
+"""Requests after which a placement is tried again that seems to have recovered: one good outcome is no proof."""
 
 WORSE = 1.05
 """Times its profile that a placement must be expected to take for its belief to be what counts."""
@@ -52,6 +55,8 @@ class Probing:
     """Placement to its task's count when it was last tried."""
     slow: Mapping[str, int] = field(default_factory=dict)
     """Placement to probes in a row that found it no faster than believed."""
+    again: Mapping[str, int] = field(default_factory=dict)
+    """Task to the count at which something that seems to have recovered is tried again."""
     under_way: frozenset[str] = frozenset()
     """Tiers that a probe runs on."""
 
@@ -60,7 +65,7 @@ class Probing:
         task = decision.request.task
         count = self.answered.get(task, 0) + 1
         counted = replace(self, answered={**self.answered, task: count})
-        if count % EVERY:
+        if count % EVERY and count != self.again.get(task):
             return counted, None
         due = [e for e in _left(decision) if counted._due(e, count) and _free(fleet, e, now)]
         if not due:
@@ -75,14 +80,19 @@ class Probing:
         """After a probe took so long since it was asked for; None when it gave no answer."""
         placement, expected = probe.estimate.placement, probe.estimate.quantiles_ms
         faster = latency_ms is not None and latency_ms < expected[FASTER]
-        slow = 0 if faster else self.slow.get(placement.id, 0) + 1
-        return replace(self, slow={**self.slow, placement.id: slow}, under_way=self.under_way - {placement.tier})
+        ended = replace(self, under_way=self.under_way - {placement.tier})
+        if not faster:
+            return replace(ended, slow={**self.slow, placement.id: self.slow.get(placement.id, 0) + 1})
+        again = self.answered.get(placement.task, 0) + FOLLOW_UP
+        return replace(ended, slow={**self.slow, placement.id: 0}, again={**self.again, placement.task: again})
 
     def _due(self, estimate: Estimate, count: int) -> bool:
         placement = estimate.placement
-        pause = EVERY * (1 + min(self.slow.get(placement.id, 0), PATIENCE))
-        last = self.tried.get(placement.id)
-        return placement.tier not in self.under_way and (last is None or count - last >= pause)
+        if placement.tier in self.under_way:
+            return False
+        last, slow = self.tried.get(placement.id), self.slow.get(placement.id, 0)
+        pause = EVERY * (1 + min(slow, PATIENCE)) if slow else FOLLOW_UP
+        return last is None or count - last >= pause
 
 
 def _left(decision: Decision) -> Iterator[Estimate]:

@@ -1,0 +1,88 @@
+"""What one placement's outcomes say of it and of its tier."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from scheduler.beliefs import MOST, TOLERANCE, Pace, TierBeliefs
+from scheduler.coverage import FADES_S, NO_MARGINS
+
+TWICE = math.log(2)
+
+
+def fed(beliefs: TierBeliefs, placement: str, ratio: float, count: int = 60, now: float = 0.0) -> TierBeliefs:
+    for _ in range(count):
+        beliefs = beliefs.served(placement, ratio, 0.05, now)
+    return beliefs
+
+
+def test_nothing_is_believed_without_outcomes() -> None:
+    assert TierBeliefs().pace("a") == Pace()
+    assert TierBeliefs().pace("a").now(5.0) == 0.0
+
+
+def test_a_pace_follows_outcomes() -> None:
+    assert fed(TierBeliefs(), "a", TWICE).pace("a").log == pytest.approx(TWICE, rel=0.1)
+    assert fed(TierBeliefs(), "a", -TWICE).pace("a").log == pytest.approx(-TWICE, rel=0.1)
+
+
+def test_outcomes_as_profiled_change_nothing_exactly() -> None:
+    for ratio in (0.0, TOLERANCE / 2, -TOLERANCE / 2):
+        beliefs = fed(TierBeliefs(), "a", ratio)
+        assert (beliefs.pace("a").log, beliefs.shared.log) == (0.0, 0.0)
+
+
+def test_a_placement_without_outcomes_moves_by_half_of_what_the_only_other_says() -> None:
+    beliefs = fed(TierBeliefs(), "a", TWICE)
+    assert beliefs.pace("b").log == pytest.approx(TWICE / 2, rel=0.1)
+
+
+def test_many_placements_together_say_that_the_tier_is_slow() -> None:
+    beliefs = TierBeliefs()
+    for name in "abcdefgh":
+        beliefs = fed(beliefs, name, TWICE)
+    assert beliefs.pace("z").log == pytest.approx(TWICE * 8 / 9, rel=0.1)
+
+
+def test_a_placement_that_does_as_profiled_is_not_taken_for_its_slow_neighbour() -> None:
+    beliefs = fed(fed(TierBeliefs(), "a", 0.0), "b", TWICE)
+    assert beliefs.pace("a").log == pytest.approx(0.0, abs=TOLERANCE)
+    assert beliefs.pace("b").log > 0.6
+
+
+def test_a_pace_fades_to_the_profile() -> None:
+    pace = fed(TierBeliefs(), "a", TWICE).pace("a")
+    assert pace.now(FADES_S) == pytest.approx(pace.log / math.e)
+    assert pace.now(100 * FADES_S) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_pace_is_bounded() -> None:
+    assert fed(TierBeliefs(), "a", 1e9).pace("a").log <= MOST
+    assert fed(TierBeliefs(), "a", -1e9).pace("a").log >= -MOST
+
+
+def test_what_was_late_before_a_change_was_found_is_laid_to_the_change() -> None:
+    beliefs = fed(TierBeliefs(), "a", 0.0)
+    for _ in range(8):
+        beliefs = beliefs.predicted((1.0,) * 10, 2.0, 0.0).served("a", TWICE, 0.05, 0.0)
+    assert beliefs.pace("a").log > 0.3
+    # The margins of the outcomes that found it are taken back; those after it stand.
+    later = beliefs.margins[7]
+    assert 0.0 < later < 0.095 * 8
+
+
+def test_margins_fade_between_outcomes() -> None:
+    first = TierBeliefs().predicted((1.0,) * 10, 2.0, 0.0)
+    assert first.margins[7] == pytest.approx(0.095)
+    second = first.predicted((1.0,) * 10, 2.0, FADES_S)
+    assert second.margins[7] == pytest.approx(0.095 * (1 + math.exp(-1)))
+    assert TierBeliefs().margins == NO_MARGINS
+
+
+def test_what_is_believed_of_others_can_be_dropped() -> None:
+    beliefs = fed(fed(TierBeliefs(), "a", TWICE), "b", TWICE)
+    assert beliefs.only({"a", "b"}) is beliefs
+    kept = beliefs.only({"a"})
+    assert (set(kept.drifts), set(kept.paces)) == ({"a"}, {"a"})
