@@ -34,6 +34,7 @@ class Running:
 def running(home: Path, *arguments: str, log: Path | None = None) -> Iterator[Running]:
     """`modelless up` on a free loopback port over `home`; its log goes to `log` (the home's `up.log`).
 
+    Nothing is generated beside what is measured or shown, unless the arguments say `--generate`.
     Raises Failed with the end of the log when it does not listen in time.
     """
     log = log or home / "up.log"
@@ -47,7 +48,8 @@ def running(home: Path, *arguments: str, log: Path | None = None) -> Iterator[Ru
 
 def _command(home: Path, arguments: Sequence[str]) -> list[str]:
     run = "from cli.main import main; main()"
-    return [sys.executable, "-P", "-c", run, "up", "--home", os.fspath(home), "--port", "0", "--json", *arguments]
+    fixed = ["--home", os.fspath(home), "--port", "0", "--json", "--no-generate"]
+    return [sys.executable, "-P", "-c", run, "up", *fixed, *arguments]
 
 
 def _url(process: subprocess.Popen[str], log: Path) -> str:

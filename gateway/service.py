@@ -203,17 +203,14 @@ class Service:
             excess_ms = min(e.wait_ms - _budget_ms(e, request, catalogue) for e in decision.ranked)
             raise Overloaded("every queue outlasts the request", retry_after_s=max(LEAST_RETRY_S, excess_ms / 1000))
         if not decision.feasible and request.slo.on_infeasible is OnInfeasible.STRICT:
-            broken = ", ".join(decision.broken) or "the SLO"
+            broken, generating = ", ".join(decision.broken) or "the SLO", self._generating(request)
+            made = "" if generating is None else f"; job {generating.job} is making a variant that may hold it"
             raise Infeasible(
-                f"no placement holds {broken}{_instead(request.slo, decision.nearest)}",
+                f"no placement holds {broken}{_instead(request.slo, decision.nearest)}{made}",
                 broken=list(decision.broken),
                 nearest=None if decision.nearest is None else slo_document(decision.nearest),
-                **self._told(request),
+                **({} if generating is None else {"generating": to_document(generating)}),
             )
-
-    def _told(self, request: Request) -> dict[str, Any]:
-        generating = self._generating(request)
-        return {} if generating is None else {"generating": to_document(generating)}
 
     def _nothing(self, decision: Decision, request: Request, catalogue: Catalogue) -> GatewayError:
         """Why no placement can run at all."""
