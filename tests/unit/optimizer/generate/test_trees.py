@@ -142,6 +142,24 @@ def test_lightgbm_and_xgboost(objective: str) -> None:
         np.testing.assert_allclose(given.reshape(expected.shape), expected, rtol=1e-3, atol=1e-4)
 
 
+def test_lightgbm_forests_are_averages_that_are_divided_behind_the_trees() -> None:
+    lightgbm, tools = pytest.importorskip("lightgbm"), pytest.importorskip("onnxmltools")
+    from onnxmltools.convert.common.data_types import FloatTensorType as Floats
+
+    x, y = DIABETES
+    bagging = {"bagging_freq": 1, "bagging_fraction": 0.6}
+    # The converter divides by a hundred, however many there are.
+    forest = lightgbm.LGBMRegressor(
+        boosting_type="rf", n_estimators=100, num_leaves=8, verbose=-1, n_jobs=1, **bagging
+    ).fit(x, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = tools.convert_lightgbm(forest, initial_types=[("x", Floats([None, 10]))], target_opset=15)
+        expected = forest.predict(x, num_iteration=50)
+    given = shortened(model.SerializeToString(), DIABETES, 50)["variable"].ravel()
+    np.testing.assert_allclose(given, expected, rtol=1e-3)
+
+
 def test_inside_a_pipeline_and_without_calibration_rows() -> None:
     pipeline = make_pipeline(StandardScaler(), RandomForestClassifier(4, random_state=0)).fit(*IRIS)
     given = shortened(export(pipeline, IRIS), IRIS, 50, calibrated=False)["probabilities"]
@@ -253,6 +271,33 @@ def test_what_cannot_be_shortened_says_why(boosted: Parent) -> None:
     model.graph.node[0].attribute.append(helper.make_attribute("aggregate_function", "MAX"))
     with pytest.raises(GenerationFailed, match="the max of its trees"):
         trees.propose(parent(model.SerializeToString(), DIABETES))
+
+
+def test_the_newest_operator_is_refused(boosted: Parent) -> None:
+    node = helper.make_node("TreeEnsemble", ["x"], ["y"], domain="ai.onnx.ml", n_targets=1)
+    arrays = {
+        "tree_roots": [0],
+        "nodes_featureids": [0],
+        "nodes_truenodeids": [0],
+        "nodes_falsenodeids": [1],
+        "nodes_trueleafs": [1],
+        "nodes_falseleafs": [1],
+        "leaf_targetids": [0, 0],
+        "nodes_splits": numpy_helper.from_array(np.array([0.5], np.float32)),
+        "nodes_modes": numpy_helper.from_array(np.array([0], np.uint8)),
+        "leaf_weights": numpy_helper.from_array(np.array([1, 2], np.float32)),
+    }
+    node.attribute.extend(helper.make_attribute(name, value) for name, value in arrays.items())
+    graph = helper.make_graph(
+        [node],
+        "trees",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 2])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 1])],
+    )
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("ai.onnx.ml", 5)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString()
+    with pytest.raises(GenerationFailed, match=r"TreeEnsemble of ai\.onnx\.ml 5"):
+        trees.propose(Parent("x", model, boosted.task))
 
 
 def test_the_table_names_it() -> None:
