@@ -151,9 +151,10 @@ class FakeBackend:
         fault = self.script.popleft() if self.script else self._faults.draw(self._uniform())
         if isinstance(fault, NotReady | Throttled):
             raise fault
-        queued_at = self._clock()
+        queued_at = self._clock() if self._slots.locked() else None
         await self._slot(invocation.deadline)
-        run = asyncio.create_task(self._run(invocation, fault, (self._clock() - queued_at) * 1000))
+        wait_ms = 0.0 if queued_at is None else (self._clock() - queued_at) * 1000
+        run = asyncio.create_task(self._run(invocation, fault, wait_ms))
         self._runs.add(run)
         run.add_done_callback(self._forget)
         done, _ = await asyncio.wait({run}, timeout=max(0.0, invocation.deadline - self._clock()))

@@ -223,12 +223,13 @@ class Pool:
             environment.run(job)
             return
         if len(self._waiting) >= self._unclaimed():
+            # Behind one that is about to be free it only waits for its turn, as it does while it is profiled.
+            job.queued_at = self._clock()
             if len(self._all) < self.spec.concurrency:
                 self._start()
             elif len(self._waiting) - self._unclaimed() >= self.spec.queue:
                 raise Throttled(f"{self.spec.name}: all {self.spec.concurrency} environments are busy", RETRY_AFTER_S)
         job.cold = True
-        job.queued_at = self._clock()
         self._waiting.append(job)
 
     def _pick(self, want: str | None) -> Environment | None:

@@ -148,7 +148,8 @@ def open_backend(kind: str, rig: Rig) -> Backend:
         case "lambda":
             client = LocalFunction(rig.blobs)
             return LambdaBackend(rig.tier, emit=emit, function="worker", make_client=lambda timeout_s: client)
-    return FakeBackend(rig.tier, emit=emit, answer=multiply, timing=steady(init_ms=2, load_ms=1))
+    queue = 8 if kind == "queueing" else 0
+    return FakeBackend(rig.tier, emit=emit, answer=multiply, timing=steady(init_ms=2, load_ms=1), queue=queue)
 
 
 def multiply(invocation: Invocation) -> dict[str, Any]:
@@ -257,6 +258,18 @@ async def test_every_request_of_a_crowd_gets_one_outcome(rig: Rig) -> None:
         if not isinstance(outcome, BackendError):
             np.testing.assert_allclose(outcome.outputs["y"], X @ WEIGHTS["ab"[i % 2]], rtol=1e-5)
     assert any(not isinstance(outcome, BackendError) for outcome in outcomes)
+
+
+async def test_only_what_found_no_free_slot_has_waited(rig: Rig) -> None:
+    alone = [await rig.invoke() for _ in range(3)]
+    assert [reply.wait_ms for reply in alone[1:]] == [0.0, 0.0]
+    if rig.tier.kind is TierKind.LAMBDA:
+        return  # Lambda throttles, and queues nothing
+    if isinstance(rig.backend, FakeBackend):
+        rig.backend = open_backend("queueing", rig)
+    crowd = await asyncio.gather(*(rig.invoke() for _ in range(8)))
+    assert max(reply.wait_ms for reply in crowd) > 0
+    assert all(reply.wait_ms >= 0 for reply in crowd)
 
 
 async def test_its_events_are_legal_and_end_with_nothing_there(rig: Rig) -> None:

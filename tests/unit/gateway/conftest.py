@@ -35,6 +35,7 @@ from registry.model import (
     TierKind,
     Variant,
 )
+from scheduler.probing import Probe
 
 ALICE = Principal("alice", "acme")
 
@@ -74,15 +75,26 @@ class World:
     clock: Callable[[], float]
     timing: Timing = field(default_factory=lambda: steady(run_ms=5.0))
     records: list[Record] = field(default_factory=list)
+    probes: bool = True
+    queue: int = 0
+    probed: list[Probe] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.snapshots = Snapshots(self.catalogue)
         self.backends = {
-            name: FakeBackend(t, emit=self.snapshots.emit, answer=total, clock=self.clock, timing=self.timing)
+            name: FakeBackend(
+                t, emit=self.snapshots.emit, answer=total, clock=self.clock, timing=self.timing, queue=self.queue
+            )
             for name, t in self.catalogue.tiers.items()
         }
         self.service = Service(
-            self.snapshots, self.backends, clock=self.clock, wall=lambda: 0.0, observers=[self.records.append]
+            self.snapshots,
+            self.backends,
+            clock=self.clock,
+            wall=lambda: 0.0,
+            observers=[self.records.append],
+            probes=self.probes,
+            probed=self.probed.append,
         )
 
     async def predict(self, hints: Mapping[str, Any] | None = None, **given: Any) -> Any:
@@ -131,10 +143,10 @@ def make_world() -> Callable[..., World]:
     """Builds a World on the running loop's clock (virtual under `run_virtually`)."""
 
     def make(profiles: Mapping[tuple[str, str], float] | None = None, **options: Any) -> World:
-        timing = options.pop("timing", None)
+        given = {name: options.pop(name) for name in ("timing", "probes", "queue") if name in options}
         facts = catalogue(profiles or {("small", "a"): 5.0, ("large", "b"): 20.0}, **options)
         clock = asyncio.get_running_loop().time
-        return World(facts, clock) if timing is None else World(facts, clock, timing)
+        return World(facts, clock, **given)
 
     return make
 
