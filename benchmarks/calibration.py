@@ -89,6 +89,15 @@ class Served(NamedTuple):
     actual: float
 
 
+class Errors(NamedTuple):
+    """Relative errors of foreseen medians."""
+
+    between: list[float]
+    """At batch sizes that were not measured."""
+    measured: list[float]
+    """At those that were: what the machine has drifted since, below which no fit can come."""
+
+
 def rows(quick: bool) -> Sequence[Row]:
     """One row for each tier and load."""
     length = SHORT if quick else LONG
@@ -140,11 +149,12 @@ def _judged(served: Sequence[Served | None], length: Length) -> dict[str, Any]:
     }
 
 
-def _spread(errors: Sequence[float]) -> dict[str, Any]:
+def _spread(errors: Errors) -> dict[str, Any]:
     return {
-        "batch_error_median": float(np.median(errors)),
-        "batch_error_p90": float(np.quantile(errors, 0.9)),
-        "batches": len(errors),
+        "batch_error_median": float(np.median(errors.between)),
+        "batch_error_p90": float(np.quantile(errors.between, 0.9)),
+        "batches": len(errors.between),
+        "drift_median": float(np.median(errors.measured)),
     }
 
 
@@ -163,22 +173,19 @@ async def _registered(tier: Tier, registration: Registration, plan: Plan) -> Asy
             yield platform, await platform.refresh()
 
 
-async def _batch_errors(bench: Bench, catalogue: Catalogue, length: Length) -> list[float]:
-    """How far off each foreseen median is at sizes between the measured ones, relative to the measured median."""
-    times: dict[tuple[Placement, int], list[float]] = {
-        (placement, rows): []
-        for placement in catalogue.placements_of(TASK.name)
-        for rows in _between(catalogue, placement)
-    }
+async def _batch_errors(bench: Bench, catalogue: Catalogue, length: Length) -> Errors:
+    """How far off each foreseen median is, relative to the median of runs now."""
+    between = [(p, rows) for p in catalogue.placements_of(TASK.name) for rows in _between(catalogue, p)]
+    measured = [(p, s.rows) for p in catalogue.placements_of(TASK.name) for s in catalogue.profiles[p.id].service]
+    times: dict[tuple[Placement, int], list[float]] = {cell: [] for cell in (*between, *measured)}
     for turn in range(length.batches // BURST + 1):
         for (placement, rows), samples in times.items():
             variant = catalogue.variants[placement.variant]
             ms = [(await bench.run(placement, variant, rows)).ms for _ in range(BURST)]
             if turn:  # the first loads, and fills buffers of this size
                 samples.extend(ms)
-    return [
-        abs(_foreseen(catalogue, placement, rows) / median(samples) - 1) for (placement, rows), samples in times.items()
-    ]
+    off = {cell: abs(_foreseen(catalogue, *cell) / median(samples) - 1) for cell, samples in times.items()}
+    return Errors([off[cell] for cell in between], [off[cell] for cell in measured])
 
 
 def _between(catalogue: Catalogue, placement: Placement) -> list[int]:
