@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from examples.digits import data
 from gateway.app import create_app
 from gateway.auth import ANONYMOUS
 from gateway.errors import DeadlineExceeded, Infeasible
+from gateway.generation.on_demand import on_demand
 from gateway.generation.warm import warm
 from gateway.generation.wishes import Wishes
 from gateway.generation.worker import answer_all, work
@@ -173,3 +175,24 @@ async def test_a_job_that_comes_to_nothing_is_kept_as_tried(tmp_path: Path, fore
         assert tried.outcome is Outcome.FAILED
         assert (second.id, second.state) == (gone.id, JobState.FAILED)
         assert "flowers" in second.reason
+
+
+async def test_what_was_made_is_warmed_where_it_was_wanted(tmp_path: Path, forest: bytes, jobs: SqliteJobs) -> None:
+    recipe = Recipe("onnx")
+    made = jobs.queue("digits", "forest", "", recipe, basis="", tier="inline")
+    async with serving(tmp_path, forest, Wishes(), jobs) as (platform, _):
+        inline = platform.backends["inline"]
+        await inline.release()
+        assert inline.status().resident == {}
+        await warm(replace(made, variant="gone"), platform)
+        await warm(replace(made, tier="elsewhere"), platform)
+        assert inline.status().resident == {}
+        await warm(made, platform)
+        assert inline.status().resident == {"digits/forest": 1}
+
+
+async def test_without_a_command_nothing_is_noted(tmp_path: Path) -> None:
+    async with Platform.open(tmp_path) as platform, on_demand(platform, None) as opened:
+        assert opened.jobs() == ()
+    async with Platform.open(tmp_path) as platform, on_demand(platform, ["false"]) as opened:
+        assert opened.pending() == ()
