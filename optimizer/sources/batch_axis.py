@@ -41,9 +41,13 @@ class Probe:
         feed = {name: _texts(array[np.arange(count) % len(array)]) for name, array in rows.items()}
         names = [output.name for output in self._session.get_outputs()]
         try:
-            return dict(zip(names, map(np.asarray, self._session.run(names, feed)), strict=True))
+            outputs = dict(zip(names, self._session.run(names, feed), strict=True))
         except Exception as fault:  # noqa: BLE001 - as above
             raise InvalidValue("model", f"does not run on {count} rows: {_reason(fault)}", FIX) from None
+        for name, array in outputs.items():
+            if not isinstance(array, np.ndarray):  # whatever the graph declares
+                raise InvalidValue(f"model output {name}", "is no dense tensor", "export with dense tensors only")
+        return outputs
 
 
 def inputs_of(model: ModelProto) -> list[ValueInfoProto]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,22 @@ def conversions(parts: Sequence[Any], *, single: bool) -> dict[str, dict[type, A
             conversion, calculators[kind] = _known("SklearnScaler")
             functions[kind] = _scaling(conversion, np.dtype(np.float32 if single else np.float64))
     return {"custom_conversion_functions": functions, "custom_shape_calculators": calculators}
+
+
+@contextmanager
+def voting(parts: Sequence[Any]) -> Iterator[None]:
+    """Let VotingClassifiers among the parts be converted while the block runs.
+
+    skl2onnx refuses those that flatten what `transform` gives, which is the default and says nothing of `predict`.
+    """
+    flat = [part for part in parts if getattr(part, "flatten_transform", False)]
+    for part in flat:
+        part.flatten_transform = False
+    try:
+        yield
+    finally:
+        for part in flat:
+            part.flatten_transform = True
 
 
 def _known(alias: str) -> tuple[Conversion, Any]:

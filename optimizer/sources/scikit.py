@@ -42,14 +42,15 @@ def convert(model: Any, rows: Rows) -> bytes:
     _check_fitted(model)
     parts = tuple(estimators(model))
     boosters.register(parts)
-    proto = skl2onnx.convert_sklearn(
-        model,
-        name=type(model).__name__,  # of the graph; a random one would give other bytes each time
-        initial_types=[(name, _type_of(array, _picks_columns(model))) for name, array in rows.items()],
-        target_opset=dict(OPSETS),
-        options=_options(model, parts),
-        **exact.conversions(parts, single=_is_single(rows)),
-    )
+    with exact.voting(parts):
+        proto = skl2onnx.convert_sklearn(
+            model,
+            name=type(model).__name__,  # of the graph; a random one would give other bytes each time
+            initial_types=[(name, _type_of(array, _picks_columns(model))) for name, array in rows.items()],
+            target_opset=dict(OPSETS),
+            options=_options(model, parts),
+            **exact.conversions(parts, single=_is_single(rows)),
+        )
     renamed(proto, "variable", "value")
     return tidy(proto)
 
@@ -64,8 +65,10 @@ def estimators(model: Any) -> Iterator[Any]:
 
 def classes(model: Any) -> tuple[str, ...]:
     """The labels that a classifier gives, when they are strings; empty otherwise."""
-    labels = np.asarray(getattr(model, "classes_", ()))
-    return tuple(map(str, labels)) if labels.ndim == 1 and labels.dtype.kind in "UOT" else ()
+    labels = getattr(model, "classes_", None)
+    if not isinstance(labels, np.ndarray) or labels.ndim != 1 or labels.dtype.kind not in "UOT":
+        return ()
+    return tuple(map(str, labels))
 
 
 def _is_matrix(model: Any, X: Any) -> bool:  # noqa: N803
@@ -113,9 +116,23 @@ def _options(model: Any, parts: tuple[Any, ...]) -> dict[Any, dict[str, Any]]:
     texts = {type(part) for part in parts if type(part).__name__ in ("TfidfVectorizer", "CountVectorizer")}
     options: dict[Any, dict[str, Any]] = {kind: {"locale": LOCALE} for kind in texts}
     if need("sklearn.base", "scikit-learn", model=described(model)).is_classifier(model):
-        # Without zipmap the probabilities are one tensor rather than a list of dictionaries.
-        options[id(model)] = {"zipmap": False}
+        steps = getattr(model, "steps", None)
+        last = steps[-1][1] if isinstance(steps, list) else model
+        # Without zipmap the probabilities are one tensor rather than a list of dictionaries. A converter that does not
+        # know it must be given something else (here its default), or skl2onnx asks for it all the same.
+        options.update({id(model): {"zipmap": False}} if _zips(last) else {id(last): {"nocl": False}})
     return options
+
+
+def _zips(model: Any) -> bool:
+    """Whether a classifier's converter knows the option zipmap: LinearSVC's, for one, has no probabilities to zip."""
+    operators = need("skl2onnx._supported_operators", "'modelless[optimizer]'", model=described(model))
+    registration = need("skl2onnx.common._registration", "'modelless[optimizer]'", model=described(model))
+    try:
+        converter = registration.get_converter(operators.get_model_alias(type(model)))
+    except (KeyError, ValueError, RuntimeError):
+        return True  # without a converter: the conversion itself says so
+    return "zipmap" in (converter.get_allowed_options() if hasattr(converter, "get_allowed_options") else ())
 
 
 def _check_fitted(model: Any) -> None:

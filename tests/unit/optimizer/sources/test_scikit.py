@@ -16,11 +16,13 @@ from sklearn.ensemble import (
     HistGradientBoostingRegressor,
     RandomForestClassifier,
     StackingClassifier,
+    VotingClassifier,
 )
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.svm import LinearSVC
 
 from optimizer.errors import NotConvertible
 from optimizer.sources import convert
@@ -28,6 +30,9 @@ from registry.errors import InvalidValue
 
 CLASSIFIERS = [
     LogisticRegression(max_iter=30),
+    VotingClassifier(
+        [("a", LogisticRegression(max_iter=30)), ("b", xgboost.XGBClassifier(n_estimators=2))], voting="soft"
+    ),
     make_pipeline(StandardScaler(), RandomForestClassifier(5, random_state=0)),
     HistGradientBoostingClassifier(max_iter=2, max_leaf_nodes=5),
     StackingClassifier([("forest", RandomForestClassifier(3, random_state=0))], LogisticRegression(max_iter=30), cv=2),
@@ -150,6 +155,23 @@ def test_a_transformer_keeps_the_name_value(digits: Any, run: Any) -> None:
     estimator = PCA(4, random_state=0).fit(X)
 
     np.testing.assert_allclose(run(convert(estimator, X))["value"], estimator.transform(X), atol=1e-3)
+
+
+@pytest.mark.parametrize("estimator", [LinearSVC(), make_pipeline(StandardScaler(), LinearSVC())], ids=name)
+def test_a_classifier_without_probabilities_gives_labels(estimator: Any, digits: Any, run: Any) -> None:
+    X, y = digits
+    estimator.fit(X, y)
+
+    np.testing.assert_array_equal(run(convert(estimator, X))["label"], estimator.predict(X))
+
+
+def test_several_labels_for_a_row_are_no_dense_tensor(digits: Any, run: Any) -> None:
+    X, y = digits
+    estimator = RandomForestClassifier(2, random_state=0).fit(X, np.column_stack([y % 2, y % 3]))
+    with pytest.raises(
+        InvalidValue, match=r"model output probabilities: has shape .* for 1 rows; export a model that answers"
+    ):
+        run(convert(estimator, X))
 
 
 def test_an_estimator_that_is_not_fitted_says_so(digits: Any) -> None:
