@@ -71,14 +71,11 @@ class TierBeliefs:
         """After a warm, resident run: its log ratio to the profile's median, and the profile's relative spread."""
         ratio = min(max(ratio, -MOST), MOST)
         known = self.drifts.get(placement, Drift())
-        drift, margins = known.after(ratio, spread, self.margins, now)
+        drift, changed = known.after(ratio, spread, now)
         after = replace(self, drifts={**self.drifts, placement: drift})
-        if margins is not None:
-            # What was late while nobody knew of the change is laid to the change.
-            after = replace(after, margins=margins)
         tier = after._tier_pace(now)
         told, found = self.pace(placement).now(now), after._pace(placement, tier, now)
-        if margins is None and abs(found - told) <= max(TOLERANCE, SURE * drift.error):
+        if not changed and abs(found - told) <= max(TOLERANCE, SURE * drift.error):
             return replace(after, paces={**self.paces, placement: Pace(self.pace(placement).log, now)})
         paces = {id_: Pace(_told(after._pace(id_, tier, now)), d.at) for id_, d in after.drifts.items()}
         return replace(after, paces=paces, shared=Pace(_told(tier), now))

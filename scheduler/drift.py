@@ -22,7 +22,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scheduler.coverage import NO_MARGINS, Margins, faded
+from scheduler.coverage import faded
 
 WINDOW = 48
 """Outcomes kept. A change of 20 % shows in the median once half are new; of 32, the median itself wanders by 7 %."""
@@ -60,18 +60,15 @@ MEDIAN_ERROR = 1.2533
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One side of the CUSUM: its sum, for how many outcomes it has not been 0, and the margins when it last was."""
+    """One side of the CUSUM: its sum, and for how many outcomes it has not been 0."""
 
     total: float = 0.0
     length: int = 0
-    margins: Margins = NO_MARGINS
 
-    def after(self, excess: float, margins: Margins) -> Run:
+    def after(self, excess: float) -> Run:
         """With one more outcome, `excess` beyond what is allowed."""
         total = self.total + excess
-        if total <= 0.0:
-            return Run(margins=margins)
-        return Run(total, self.length + 1, self.margins)
+        return CALM if total <= 0.0 else Run(total, self.length + 1)
 
 
 CALM = Run()
@@ -96,29 +93,28 @@ class Drift:
         """Standard error of the median; infinite without outcomes."""
         return _error(self.spread, len(self.ratios)) if self.ratios else math.inf
 
-    def after(self, ratio: float, profiled: float, margins: Margins, now: float) -> tuple[Drift, Margins | None]:
-        """With one more outcome; beside it, when that makes a change, the tier's margins from before the change.
+    def after(self, ratio: float, profiled: float, now: float) -> tuple[Drift, bool]:
+        """With one more outcome, and whether that makes a change.
 
-        `ratio` is the log ratio, `profiled` the profile's relative spread, `margins` are the tier's now.
+        `ratio` is the log ratio, `profiled` the profile's relative spread.
         """
         # Of what is long ago no more is kept than is still believed.
         known = self.ratios[len(self.ratios) - round(len(self.ratios) * faded(self.at, now)) :]
-        grown, calm = (*known, ratio)[-WINDOW:], Run(margins=margins)
+        grown = (*known, ratio)[-WINDOW:]
         if len(known) < LEARNT:
-            return Drift(grown, _median(sorted(grown)), max(self.spread, profiled), calm, calm, now), None
+            return Drift(grown, _median(sorted(grown)), max(self.spread, profiled), CALM, CALM, now), False
         before = known[: len(known) - max(self.slower.length, self.faster.length)]
         ordered = sorted(before if len(before) >= LEARNT else known)
         spread = max(_spread(ordered), LEAST_SPREAD) if len(ordered) >= SPREAD_KNOWN else max(self.spread, profiled)
         clip = max(CLIP * spread, SHIFT)
         allowed = SHIFT / 2 + CAUTION * _error(spread, len(ordered))
         off = min(max(ratio - _median(ordered), -clip), clip)
-        slower, faster = self.slower.after(off - allowed, margins), self.faster.after(-off - allowed, margins)
+        slower, faster = self.slower.after(off - allowed), self.faster.after(-off - allowed)
         enough = max(DOUBT * spread**2 / SHIFT, STRAGGLERS * (clip - allowed))
         change = next((run for run in (slower, faster) if run.total > enough), None)
         if change is not None:
-            grown, slower, faster = grown[-change.length :], calm, calm
-        margins_before = None if change is None else change.margins
-        return Drift(grown, _median(sorted(grown)), spread, slower, faster, now), margins_before
+            grown, slower, faster = grown[-change.length :], CALM, CALM
+        return Drift(grown, _median(sorted(grown)), spread, slower, faster, now), change is not None
 
 
 def _median(ordered: Sequence[float]) -> float:

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from scheduler.beliefs import MOST, TOLERANCE, Pace, TierBeliefs
-from scheduler.coverage import FADES_S, NO_MARGINS
+from scheduler.coverage import FADES_S, NO_MARGINS, STEP
 
 TWICE = math.log(2)
 
@@ -63,21 +63,11 @@ def test_a_pace_is_bounded() -> None:
     assert fed(TierBeliefs(), "a", -1e9).pace("a").log >= -MOST
 
 
-def test_what_was_late_before_a_change_was_found_is_laid_to_the_change() -> None:
-    beliefs = fed(TierBeliefs(), "a", 0.0)
-    for _ in range(8):
-        beliefs = beliefs.predicted((1.0,) * 10, 2.0, 0.0).served("a", TWICE, 0.05, 0.0)
-    assert beliefs.pace("a").log > 0.3
-    # The margins of the outcomes that found it are taken back; those after it stand.
-    later = beliefs.margins[7]
-    assert 0.0 < later < 0.095 * 8
-
-
 def test_margins_fade_between_outcomes() -> None:
     first = TierBeliefs().predicted((1.0,) * 10, 2.0, 0.0)
-    assert first.margins[7] == pytest.approx(0.095)
+    assert first.margins[7] == pytest.approx(0.95 * STEP)
     second = first.predicted((1.0,) * 10, 2.0, FADES_S)
-    assert second.margins[7] == pytest.approx(0.095 * (1 + math.exp(-1)))
+    assert second.margins[7] == pytest.approx(0.95 * STEP * (1 + math.exp(-1)))
     assert TierBeliefs().margins == NO_MARGINS
 
 

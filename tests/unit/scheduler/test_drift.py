@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from scheduler.coverage import FADES_S, NO_MARGINS
+from scheduler.coverage import FADES_S
 from scheduler.drift import LEARNT, WINDOW, Drift
 
 Noise = Callable[[Random], float]
@@ -40,8 +40,8 @@ def feed(drift: Drift, ratios: list[float], spread: float = 0.1, step_s: float =
     changes, now = 0, 0.0 if drift.at == -math.inf else drift.at
     for ratio in ratios:
         now += step_s
-        drift, before = drift.after(ratio, spread, NO_MARGINS, now)
-        changes += before is not None
+        drift, changed = drift.after(ratio, spread, now)
+        changes += changed
     return drift, changes
 
 
@@ -87,17 +87,6 @@ def test_one_straggler_is_no_change() -> None:
     assert feed(drift, [math.log(50), 0.0, math.log(50)])[1] == 0
 
 
-def test_a_change_comes_with_the_margins_from_before_it() -> None:
-    before, during = tuple(0.1 for _ in NO_MARGINS), tuple(2.0 for _ in NO_MARGINS)
-    drift = Drift()
-    for _ in range(20):
-        drift, _ = drift.after(0.0, 0.05, before, 0.0)
-    found = None
-    while found is None:
-        drift, found = drift.after(math.log(3), 0.05, during, 0.0)
-    assert found == before
-
-
 def test_the_window_holds_the_newest_and_its_median_is_exact() -> None:
     ratios = [0.001 * i for i in range(100)]
     drift, changes = feed(Drift(), ratios)
@@ -113,7 +102,7 @@ def test_nothing_is_looked_for_before_something_is_learnt() -> None:
 
 def test_what_is_long_ago_is_forgotten() -> None:
     drift, _ = feed(Drift(), [1.0] * 40)
-    late, _ = drift.after(0.0, 0.1, NO_MARGINS, drift.at + 3 * FADES_S)
+    late, _ = drift.after(0.0, 0.1, drift.at + 3 * FADES_S)
     assert late.ratios == (1.0, 1.0, 0.0)
-    gone, _ = drift.after(0.0, 0.1, NO_MARGINS, drift.at + 100 * FADES_S)
+    gone, _ = drift.after(0.0, 0.1, drift.at + 100 * FADES_S)
     assert gone.ratios == (0.0,)
