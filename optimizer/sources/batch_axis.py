@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
-from onnx import ModelProto, ValueInfoProto
+from onnx import ModelProto, ValueInfoProto, numpy_helper
 
 from registry.errors import InvalidValue
 
@@ -78,9 +78,13 @@ def freed(model: ModelProto, rows: Arrays) -> bytes:
 
 
 def with_free_axes(model: ModelProto) -> bytes:
-    """The model with a free first axis on every input and output, whether it then runs or not."""
+    """The model with a free first axis on every input and output, whether it then runs or not.
+
+    Where it reshapes to the number of rows that it was exported for, it reshapes to as many as there are.
+    """
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
+    _free_reshapes(changed, fixed_rows(model))
     for value in (*inputs_of(changed), *changed.graph.output):
         shape = value.type.tensor_type.shape
         if shape.dim:
@@ -88,6 +92,22 @@ def with_free_axes(model: ModelProto) -> bytes:
     # Shapes noted on the way hold for the old number of rows.
     del changed.graph.value_info[:]
     return bytes(changed.SerializeToString(deterministic=True))
+
+
+def _free_reshapes(model: ModelProto, exported_for: int | None) -> None:
+    """Let constant shapes of Reshapes begin with -1, "what is left", where they begin with the number of rows."""
+    users = [(name, i, node.op_type) for node in model.graph.node for i, name in enumerate(node.input)]
+    shapes = {name for name, i, kind in users if kind == "Reshape" and i == 1}
+    others = {name for name, i, kind in users if (kind, i) != ("Reshape", 1)} | {v.name for v in model.graph.output}
+    constants = [t for t in model.graph.initializer if t.name in shapes - others]
+    for node in model.graph.node:
+        if node.op_type == "Constant" and set(node.output) <= shapes - others:
+            constants += [attribute.t for attribute in node.attribute if attribute.name == "value"]
+    for tensor in constants:
+        shape = numpy_helper.to_array(tensor).copy()
+        if shape.ndim == 1 and len(shape) > 1 and shape[0] == exported_for and (shape[1:] > 0).all():
+            shape[0] = -1
+            tensor.CopyFrom(numpy_helper.from_array(shape, tensor.name))
 
 
 def _check_alike(before: Probe, after: Probe, rows: Arrays, exported_for: int) -> None:

@@ -28,11 +28,23 @@ def test_a_graph_for_one_number_of_rows_runs_on_any(fixed: int) -> None:
     assert infer(model.SerializeToString(), ROWS).inputs[0].shape == (-1, 2)
 
 
+@pytest.mark.parametrize("fixed", [1, 4])
+def test_a_reshape_to_that_number_of_rows_is_freed_too(fixed: int) -> None:
+    shapes = f"<int64[2] flat = {{{fixed}, 4}}>"
+    model = parsed(f"g (float[{fixed}, 2, 2] x) => (float[{fixed}, 4] y) {shapes} {{ y = Reshape(x, flat) }}")
+    constant = parsed(
+        f"g (float[{fixed}, 2, 2] x) => (float[{fixed}, 4] y)"
+        f" {{ flat = Constant<value = int64[2] {{{fixed}, 4}}>()  y = Reshape(x, flat) }}"
+    )
+    rows = {"x": np.arange(24, dtype=np.float32).reshape(6, 2, 2)}
+    for either in (model, constant):
+        assert Probe(freed(either, rows)).run(rows, 6)["y"].tolist() == rows["x"].reshape(6, 4).tolist()
+
+
 def test_a_number_of_rows_inside_the_graph_is_refused() -> None:
-    model = parsed("g (float[1, 2] x) => (float[1, 2] y) <int64[2] shape = {1, 2}> { y = Reshape(x, shape) }")
-    with pytest.raises(
-        InvalidValue, match=r"model: takes 1 rows at a time and no others; export it with a dynamic batch"
-    ):
+    head = "g (float[1, 2] x) => (float[1, 2] y) <int64[1] axes = {0}, int64[1] first = {0}, int64[1] one = {1}>"
+    model = parsed(f"{head} {{ y = Slice(x, first, one, axes) }}")
+    with pytest.raises(InvalidValue, match=r"model: takes 1 rows at a time and no others"):
         freed(model, ROWS)
 
 
