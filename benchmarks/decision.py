@@ -2,7 +2,9 @@
 
 `p50_us` and `p99_us` are of `choose` alone, each time for another request, on a fleet that one event has just changed,
 with the garbage collector on and start-up's objects frozen out of it, as `gateway.server` does. `first_p99_us` adds
-reading the chosen estimate, `apply_p50_us` is of the event alone. Before anything is timed, rankings are compared with
+reading the chosen estimate, `apply_p50_us` is of the event alone. `live_` figures are of a fleet whose every placement
+has answered, so that beliefs about its pace and its tier's percentiles enter each decision, and `outcome_p50_us` of
+taking in one answer more. Before anything is timed, rankings are compared with
 `benchmarks.reference` on random fleets.
 """
 
@@ -29,6 +31,8 @@ from scheduler.table import table_of
 
 PLACEMENTS = (400, 4000)
 REPEATS = 5
+OUTCOMES = 3000
+"""Answers of a fleet that is believed something of; there are up to ten for each placement."""
 LARGEST = 81
 """Batch sizes to prepare: one more than a request may have."""
 
@@ -36,7 +40,8 @@ LARGEST = 81
 class Trial:
     """Decisions over one catalogue, on a fleet whose history goes on from repeat to repeat."""
 
-    def __init__(self, placements: int, decisions: int) -> None:
+    def __init__(self, placements: int, decisions: int, outcomes: int = 0) -> None:
+        """`outcomes` answers came before the first decision."""
         self.catalogue = synthetic.catalogue(placements)
         self.decisions = decisions
         self.random = Random(placements)
@@ -49,9 +54,22 @@ class Trial:
         self.batch_ms = (time.perf_counter() - started) * 1e3 / (LARGEST - 1)
         self.serial = 200
         self.fleet, self.now = synthetic.after(Fleet.empty(self.catalogue), self.serial, self.random)
+        self.learns = bool(outcomes)
+        self.outcome_us = self._live(outcomes)
         self.median_us: list[float] = []
         self.apply_us: list[float] = []
         self.first_p99_us: list[float] = []
+
+    def _live(self, outcomes: int) -> float:
+        """Let the fleet learn from answers; return the median microseconds of the last ones."""
+        took = []
+        for _ in range(outcomes):
+            self.now += self.random.expovariate(100.0)
+            event = synthetic.outcome(self.fleet, self.random, self.now)
+            started = time.perf_counter_ns()
+            self.fleet = self.fleet.apply(event)
+            took.append((time.perf_counter_ns() - started) / 1e3)
+        return float(np.median(took[-500:])) if took else 0.0
 
     def repeat(self) -> float:
         """Time `decisions` decisions; return their 99th percentile in microseconds, and note the medians."""
@@ -61,6 +79,8 @@ class Trial:
             self.now += self.random.expovariate(10.0)
             event = synthetic.event(self.fleet, self.random, self.now, self.serial)
             request = synthetic.request(self.random)
+            if self.learns:
+                self._live(1)
             t0 = time.perf_counter_ns()
             self.fleet = self.fleet.apply(event)
             t1 = time.perf_counter_ns()
@@ -81,11 +101,20 @@ class Trial:
 def rows(quick: bool) -> Sequence[dict[str, Any]]:
     """One row for each number of placements."""
     checked = check(60 if quick else 300)
-    trials = {n: Trial(n, 1000 if quick else 5000) for n in PLACEMENTS}
+    decisions = 1000 if quick else 5000
+    trials = {(n, outcomes): Trial(n, decisions, outcomes) for n in PLACEMENTS for outcomes in (0, OUTCOMES)}
     gc.collect()
     gc.freeze()
-    p99 = interleaved({str(n): trial.repeat for n, trial in trials.items()}, REPEATS)
-    return [_row(n, trial, p99[str(n)], checked) for n, trial in trials.items()]
+    p99 = interleaved({f"{n} {outcomes}": trial.repeat for (n, outcomes), trial in trials.items()}, REPEATS)
+    return [
+        {
+            **_row(n, trials[n, 0], p99[f"{n} 0"], checked),
+            "live_p50_us": interval(trials[n, OUTCOMES].median_us)[0],
+            "live_p99_us": interval(p99[f"{n} {OUTCOMES}"])[0],
+            "outcome_p50_us": trials[n, OUTCOMES].outcome_us,
+        }
+        for n in PLACEMENTS
+    ]
 
 
 def check(fleets: int) -> int:
