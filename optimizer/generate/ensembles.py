@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -93,12 +92,26 @@ def _is_averaged(node: NodeProto, weights: Numbers, rounds: Numbers, count: int)
         raise Unshortenable(f"it takes the {how.lower()} of its trees")
     if how == "AVERAGE" or _text(node, "post_transform", "NONE") != "NONE" or _has_base(node):
         return False
-    if node.op_type == "TreeEnsembleClassifier":  # shares of a vote: from nothing to one in `count`
-        return bool(weights.min() >= 0.0 and math.isclose(weights.max(), 1 / count, rel_tol=0.01))
+    if node.op_type == "TreeEnsembleClassifier":
+        return _are_shares(node, weights, 1 / count)
     earlier = rounds < (count + 1) // 2
     if count == 1 or not np.any(weights[earlier]):
         return False
     return bool(ALIKE[0] <= _rms(weights[~earlier]) / _rms(weights[earlier]) <= ALIKE[1])
+
+
+def _are_shares(node: NodeProto, weights: Numbers, vote: float) -> bool:
+    """Whether each leaf gives a tree's `vote` to its classes, or a part of it to the one class that is written down.
+
+    A boosted model that only ever adds would always answer the same.
+    """
+    if weights.min() < 0.0:
+        return False
+    if len(np.unique(_numbers(node, "class_ids"))) == 1:
+        return bool(weights.max() <= vote * 1.01)
+    leaves = np.stack([_numbers(node, "class_treeids"), _numbers(node, "class_nodeids")])
+    _, of_leaf = np.unique(leaves, axis=1, return_inverse=True)
+    return bool(np.allclose(np.bincount(of_leaf.ravel(), weights), vote, rtol=0.01))
 
 
 def _rms(values: Numbers) -> float:

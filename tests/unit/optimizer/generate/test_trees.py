@@ -80,6 +80,19 @@ def test_a_forest_is_the_average_of_its_first_trees(data: Data, percent: int) ->
     np.testing.assert_allclose(given, first, atol=1e-5)
 
 
+@pytest.mark.parametrize("data", [IRIS, CANCER], ids=["three classes", "two classes"])
+def test_a_forest_of_which_no_leaf_is_sure(data: Data) -> None:
+    noise = np.random.default_rng(0)
+    unsure = np.where(noise.random(len(data[1])) < 0.8, noise.permutation(data[1]), data[1])
+    forest = RandomForestClassifier(10, min_samples_leaf=40, random_state=0).fit(data[0], unsure)
+    assert max(tree.predict_proba(data[0]).max() for tree in forest.estimators_) < 0.98
+    given = shortened(export(forest, data), data, 50)
+    first = np.mean([tree.predict_proba(data[0]) for tree in forest.estimators_[:5]], axis=0)
+    np.testing.assert_allclose(given["probabilities"], first, atol=1e-5)
+    sure = np.sort(first, axis=1)[:, -1] - np.sort(first, axis=1)[:, -2] > 1e-4
+    np.testing.assert_array_equal(given["label"][sure], first.argmax(axis=1)[sure])
+
+
 @pytest.mark.parametrize("kind", [RandomForestRegressor, ExtraTreesRegressor])
 @pytest.mark.parametrize("centred", [False, True])
 def test_a_regressing_forest_too_even_around_nothing(kind: Any, centred: bool) -> None:
