@@ -139,12 +139,13 @@ def _size(parent: Parent, units: int) -> int:
 
 def _lesson(parent: Parent, work: int) -> tuple[Matrix, dict[str, Matrix]]:
     """The rows to learn from, as one matrix, and as the teacher's inputs."""
-    columns = [parent.rows[spec.name].reshape(len(parent.rows[spec.name]), -1) for spec in parent.task.inputs]
+    total = int(np.clip(LABELLING // max(1, work), LEAST_ROWS, MOST_ROWS))
+    rows = parent.some_rows(total)
+    columns = [rows[spec.name].reshape(len(rows[spec.name]), -1) for spec in parent.task.inputs]
     flat = np.concatenate(columns, axis=1).astype(np.float64)
     if not np.isfinite(flat).all():
         raise GenerationFailed("distill", "calibration rows are not finite, and a student takes numbers only")
-    total = int(np.clip(LABELLING // max(1, work), LEAST_ROWS, MOST_ROWS))
-    drawn = munge(flat[:total], total, np.random.default_rng(SEED))
+    drawn = munge(flat, total, np.random.default_rng(SEED))
     inputs = _split(drawn, parent.task.inputs)
     # Whole numbers were rounded on the way: the student sees what its teacher saw.
     seen = [inputs[spec.name].reshape(len(drawn), -1).astype(np.float64) for spec in parent.task.inputs]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from registry.model import Recipe, Task, TierKind
@@ -24,6 +25,12 @@ class Parent:
     task: Task
     rows: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     """Calibration rows: inputs by name, of equal length, on which nothing is ever judged; empty when there are none."""
+
+    def some_rows(self, most: int) -> dict[str, NDArray[Any]]:
+        """At most so many of the calibration rows, from first to last: data often comes sorted by its classes."""
+        have = len(next(iter(self.rows.values()), ()))
+        index = np.linspace(0, have - 1, most).astype(np.intp) if have > most else np.arange(have)
+        return {name: array[index] for name, array in self.rows.items()}
 
 
 @dataclass(frozen=True, slots=True)

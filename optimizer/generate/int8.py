@@ -166,7 +166,7 @@ def _static(model: ModelProto, parent: Parent, flags: Mapping[str, bool]) -> Mod
         quantize_static(
             model,
             target,
-            _reader(parent.rows),
+            _reader(parent.some_rows(CALIBRATION_ROWS)),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=[*STATIC, *CARRIERS],
             activation_type=QuantType.QUInt8,
@@ -236,15 +236,13 @@ def _reader(rows: Mapping[str, NDArray[Any]]) -> Any:
 
     class Rows(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
-            total = min(len(next(iter(rows.values()))), CALIBRATION_ROWS)
-            self._starts = iter(range(0, total, CHUNK))
+            self._starts = iter(range(0, len(next(iter(rows.values()))), CHUNK))
 
         def get_next(self) -> dict[str, NDArray[Any]] | None:
             start = next(self._starts, None)
             if start is None:
                 return None
-            end = min(start + CHUNK, CALIBRATION_ROWS)
-            return {name: np.ascontiguousarray(array[start:end]) for name, array in rows.items()}
+            return {name: np.ascontiguousarray(array[start : start + CHUNK]) for name, array in rows.items()}
 
     return Rows()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,17 @@ def test_the_recipe_says_how_and_the_same_bytes_follow(digits: Parent) -> None:
     once = distill.generate(digits, {"units": "8"})
     assert once.recipe == Recipe("distill", "forest", (("rows", "4000"), ("units", "8")))
     assert distill.generate(digits, dict(once.recipe.parameters)).model == once.model
+
+
+def test_a_teacher_with_time_for_few_rows_is_asked_about_all_classes(
+    digits: Parent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("optimizer.generate.distill.LABELLING", 1)
+    in_order = IMAGES[1000:1400][np.argsort(DIGITS[1000:1400], kind="stable")]
+    generated = distill.generate(replace(digits, rows={"x": in_order}), {"units": "64"})
+    assert dict(generated.recipe.parameters)["rows"] == "40"
+    student = answers("test", generated.model, {"x": IMAGES[1400:]})["label"]
+    assert set(student) == set(range(10))
 
 
 def test_labels_that_are_text_keep_their_names() -> None:

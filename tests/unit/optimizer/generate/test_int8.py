@@ -100,14 +100,14 @@ def test_calibrated_convolutions_run_in_eight_bits_on_any_cpu(convnet: bytes, di
     assert not {"Conv", "FusedConv", "Gemm"} & {operator for _, operator in operators}
 
 
-def test_rows_beyond_the_first_five_hundred_do_not_matter(model: bytes) -> None:
+def test_ranges_are_those_of_all_rows_though_they_come_sorted(model: bytes) -> None:
     rows = np.random.default_rng(3).normal(size=(CALIBRATION_ROWS, 8)).astype(np.float32)
-    more = np.concatenate([rows, 1e3 * rows[:7]])
+    in_order = np.concatenate([0.01 * rows, rows])
 
-    first, second = (
-        generator.generate(Parent("big", model, TASK, {"x": x}), {"mode": "static"}).model for x in (rows, more)
-    )
-    assert first == second
+    made = generator.generate(Parent("big", model, TASK, {"x": in_order}), {"mode": "static"})
+
+    given, right = run(made.model, rows), run(model, rows)
+    assert np.abs(given - right).max() < 0.1 * np.abs(right).max()
 
 
 def test_answers_beyond_the_calibration_rows_are_not_clipped(model: bytes) -> None:
