@@ -22,14 +22,14 @@ POLL_S = 0.5
 
 
 PENDING = 256
-"""Events that may wait to be applied when nobody looks: some 6 ms of work, and a few dozen kilobytes."""
+"""Events that may wait to be applied when nobody looks: some 8 ms of work, and a few dozen kilobytes."""
 
 
 class Snapshots:
     """One catalogue and the fleet that belongs to it; both are immutable, the pair is swapped under a lock.
 
     Backends emit from the loop and from their own threads. Emitting costs next to nothing: events wait, and are
-    applied in order before anybody sees the fleet (an event is some 25 microseconds, a request has four).
+    applied in order before anybody sees the fleet (an event is some 25 to 50 microseconds, a request has five).
     """
 
     def __init__(self, catalogue: Catalogue, fleet: Fleet | None = None) -> None:

@@ -49,12 +49,12 @@ class Outlook:
         """Expected US dollars for each placement's invocation."""
         if self.live is None:
             return self.batch.cost.take(self.columns)
-        return self.live.cost(self.batch, self.columns)
+        return self.live.cost()
 
     def grid(self, chosen: NDArray[np.intp]) -> Floats:
         """Finish times from now on (ms) of some placements, [levels, chosen]."""
         if self.live is not None:
-            return self.live.times(self.batch, self.columns, self.wait, self.live.levels, chosen)
+            return self.live.times(self.wait, self.live.levels, chosen)
         columns = self.columns.take(chosen)
         grid = self.batch.grid.take(columns, axis=1)
         if self.wait is None:
@@ -65,7 +65,7 @@ class Outlook:
     def at_level(self, level: int, chosen: NDArray[np.intp]) -> Floats:
         """One row of `grid`."""
         if self.live is not None:
-            return self.live.times(self.batch, self.columns, self.wait, self.live.levels.row(level), chosen)
+            return self.live.times(self.wait, self.live.levels.row(level), chosen)
         times: Floats = self.batch.grid[level].take(self.columns.take(chosen))
         if self.wait is None:
             return times
@@ -106,7 +106,7 @@ class Outlook:
     def _busy_ms(self, i: int) -> float:
         """Median of start, load and service; the margins, which stand for the queue too, are left out."""
         if self.live is not None:
-            return self.live.median(self.batch, self.columns, i)
+            return self.live.median(i)
         return float(self.batch.grid[MEDIAN, self.columns[i]])
 
     def _times(self, i: int) -> list[float]:
@@ -123,13 +123,16 @@ class Outlook:
 def outlook(request: Request, table: Table, fleet: Fleet, now: float) -> Outlook:
     """What to expect of each measured placement of the request's task; `now` in seconds on the fleet's clock."""
     batch = table.batch(request.rows)
-    live = live_of(fleet.columns.live, table, now)
-    columns, wait = _start(table, batch, fleet, live, now)
+    columns, free = _start(table, fleet, now)
+    live = live_of(fleet.columns.live, table, batch, columns, now)
+    wait = None
+    if fleet.columns.any_full:
+        wait = _wait(table, fleet, free, batch.deviation.take(columns) if live is None else live.deviations())
     refused_until = fleet.columns.refused_until[table.span.start : table.span.measured]
     if live is None:
         latency_ms = _at_percentile(batch, columns, wait, request.slo.percentile)
     else:
-        latency_ms = live.times(batch, columns, wait, live.levels.percentile(request.slo.percentile), None)
+        latency_ms = live.times(wait, live.levels.percentile(request.slo.percentile))
     judged = fleet.columns.accuracy
     return Outlook(
         table=table,
@@ -155,10 +158,8 @@ def _at_percentile(batch: Batch, columns: NDArray[np.intp], wait: Wait | None, p
     return times if wait is None else delay(times, z, *wait)
 
 
-def _start(
-    table: Table, batch: Batch, fleet: Fleet, live: Live | None, now: float
-) -> tuple[NDArray[np.intp], Wait | None]:
-    """The stacked column of each placement's start state, and its wait for a slot.
+def _start(table: Table, fleet: Fleet, now: float) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """The stacked column of each placement's start state, and whether each tier has a free warm slot.
 
     A free warm environment is used, one that holds the variant first; else a new one starts while the tier's
     concurrency allows it; else the request waits, and then finds the variant resident only if every ready environment
@@ -173,10 +174,11 @@ def _start(
     if state.any_restored:
         restored = state.restored[table.span.start : table.span.measured]
         started = np.where(restored, table.columns[RESTORED], started)
-    columns = np.where(warm, loaded, started)
-    if not state.any_full:
-        return columns, None
+    return np.where(warm, loaded, started), free
+
+
+def _wait(table: Table, fleet: Fleet, free: NDArray[np.bool_], deviations: Floats) -> Wait:
+    """Each placement's wait for a slot, given the standard deviations of what follows it."""
+    state = fleet.columns
     mean, variance = state.wait * (state.full > free)
-    deviations = batch.deviation.take(columns) if live is None else live.deviations(batch, columns)
-    wider = stretch(deviations, variance.take(table.tiers))
-    return columns, (mean.take(table.tiers), wider)
+    return mean.take(table.tiers), stretch(deviations, variance.take(table.tiers))

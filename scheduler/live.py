@@ -137,66 +137,62 @@ def _levels(margins: Floats, margins_at: Floats, now: float) -> Levels:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Live:
-    """Beliefs about one task's placements at one time."""
+    """Beliefs about one task's placements at one time, for one batch size and start states."""
 
     table: Table
+    batch: Batch
+    columns: NDArray[np.intp]
+    """Stacked column of each placement in its start state."""
     slower: Floats | None
+    """By how many times its profiled service each placement takes longer; None when none does."""
+    stretched: Floats | None
+    """Times its profiled finish time that each placement takes: by as much longer as service is, on its part of it.
+
+    One factor for all levels keeps quantiles in order; for a run that neither starts nor loads it is exact."""
     levels: Levels
 
-    def times(
-        self,
-        batch: Batch,
-        columns: NDArray[np.intp],
-        wait: Wait | None,
-        levels: Levels,
-        chosen: NDArray[np.intp] | None,
-    ) -> Floats:
+    def times(self, wait: Wait | None, levels: Levels, chosen: NDArray[np.intp] | None = None) -> Floats:
         """Finish times (ms) from now on, [placements] or [levels, placements], of some placements, or of all.
 
-        `columns` and `wait` are of all placements.
+        `wait` is of all placements.
         """
-        tiers, stretched = self.table.tiers, self._stretched(batch, columns)
+        tiers, columns, stretched = self.table.tiers, self.columns, self.stretched
         if chosen is not None:
             tiers, columns = tiers.take(chosen), columns.take(chosen)
             stretched = None if stretched is None else stretched.take(chosen)
             wait = None if wait is None else (wait[0].take(chosen), wait[1].take(chosen))
-        found = read(batch.grid, columns, levels.low.take(tiers, axis=-1), levels.share.take(tiers, axis=-1))
+        found = read(self.batch.grid, columns, levels.low.take(tiers, axis=-1), levels.share.take(tiers, axis=-1))
         if stretched is not None:
             found *= stretched
         if levels.tail is not None:
             found *= levels.tail.take(tiers, axis=-1)
         return found if wait is None else delay(found, levels.scores.take(tiers, axis=-1), *wait)
 
-    def deviations(self, batch: Batch, columns: NDArray[np.intp]) -> Floats:
+    def deviations(self) -> Floats:
         """Standard deviations (ms) of the finish times without any wait."""
-        profiled: Floats = batch.deviation.take(columns)
-        stretched = self._stretched(batch, columns)
-        return profiled if stretched is None else profiled * stretched
+        profiled: Floats = self.batch.deviation.take(self.columns)
+        return profiled if self.stretched is None else profiled * self.stretched
 
-    def median(self, batch: Batch, columns: NDArray[np.intp], i: int) -> float:
+    def median(self, i: int) -> float:
         """Median finish time (ms) of one placement from now on without any wait, by its pace alone."""
-        column = int(columns[i])
-        slower = 0.0 if self.slower is None else float(self.slower[i])
-        return float(batch.grid[MEDIAN, column]) * (1.0 + slower * float(batch.service[column]))
+        profiled = float(self.batch.grid[MEDIAN, self.columns[i]])
+        return profiled if self.stretched is None else profiled * float(self.stretched[i])
 
-    def _stretched(self, batch: Batch, columns: NDArray[np.intp]) -> Floats | None:
-        """Times that finish times are longer than profiled: by as much as service is, on service's part of them.
-
-        One factor for all levels keeps quantiles in order; for a run that neither starts nor loads it is exact.
-        """
-        return None if self.slower is None else 1.0 + self.slower * batch.service.take(columns)
-
-    def cost(self, batch: Batch, columns: NDArray[np.intp]) -> Floats:
+    def cost(self) -> Floats:
         """Expected US dollars for the invocation."""
         if self.slower is None:
-            return batch.cost.take(columns)
-        return batch.live_cost(self.table.prices, columns, self.slower)
+            return self.batch.cost.take(self.columns)
+        return self.batch.live_cost(self.table.prices, self.columns, self.slower)
 
 
-def live_of(columns: LiveColumns | None, table: Table, now: float) -> Live | None:
-    """What is believed at `now` of a task's placements; None without any outcome."""
-    if columns is None:
+def live_of(
+    known: LiveColumns | None, table: Table, batch: Batch, columns: NDArray[np.intp], now: float
+) -> Live | None:
+    """What is believed at `now` of a task's placements in these start states; None without any outcome."""
+    if known is None:
         return None
-    columns = columns.now(now)
-    slower = columns.slower
-    return Live(table, None if slower is None else slower[table.span.start : table.span.measured], columns.levels)
+    known = known.now(now)
+    if known.slower is None:
+        return Live(table, batch, columns, None, None, known.levels)
+    slower = known.slower[table.span.start : table.span.measured]
+    return Live(table, batch, columns, slower, 1.0 + slower * batch.service.take(columns), known.levels)
