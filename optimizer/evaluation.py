@@ -25,6 +25,9 @@ _UNREADABLE = (
 )
 """What zipfile and numpy.load raise for files that are damaged, or that promise more than there is."""
 
+MOST_UNPACKED = 1 << 32
+"""Bytes that a smaller file may unpack to: 7,000 images of ImageNet's size. Four megabytes can hold as many zeros."""
+
 CALIBRATION_SHARE = 0.25
 """Of the rows, where a registration brings none of its own: three quarters are left to judge by, and an interval that
 shrinks with the root of their number is wider by a seventh."""
@@ -77,13 +80,24 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """Every array of an `.npz` file, never unpickled; raises InvalidEvaluation."""
     try:
         with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
+            _check_unpacked(archive, path)
             arrays = {name: archive[name] for name in archive.files}
+    except InvalidEvaluation:
+        raise
     except _UNREADABLE as fault:
         raise InvalidEvaluation(str(path), f"cannot be read ({fault})", "write it with numpy.savez") from fault
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray):  # a member of the archive that is no .npy file
             raise InvalidEvaluation(f"{path}: {name}", "is no array", "write the file with numpy.savez")
     return arrays
+
+
+def _check_unpacked(archive: np.lib.npyio.NpzFile, path: Path) -> None:
+    """Raise InvalidEvaluation for a file that is small and its arrays large; no member gives more than it declares."""
+    unpacked = sum(member.file_size for member in archive.zip.infolist()) if archive.zip else 0
+    if unpacked > max(MOST_UNPACKED, path.stat().st_size):
+        problem = f"unpacks to {unpacked} bytes, more than {MOST_UNPACKED}"
+        raise InvalidEvaluation(str(path), problem, "give fewer rows, or write it with numpy.savez, uncompressed")
 
 
 def split(evaluation: Evaluation, seed: int = SEED) -> tuple[Evaluation, dict[str, NDArray[Any]]]:

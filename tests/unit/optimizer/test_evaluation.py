@@ -77,6 +77,19 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         load_evaluation(tmp_path / "missing.npz", TASK)
 
 
+def test_a_small_file_of_large_arrays_is_refused_before_it_is_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zeros = np.zeros((10_000, 2), np.float32)
+    np.savez_compressed(tmp_path / "packed.npz", x=zeros, label=np.zeros(10_000, np.int64))
+    np.savez(tmp_path / "plain.npz", x=zeros, label=np.zeros(10_000, np.int64))
+    assert load_evaluation(tmp_path / "packed.npz", TASK).rows == 10_000
+    monkeypatch.setattr("optimizer.evaluation.MOST_UNPACKED", 100_000)
+    with pytest.raises(InvalidEvaluation, match=r"packed\.npz: unpacks to 160\d{3} bytes, more than 100000"):
+        load_evaluation(tmp_path / "packed.npz", TASK)
+    assert load_evaluation(tmp_path / "plain.npz", TASK).rows == 10_000
+
+
 def test_an_array_under_the_wrong_ending_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "eval.npy", X)
     (tmp_path / "eval.npy").rename(tmp_path / "eval.npz")
