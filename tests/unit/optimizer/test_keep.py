@@ -45,6 +45,18 @@ def test_rows_and_models_come_back(blobs: Files) -> None:
     assert keep_sources(blobs, TASK, evaluation, evaluation.inputs, {"a": b"onnx", "b": b"other"}) == sources
 
 
+def test_one_long_text_takes_no_room_for_the_others(blobs: Files) -> None:
+    texts = np.array([b"x" * 100_000, *[b"short"] * 500, b"with a zero\0", b""], dtype=object)
+    rows = {"file": np.stack([texts, texts], axis=1), "x": np.zeros(len(texts), np.float32), "label": texts}
+    evaluation = check(rows, TASK)
+    sources = keep_sources(blobs, TASK, evaluation, evaluation.inputs, {})
+    assert len(blobs.get(sources.evaluation)) < 400_000
+    back = kept_evaluation(blobs, TASK, sources)
+    assert back.inputs["file"].tolist() == rows["file"].tolist()
+    assert back.expected.tolist() == texts.tolist()
+    assert kept_calibration(blobs, TASK, sources)["file"].tolist() == rows["file"].tolist()
+
+
 def test_without_calibration_there_is_none(blobs: Files) -> None:
     sources = keep_sources(blobs, TASK, check(ARRAYS, TASK), {}, {})
     assert sources.calibration is None
