@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from optimizer.errors import NotConvertible
 from optimizer.signature import Signature
 from optimizer.sources.batch_axis import Probe
 from optimizer.sources.libraries import described
+from registry.errors import InvalidValue
 
 ROWS = 256
 """Enough for a wrong class or a wrong sign to show, and few enough to take no time."""
@@ -25,7 +27,8 @@ CLOSE = 1e-2
 def check_faithful(model: Any, X: Any, signature: Signature) -> None:  # noqa: N803
     """Raise NotConvertible where the signature's model answers otherwise than the estimator's own `predict`.
 
-    A model without one, or rows that come as arrays by name, are left to be judged by the right answers.
+    Raises InvalidValue where that refuses the rows. A model without one, or rows that come as arrays by name, are left
+    to be judged by the right answers.
     """
     predict = getattr(model, "predict", None)
     if predict is None or not hasattr(X, "__getitem__") or isinstance(X, dict | tuple | list):
@@ -33,12 +36,20 @@ def check_faithful(model: Any, X: Any, signature: Signature) -> None:  # noqa: N
     names = [spec.name for spec in signature.outputs if spec.name in ("label", "value")]
     if not names or type(model).__name__ == "Booster":
         return
-    right = np.asarray(predict(X[:ROWS]))
+    right = np.asarray(_predicted(predict, X[:ROWS]))
     given = Probe(signature.model).run(signature.rows, len(right))[names[0]]
     share = _agreement(given.reshape(right.shape) if given.size == right.size else given, right)
     if share < AGREE:
         problem = f"its converter changes the answers of {1 - share:.0%} of the rows"
         raise NotConvertible(described(model), problem, "convert it to ONNX yourself, and give the .onnx file")
+
+
+def _predicted(predict: Callable[[Any], Any], X: Any) -> Any:  # noqa: N803
+    try:
+        return predict(X)
+    except Exception as fault:  # estimators raise whatever they like
+        problem = f"is nothing that the model itself can predict: {' '.join(str(fault).split())[:500]}"
+        raise InvalidValue("X", problem, "give rows like those that it was trained on") from fault
 
 
 def _agreement(given: NDArray[Any], right: NDArray[Any]) -> float:

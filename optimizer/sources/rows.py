@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -74,8 +75,15 @@ def _strings(array: NDArray[Any], name: str) -> NDArray[Any]:
     given = array.ravel()
     strings = np.empty(given.size, dtype=object)
     for i, value in enumerate(given):
+        if _is_missing(value):
+            fix = "fill it, with '' say, here and where the model is trained"
+            raise InvalidValue(name, f"row {i} is missing, and a tensor of strings has no missing ones", fix)
         if not isinstance(value, str | bytes):
             fix = "give strings, or numbers in an array of a numeric dtype"
             raise InvalidValue(name, f"row {i} holds {type(value).__name__} {value!r:.40}, no string", fix)
         strings[i] = value.encode() if isinstance(value, str) else bytes(value)
     return strings.reshape(array.shape)
+
+
+def _is_missing(value: object) -> bool:
+    return value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and isnan(value))

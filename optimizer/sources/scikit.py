@@ -21,6 +21,9 @@ OPSETS: Mapping[str, int] = {"": 18, "ai.onnx.ml": 3}
 LOCALE = "C.UTF-8"
 """That every Linux host has (glibc builds it in), unlike skl2onnx's default of en_US."""
 
+_MIXED = "should have the same type"
+"""What skl2onnx says of INT64 and FP32 columns that one transformer picks."""
+
 
 def rows(model: Any, X: Any) -> Rows:  # noqa: N803
     """One matrix `X`, or one input per column where the estimator picks columns by name or they are strings."""
@@ -36,17 +39,31 @@ def convert(model: Any, rows: Rows) -> bytes:
     """As ONNX: a classifier's `label` and `probabilities`, a regressor's `value`, other outputs as skl2onnx names them.
 
     Numbers become FP32 inputs; where the estimator picks columns, whole numbers stay such (INT64), for encoders look
-    them up. Strings are BYTES. Raises NotConvertible for an estimator that is not fitted.
+    them up, unless they are picked together with fractions. Strings are BYTES. Raises NotConvertible for an estimator
+    that is not fitted.
     """
-    skl2onnx = need("skl2onnx", "'modelless[optimizer]'", model=described(model))
     _check_fitted(model)
+    if not _picks_columns(model):
+        return _converted(model, rows, whole=False)
+    try:
+        return _converted(model, rows, whole=True)
+    except RuntimeError as fault:
+        # skl2onnx joins no INT64 with FP32, where a frame's columns of both become fractions.
+        if _MIXED not in str(fault):
+            raise
+        return _converted(model, rows, whole=False)
+
+
+def _converted(model: Any, rows: Rows, *, whole: bool) -> bytes:
+    """As ONNX, with INT64 inputs for all columns of whole numbers, or only for those that FP32 does not hold."""
+    skl2onnx = need("skl2onnx", "'modelless[optimizer]'", model=described(model))
     parts = tuple(estimators(model))
     boosters.register(parts)
     with exact.voting(parts):
         proto = skl2onnx.convert_sklearn(
             model,
             name=type(model).__name__,  # of the graph; a random one would give other bytes each time
-            initial_types=[(name, _type_of(array, _picks_columns(model))) for name, array in rows.items()],
+            initial_types=[(name, _type_of(array, whole)) for name, array in rows.items()],
             target_opset=dict(OPSETS),
             options=_options(model, parts),
             **exact.conversions(parts, single=_is_single(rows)),
@@ -97,14 +114,14 @@ def _plain(name: object) -> str:
     return str(name).replace(" ", "_")  # as LightGBM keeps names
 
 
-def _type_of(array: NDArray[Any], columns: bool) -> Any:
+def _type_of(array: NDArray[Any], whole: bool) -> Any:
     types = need("skl2onnx.common.data_types", "'modelless[optimizer]'", model="rows")
     shape = [None, *array.shape[1:]]
     if array.dtype == object:
         return types.StringTensorType(shape)
     # A caller who sends 3.0 for 3 should not be refused, where it is all the same to the estimator.
-    whole = array.dtype.kind != "f" and (columns or not exact_in_fp32(array))
-    return types.Int64TensorType(shape) if whole else types.FloatTensorType(shape)
+    keeps = array.dtype.kind != "f" and (whole or not exact_in_fp32(array))
+    return types.Int64TensorType(shape) if keeps else types.FloatTensorType(shape)
 
 
 def _is_single(rows: Rows) -> bool:

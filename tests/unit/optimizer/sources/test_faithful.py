@@ -14,6 +14,7 @@ from optimizer.errors import NotConvertible
 from optimizer.signature import Signature, infer
 from optimizer.sources import convert
 from optimizer.sources.faithful import check_faithful
+from registry.errors import InvalidValue
 
 
 def signature_of(model: Any, X: Any) -> Signature:
@@ -46,3 +47,11 @@ def test_other_numbers_are_other_answers(diabetes: Any) -> None:
     model.intercept_ += 50
     with pytest.raises(NotConvertible, match="changes the answers of 100% of the rows"):
         check_faithful(model, X, signature)
+
+
+def test_rows_that_the_model_itself_refuses_are_named(diabetes: Any) -> None:
+    X, y = diabetes
+    model = LinearRegression().fit(X, y)
+    signature = signature_of(model, X)
+    with pytest.raises(InvalidValue, match=r"X: is nothing that the model itself can predict: X has 3 features"):
+        check_faithful(model, X[:, :3], signature)

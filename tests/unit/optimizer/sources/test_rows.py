@@ -31,7 +31,11 @@ def test_strings_are_bytes_of_utf8(texts: Any) -> None:
 @pytest.mark.parametrize(
     ("values", "problem"),
     [
-        (np.array(["a", None], dtype=object), "row 1 holds NoneType None, no string"),
+        (np.array(["a", 3], dtype=object), "row 1 holds int 3, no string"),
+        (np.array(["a", None], dtype=object), "row 1 is missing"),
+        (pd.Series(["a", None], dtype=object), "row 1 is missing"),
+        (pd.Series(["a", None], dtype="string"), "row 1 is missing, .*; fill it, with '' say"),
+        (np.array(["a", np.nan], dtype=object), "row 1 is missing"),
         (np.array(["2026-01-01"], dtype="datetime64[D]"), r"dtype datetime64\[D\]"),
         (np.array([1j]), "dtype complex128"),
     ],

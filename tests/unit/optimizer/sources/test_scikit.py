@@ -19,6 +19,7 @@ from sklearn.ensemble import (
     VotingClassifier,
 )
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -114,6 +115,18 @@ def test_columns_that_are_picked_by_name_are_inputs_of_their_own(people: Any, ru
     assert converted.classes == ("no", "yes")
     assert [str(label) for label in outputs["label"]] == list(estimator.predict(frame))
     np.testing.assert_allclose(outputs["probabilities"], estimator.predict_proba(frame), atol=1e-6)
+
+
+def test_whole_numbers_that_are_picked_together_with_fractions_are_fractions(people: Any, run: Any) -> None:
+    frame, y = people
+    frame = frame.assign(age=frame["age"].where(frame["age"] > 0))
+    numbers = make_pipeline(SimpleImputer(), StandardScaler())
+    columns = [("numbers", numbers, ["age", "visits"]), ("codes", OneHotEncoder(), ["visits", "town"])]
+    estimator = make_pipeline(ColumnTransformer(columns), LogisticRegression()).fit(frame, y)
+    outputs = run(convert(estimator, frame))
+
+    assert [str(label) for label in outputs["label"]] == list(estimator.predict(frame))
+    np.testing.assert_allclose(outputs["probabilities"], estimator.predict_proba(frame), atol=1e-5)
 
 
 def test_columns_of_numbers_are_one_matrix_where_nobody_picks_them(people: Any, run: Any) -> None:
