@@ -19,6 +19,9 @@ from runtime.tensor import Tensor
 EXTENTS = (8, 1, 32, 224)
 """Tried in turn for free axes but the first: short texts and series, nothing, images of CIFAR's size and ImageNet's."""
 
+DRAWN = {"random": 10, "coded": 2}
+"""Kinds of ordinary rows, and what their integers are less than: the codes of a category may be two only."""
+
 EDGES = ("zeros", "ones", "least", "most", "nan", "infinite")
 
 ROWS = 3
@@ -45,8 +48,8 @@ def probe(model: bytes, caps: Caps, extents: Extents) -> None:
         raise ModelRefused(_reason(fault, Reason.NOT_LOADABLE), str(fault)[:300]) from None
     tried = Probe(session, caps)
     kind = tried.settle(extents)
-    tried.repeat(kind)
-    if kind == "random":
+    tried.repeat()
+    if kind in DRAWN:
         tried.exchange()
     for edge in EDGES:
         tried.attempt(tried.inputs(edge, ROWS), ROWS)
@@ -61,37 +64,50 @@ class Probe:
         self._caps = caps
         self._generator = np.random.default_rng(SEED)
         self._extents: Extents = {}
+        self._settled: Mapping[str, Array] = {}
+        """Rows that it runs on."""
         self._fault = ""
         """Why the last attempt failed."""
 
     def settle(self, known: Extents) -> str:
         """The first kind of input that three rows run on, at the first extents that will do; raises ModelRefused."""
-        for kind in ("random", "ones", "zeros"):
+        for kind in (*DRAWN, "ones", "zeros"):
             for extents in self._candidates(known):
                 self._extents = extents
-                if self.attempt(self.inputs(kind, ROWS), ROWS) is not None:
+                self._settled = self.inputs(kind, ROWS)
+                if self.attempt(self._settled, ROWS) is not None:
                     return kind
         raise ModelRefused(Reason.NEVER_RUNS, f"it runs neither on random numbers, ones nor zeros: {self._fault}")
 
-    def repeat(self, kind: str) -> None:
+    def repeat(self) -> None:
         """Refuse a model that answers the same rows with other bytes."""
-        inputs = self.inputs(kind, ROWS)
-        first, second = self._must(inputs, ROWS), self._must(inputs, ROWS)
+        first, second = self._must(self._settled, ROWS), self._must(self._settled, ROWS)
         for name, array in first.items():
             if not rows.equal(array, second[name]):
                 raise ModelRefused(Reason.NONDETERMINISTIC, f"output {name[:80]!r} differs from run to run")
 
     def exchange(self) -> None:
-        """Refuse a model whose answer to a row changes when every other row does, or when it comes alone."""
-        one, other = (self.inputs("random", BATCH) for _ in range(2))
+        """Refuse a model whose answer to a row changes when every other row does, or when it comes alone.
+
+        One kind of drawn rows that it runs on will do: of integers, it may take fewer than are drawn first.
+        """
+        if not any(self._exchanged(kind) for kind in DRAWN):
+            raise ModelRefused(Reason.NEVER_RUNS, f"it fails on some batches of ordinary rows: {self._fault}")
+
+    def _exchanged(self, kind: str) -> bool:
+        """Whether it runs on these rows, which do not mix then; raises ModelRefused where they do."""
+        one, other = (self.inputs(kind, BATCH) for _ in range(2))
         for name, array in other.items():
             array[1::2] = one[name][1::2]
         alone = {name: array[1:2] for name, array in one.items()}
-        answers, others, single = self._must(one, BATCH), self._must(other, BATCH), self._must(alone, 1)
+        answers, others, single = self.attempt(one, BATCH), self.attempt(other, BATCH), self.attempt(alone, 1)
+        if answers is None or others is None or single is None:
+            return False
         for name, array in answers.items():
             kept = rows.agree(array[1::2], others[name][1::2])
             if not kept or not rows.agree(array[1:2], single[name]):
                 raise ModelRefused(Reason.MIXES_ROWS, f"a row's {name[:80]!r} depends on the rows beside it")
+        return True
 
     def inputs(self, kind: str, count: int) -> dict[str, Array]:
         """`count` rows of one kind for every input."""
@@ -99,8 +115,8 @@ class Probe:
         for name, (datatype, _) in self._session.inputs.items():
             full = (count, *self._extents[name])
             made[name] = (
-                rows.random(datatype, full, self._generator)
-                if kind == "random"
+                rows.random(datatype, full, self._generator, DRAWN[kind])
+                if kind in DRAWN
                 else rows.constant(datatype, full, kind)
             )
         return made

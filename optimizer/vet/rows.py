@@ -21,14 +21,14 @@ WORDS = (b"the", b"cat", b"sat", b"on", b"a", b"Mat", b"NEAR", b"\xc3\x89cole", 
 Array = NDArray[Any]
 
 
-def random(datatype: str, shape: tuple[int, ...], generator: np.random.Generator) -> Array:
-    """Numbers of ordinary size: normal ones, integers from 0 to 9, truths, words."""
+def random(datatype: str, shape: tuple[int, ...], generator: np.random.Generator, below: int = 10) -> Array:
+    """Numbers of ordinary size: normal ones, integers from 0 to less than `below`, truths, words."""
     if datatype == "BYTES":
         return _texts(shape, [b" ".join(generator.choice(WORDS, 3)) for _ in range(max(int(np.prod(shape)), 1))])
     dtype = DTYPES[datatype]
     if dtype.kind == "f":
         return generator.normal(size=shape).astype(dtype)
-    return generator.integers(0, 2 if dtype.kind == "b" else 10, size=shape).astype(dtype)
+    return generator.integers(0, 2 if dtype.kind == "b" else below, size=shape).astype(dtype)
 
 
 def constant(datatype: str, shape: tuple[int, ...], edge: str) -> Array:

@@ -69,12 +69,40 @@ def test_rows_may_be_as_large_as_the_cap_and_no_larger() -> None:
     assert refused.value.reason is Reason.OUTPUT_TOO_LARGE
 
 
+def codes(known: int, *nodes: Any) -> bytes:
+    """A model of so many codes, with a number for each; `nodes` go on from `g`, the number, to `y`."""
+    table = helper.make_tensor("table", FLOAT, [known, 1], [float(code % 7) for code in range(known)])
+    values = [helper.make_tensor_value_info("x", INT64, ["n", 1]), helper.make_tensor_value_info("y", FLOAT, None)]
+    made = [helper.make_node("GatherND", ["table", "x"], ["g"]), *nodes]
+    graph = helper.make_graph(made, "g", values[:1], values[1:], [table])
+    return bytes(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
+    )
+
+
+@pytest.mark.parametrize("known", range(2, 12))
+def test_a_model_may_know_few_codes(known: int) -> None:
+    probe(codes(known, helper.make_node("Relu", ["g"], ["y"])), CAPS, {})
+
+
+@pytest.mark.parametrize("known", [2, 5, 9, 10])
+def test_rows_of_few_codes_may_not_mix_either(known: int) -> None:
+    with pytest.raises(ModelRefused) as refused:
+        probe(codes(known, helper.make_node("Softmax", ["g"], ["y"], axis=0)), CAPS, {})
+
+    assert refused.value.reason is Reason.MIXES_ROWS
+
+
+def test_what_takes_three_rows_only_fails_on_batches() -> None:
+    three = helper.make_tensor("three", INT64, [2], [3, 4])
+    made = of(helper.make_node("Reshape", ["x", "three"], ["y"]), shape=("n", 4), weights=(three,))
+
+    with pytest.raises(ModelRefused, match="fails on some batches of ordinary rows") as refused:
+        probe(made, CAPS, {})
+
+    assert refused.value.reason is Reason.NEVER_RUNS
+
+
 def test_a_model_may_raise_on_edges() -> None:
     """It gathers by its input, of which only ordinary numbers are in bounds."""
-    table = helper.make_tensor("table", FLOAT, [10, 1], [0.5] * 10)
-    values = [helper.make_tensor_value_info("x", INT64, ["n"]), helper.make_tensor_value_info("y", FLOAT, None)]
-    node = helper.make_node("Gather", ["table", "x"], ["y"])
-    graph = helper.make_graph([node], "g", values[:1], values[1:], [table])
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-
-    probe(made.SerializeToString(), CAPS, {})
+    probe(codes(10, helper.make_node("Relu", ["g"], ["y"])), CAPS, {})
