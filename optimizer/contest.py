@@ -105,6 +105,7 @@ class Contest:
             load_ms=tuple(times.load),
             memory_mb=made.memory_mb[_packed(made)],
             size_bytes=made.candidate.variant.size_bytes,
+            max_batch=made.candidate.max_batch,
             tiers=entrant.tiers,
         )
 

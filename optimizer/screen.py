@@ -1,8 +1,8 @@
 """Which generated variants earn a place beside what exists; a rule over measured numbers, and never a measurement.
 
 A variant is dropped when one that is kept is at least as good on every axis: accuracy, time at one row, time a row at
-the largest batch, load time, private memory, bytes, and the tiers that it may be placed on. To lie between two others
-is a reason to be kept: so may a caller's bounds.
+the largest batch, the rows in it, load time, private memory, bytes, and the tiers that it may be placed on. To lie
+between two others is a reason to be kept: so may a caller's bounds.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ class Figures:
     load_ms: tuple[float, ...]
     memory_mb: float
     size_bytes: int
+    max_batch: int
+    """Rows in its largest batch: larger ones of callers are for others."""
     tiers: frozenset[str] = frozenset()
     """Names of those that it may be placed on."""
 
@@ -51,6 +53,7 @@ AXES: Mapping[str, Callable[[Figures, Figures], bool]] = MappingProxyType(
         "accuracy": lambda a, b: a.accuracy > b.accuracy,
         "p50_ms": lambda a, b: clearly_faster(a.row_ms, b.row_ms),
         "batch_row_p50_ms": lambda a, b: clearly_faster(a.batch_row_ms, b.batch_row_ms),
+        "max_batch": lambda a, b: a.max_batch > b.max_batch,
         "load_ms": lambda a, b: clearly_faster(a.load_ms, b.load_ms),
         "memory_mb": lambda a, b: b.memory_mb - a.memory_mb >= max(LEAST_MB, GAIN * b.memory_mb),
         "size_bytes": lambda a, b: a.size_bytes <= (1 - GAIN) * b.size_bytes,

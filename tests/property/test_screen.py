@@ -22,6 +22,7 @@ FIGURES = st.builds(
     load_ms=times(),
     memory_mb=st.floats(0, 4),
     size_bytes=st.integers(1, 10),
+    max_batch=st.sampled_from([1, 8]),
     tiers=st.sampled_from([frozenset({"inline"}), frozenset({"inline", "gpu"})]),
 )
 

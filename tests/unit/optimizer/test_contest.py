@@ -44,7 +44,7 @@ async def test_every_turn_times_every_variant(entrants: list[Entrant]) -> None:
         assert found.batch_row_ms == pytest.approx((0.25,) * TURNS)
         assert (found.accuracy, found.size_bytes) == (variant.accuracy.value, variant.size_bytes)
         assert found.memory_mb == entrant.made.memory_mb[entrant.made.candidate.prepack is not False]
-        assert found.tiers == {"inline"}
+        assert (found.tiers, found.max_batch) == ({"inline"}, 4)
     assert steps.done == TURNS
 
 

@@ -15,6 +15,7 @@ BASE = Figures(
     load_ms=(5.0, 5.2, 4.9, 5.1),
     memory_mb=10.0,
     size_bytes=1_000_000,
+    max_batch=64,
     tiers=frozenset({"inline", "process-1769"}),
 )
 WORSE = replace(BASE, accuracy=0.85)
@@ -30,6 +31,7 @@ def times(ms: float, turns: int = 4) -> tuple[float, ...]:
         ("accuracy", replace(BASE, accuracy=0.901)),
         ("p50_ms", replace(BASE, row_ms=times(0.85))),
         ("batch_row_p50_ms", replace(BASE, batch_row_ms=times(0.17))),
+        ("max_batch", replace(BASE, max_batch=65)),
         ("load_ms", replace(BASE, load_ms=times(3.0))),
         ("memory_mb", replace(BASE, memory_mb=8.9)),
         ("size_bytes", replace(BASE, size_bytes=900_000)),
@@ -56,6 +58,15 @@ def test_each_axis_is_a_reason_to_be_kept(axis: str, other: Figures) -> None:
 )
 def test_what_noise_could_have_done_is_no_reason(other: Figures) -> None:
     assert dropped({"base": BASE, "other": other}, ["other"]) == {"other": "base"}
+
+
+def test_one_that_takes_one_row_only_ousts_none_that_takes_more() -> None:
+    """Of a model whose rows take the same time each, however many there are."""
+    original = replace(BASE, row_ms=times(1.0), batch_row_ms=times(1.0), load_ms=times(20.0))
+    compiled = replace(original, load_ms=times(5.0))
+    single = replace(compiled, row_ms=times(0.85), batch_row_ms=times(0.85), max_batch=1)
+    figures = {"original": original, "compiled": compiled, "single": single}
+    assert dropped(figures, ["compiled", "single"]) == {}
 
 
 def test_small_memories_differ_by_chance() -> None:
