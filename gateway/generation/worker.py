@@ -52,13 +52,20 @@ async def work(
 
 
 def answer_all(store: Store, blobs: Blobs, jobs: SqliteJobs) -> None:
-    """Look at each question that waits, and queue the job that would make the best answer to it, if there is one."""
+    """Look at each question that waits, and queue the job that would make the best answer to it, if there is one.
+
+    Of a task whose models cannot be read nothing is made, which the log says.
+    """
     catalogue = store.load()
     possible: dict[str, tuple[Option, ...]] = {}
     for asked in jobs.pending():
         task = asked.task
         if task in catalogue.sources and task not in possible:
-            possible[task] = possible_of(catalogue, blobs, task)
+            try:
+                possible[task] = possible_of(catalogue, blobs, task)
+            except FAULTS as fault:  # asked again it would fail again, and every other task would wait for it
+                log.warning("nothing can be made for %s: %s", task, fault)
+                possible[task] = ()
         jobs.answer(asked, _job_for(asked, catalogue, possible.get(task, ()), jobs))
 
 
