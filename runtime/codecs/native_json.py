@@ -1,7 +1,7 @@
 """The `inputs` and `outputs` of this platform's own JSON API; never checks shapes against the signature.
 
 Inputs are an object of tensors by name, or the one tensor itself when the task has one input. A tensor is nested
-lists, or images (see `runtime.codecs.images`).
+lists, or images (see `runtime.codecs.images`). A missing number is null, where the signature takes NaN.
 """
 
 from __future__ import annotations
@@ -45,4 +45,4 @@ def _decode(name: str, specs: Mapping[str, TensorSpec], value: Any) -> NDArray[A
         raise InvalidTensor(name[:80], "the task has no such input", f"one of {sorted(specs)}")
     if holds_images(value):
         return decode_images(spec, value)
-    return from_nested(name, spec.datatype, value)
+    return from_nested(name, spec.datatype, value, nulls=not spec.finite)

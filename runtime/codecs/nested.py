@@ -24,14 +24,19 @@ _LEAVES: dict[str, frozenset[type]] = {
 }
 """JSON types that each dtype kind takes."""
 
+_NULL = frozenset({type(None)})
+
 _WORDS = {"f": "numbers", "i": "integers", "u": "integers of 0 or more", "b": "booleans", "O": "strings"}
 
 
-def from_nested(name: str, datatype: str, data: Any, *, max_elements: int = MAX_ELEMENTS) -> NDArray[Any]:
+def from_nested(
+    name: str, datatype: str, data: Any, *, max_elements: int = MAX_ELEMENTS, nulls: bool = False
+) -> NDArray[Any]:
     """The array of a list of lists; raises InvalidTensor with the position of the first value that does not belong.
 
     Integers pass as floating point; floating point passes as an integer when it is integral. Strings become UTF-8
-    BYTES. A number that the datatype cannot hold is refused.
+    BYTES. A number that the datatype cannot hold is refused. With `nulls`, null is NaN among floating point, as it is
+    in outputs.
     """
     kind = DTYPES[datatype].kind
     if not isinstance(data, list):
@@ -45,7 +50,7 @@ def from_nested(name: str, datatype: str, data: Any, *, max_elements: int = MAX_
             name, f"it has {objects.size} elements in {objects.ndim} axes", f"at most {max_elements} in {MAX_RANK}"
         )
     leaves = objects.ravel().tolist()
-    foreign = set(map(type, leaves)) - _LEAVES[kind]
+    foreign = set(map(type, leaves)) - _LEAVES[kind] - (_NULL if nulls and kind == "f" else set())
     if list in foreign:
         raise InvalidTensor(name, f"its lists are ragged at {_ragged(data)}", "lists of equal lengths")
     if foreign:

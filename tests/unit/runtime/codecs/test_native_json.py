@@ -28,6 +28,16 @@ def test_a_task_of_one_input_takes_the_bare_list() -> None:
     np.testing.assert_array_equal(decode_inputs((PIXELS,), [[1, 2]])["pixels"], np.float32([[1, 2]]))
 
 
+def test_a_missing_number_is_null_where_the_signature_takes_nan() -> None:
+    gaps = TensorSpec("gaps", "FP32", (-1, 2), finite=False)
+    np.testing.assert_array_equal(decode_inputs((gaps,), [[1, None]])["gaps"], np.float32([[1, np.nan]]))
+
+    whole = TensorSpec("whole", "INT64", (-1, 2), finite=False)
+    for spec in (PIXELS, whole, TensorSpec("text", "BYTES", (-1, 2), finite=False)):
+        with pytest.raises(InvalidTensor, match=r"element \[0, 0\] is null"):
+            decode_inputs((spec,), [[None, None]])
+
+
 @pytest.mark.parametrize(
     ("inputs", "tensor", "problem"),
     [
