@@ -126,7 +126,9 @@ def _register(family: Family, registration: Registration, model: Model, blobs: B
 def _generate(family: Family, registration: Registration, model: Model, blobs: Blobs, generators: Generators) -> None:
     parent = family.parents.get(model.recipe.parent or "")
     if parent is None:
-        reason = GenerationFailed(model.recipe.generator, f"its parent {model.recipe.parent!r} was not made")
+        found = any(made.name == model.recipe.parent for made in family.made)
+        problem = "is for some kinds of tier only" if found else "was not made"
+        reason = GenerationFailed(model.recipe.generator, f"its parent {model.recipe.parent!r} {problem}")
         family.tried.append(failed(registration.task.name, model.name, model.recipe, reason))
         return
     attempted = attempt(model, parent, registration, blobs, generators)
@@ -135,14 +137,15 @@ def _generate(family: Family, registration: Registration, model: Model, blobs: B
         return
     whole, made = attempted
     family.generated.append(made)
-    if any(model.name == other.recipe.parent for other in registration.models):
+    # What is laid out for one device stays so in whatever is made of it, and no recipe of that would say it.
+    if made.kinds is None and any(model.name == other.recipe.parent for other in registration.models):
         family.parents[model.name] = _parent(registration, model.name, whole.onnx or b"")
 
 
 def _proposed(family: Family, registration: Registration, generators: Generators) -> list[Model]:
     """What to make of the registered variants, with their settings."""
     wanted_of = {name: generators[name] for name in registration.generate}
-    alone = len(registration.models) == 1
+    alone = len(family.registered) == 1
     taken = {model.name for model in registration.models}
     wanted = []
     settings = {model.name: model for model in registration.models}

@@ -16,7 +16,7 @@ from optimizer.registration import Model, Registration
 from registry.artifacts import read_manifest
 from registry.blobs.files import Files
 from registry.errors import InvalidValue
-from registry.model import Recipe, Task
+from registry.model import Recipe, Task, TierKind
 from registry.prices import local_tiers
 
 RNG = np.random.default_rng(0)
@@ -93,6 +93,32 @@ async def test_a_listed_variant_is_made_of_one_above(registration: Registration,
     ]
     assert [(tried.name, tried.reason) for tried in family.tried] == [("orphan", "its parent 'nobody' was not made")]
     assert set(family.models()) == {"original"}
+
+
+async def test_nothing_is_made_of_what_is_for_some_tiers_only(registration: Registration, tmp_path: Path) -> None:
+    def here(parent: Parent, parameters: Parameters) -> Generated:
+        return replace(_generate(parent, parameters), kinds=frozenset({TierKind.INLINE}))
+
+    listed = (
+        registration.models[0],
+        Model("native", None, Recipe("here", "original")),
+        Model("copied", None, Recipe("copy", "native")),
+    )
+    table = {**TABLE, "here": replace(COPY, generate=here)}
+    given = replace(registration, models=listed, generate=())
+    family = await make_family(given, Files(tmp_path), Steps(), table)
+    assert names(family) == ["original", "native"]
+    reason = "its parent 'native' is for some kinds of tier only"
+    assert [(tried.name, tried.reason) for tried in family.tried] == [("copied", reason)]
+
+
+async def test_a_model_left_alone_by_a_refusal_names_its_family_as_the_only_one(
+    registration: Registration, tmp_path: Path
+) -> None:
+    """As `optimizer.more` will name what is made of it later."""
+    broken = Model("broken", b"nonsense", Recipe("train"))
+    family = await made(replace(registration, models=(broken, *registration.models)), tmp_path)
+    assert names(family) == ["original", "copy", "copy-deep"]
 
 
 @pytest.mark.parametrize(("generate", "optimised"), [((), True), (("copy",), True), (("compile",), False)])
