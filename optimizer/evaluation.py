@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,14 @@ def split(evaluation: Evaluation, seed: int = SEED) -> tuple[Evaluation, dict[st
     return rest, _at(evaluation.inputs, aside)
 
 
+def check_apart(evaluation: Evaluation, calibration: Arrays) -> None:
+    """Raise InvalidEvaluation when every calibration row is judged on, too; a few that are alike may be by chance."""
+    judged = set(_digests(evaluation.inputs))
+    if all(digest in judged for digest in _digests(calibration)):
+        fix = "give other rows, or leave them out and some are set aside"
+        raise InvalidEvaluation("calibration", "holds nothing but rows of the evaluation, which it would flatter", fix)
+
+
 def check(arrays: Arrays, task: Task, *, where: str = "evaluation") -> Evaluation:
     """These arrays as an evaluation of a task; raises InvalidEvaluation."""
     inputs = check_rows(arrays, task, where=where)
@@ -144,6 +153,17 @@ def _check_lengths(arrays: Iterable[NDArray[Any]], where: str) -> None:
     lengths = {len(array) if array.ndim else 0 for array in arrays}
     if len(lengths) != 1 or lengths == {0}:
         raise InvalidEvaluation(where, f"has arrays of {sorted(lengths)} rows", "give each the same rows, at least one")
+
+
+def _digests(arrays: Arrays) -> Iterator[bytes]:
+    """Of each row, whatever its inputs are."""
+    ordered = [array for _, array in sorted(arrays.items())]
+    for row in zip(*ordered, strict=True):
+        hasher = hashlib.blake2b(digest_size=16)
+        for part in map(np.asarray, row):
+            # Strings are objects, which have no bytes of their own.
+            hasher.update(repr(part.tolist()).encode() if part.dtype.kind in "OS" else part.tobytes())
+        yield hasher.digest()
 
 
 def _at(arrays: Arrays, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from optimizer.backend import Backend
 from optimizer.bench import Bench
 from optimizer.errors import MeasurementFailed, NothingRegistered
-from optimizer.evaluation import Evaluation, check_rows, split
+from optimizer.evaluation import Evaluation, check_apart, check_rows, split
 from optimizer.family import Failure, Family, make_family
 from optimizer.journal import Journal
 from optimizer.keep import keep_artifact, keep_sources
@@ -132,6 +132,7 @@ def _with_rows(registration: Registration) -> Registration:
     """With checked calibration rows; when generators are asked for and it has none, with rows set aside for them."""
     if registration.calibration:
         rows = check_rows(registration.calibration, registration.task)
+        check_apart(registration.evaluation, rows)
         return replace(registration, calibration=rows)
     if not registration.generate and all(model.onnx is not None for model in registration.models):
         return registration

@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from examples.digits import data
 from examples.digits.build import TASK
 from gateway.backends.inline import InlineBackend
-from optimizer.errors import MeasurementFailed, NothingRegistered, Superseded
+from optimizer.errors import InvalidEvaluation, MeasurementFailed, NothingRegistered, Superseded
 from optimizer.evaluation import check
 from optimizer.generate.generated import Expectation, Generated, Generator, Parameters, Parent
 from optimizer.generate.table import GENERATORS
@@ -111,6 +111,16 @@ async def test_what_is_kept_is_what_was_given(registration: Registration, blobs:
     np.testing.assert_array_equal(parent.rows["image"], calibration["image"])
     with pytest.raises(NotFound, match="registered variant"):
         parent_of(catalogue, blobs, "digits", "int8")
+
+
+async def test_rows_that_are_judged_on_may_not_calibrate(
+    registration: Registration, blobs: Files, inline: InlineBackend
+) -> None:
+    store = MemoryStore()
+    leaking = replace(registration, calibration=registration.evaluation.batch(20))
+    with pytest.raises(InvalidEvaluation, match="nothing but rows of the evaluation"):
+        await register(leaking, store, blobs, {"inline": inline}, plan=PLAN)
+    assert (store.head(), list(blobs.digests())) == (0, [])
 
 
 async def test_registering_again_replaces_what_was_tried(

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from optimizer.errors import InvalidEvaluation
-from optimizer.evaluation import Evaluation, check, load_calibration, load_evaluation, split
+from optimizer.evaluation import Evaluation, check, check_apart, load_calibration, load_evaluation, split
 from registry.model import Task, TensorSpec
 
 TASK = Task(
@@ -162,3 +162,13 @@ def test_calibration_needs_no_answers(tmp_path: Path) -> None:
     np.savez(tmp_path / "rows.npz", label=LABEL)
     with pytest.raises(InvalidEvaluation, match=r"rows.npz: x: is missing"):
         load_calibration(tmp_path / "rows.npz", TASK)
+
+
+def test_rows_that_are_judged_on_calibrate_nothing() -> None:
+    task = Task("t", (*TASK.inputs, TensorSpec("s", "BYTES", (-1,))), TASK.outputs, "accuracy")
+    texts = np.array(["a", "b", "c", "d", "e"])
+    evaluation = check({"x": X, "s": texts, "label": LABEL}, task)
+    for rows in ([0, 1, 2, 3, 4], [3, 1]):
+        with pytest.raises(InvalidEvaluation, match="calibration: holds nothing but rows of the evaluation"):
+            check_apart(evaluation, {"s": evaluation.inputs["s"][rows], "x": X[rows]})
+    check_apart(evaluation, {"x": X[[0, 1]], "s": evaluation.inputs["s"][[0, 2]]})
