@@ -207,7 +207,10 @@ def max_diff(answers: Mapping[str, Arrays]) -> float:
                 np.testing.assert_array_equal(got[name], right, err_msg=f"{way}: {name}")
                 continue
             scale = max(1.0, float(np.abs(right).max()))
-            largest = max(largest, float(np.abs(got[name] - right).max()) / scale)
+            difference = float(np.abs(got[name] - right).max()) / scale
+            # The largest of a number and NaN is the number.
+            assert np.isfinite(difference), f"{way}: {name} is not finite"
+            largest = max(largest, difference)
     return largest
 
 

@@ -52,6 +52,12 @@ def test_differences_are_relative_to_large_answers_alone() -> None:
     assert of(0.1, 0.2) == pytest.approx(0.1)
 
 
+def test_an_answer_that_is_no_number_is_no_small_difference() -> None:
+    answers = [{"y": np.array([1.0, 2.0])}, {"y": np.array([1.0, np.nan])}]
+    with pytest.raises(AssertionError, match="compiled: y is not finite"):
+        max_diff(dict(zip(("onnxruntime", "compiled"), answers, strict=True)))
+
+
 def test_other_labels_are_no_small_difference() -> None:
     labels = [{"label": np.array([1, 2])}, {"label": np.array([1, 3])}]
     with pytest.raises(AssertionError, match="compiled: label"):
