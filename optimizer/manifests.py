@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from optimizer.errors import NotConvertible
 from optimizer.evaluation import load_calibration, load_evaluation
 from optimizer.generate.table import GENERATORS
 from optimizer.registration import Model, Registration
+from optimizer.sources.graphs import read
 from registry.errors import InvalidManifest
 from registry.manifest import TaskManifest, VariantManifest
 
@@ -28,7 +30,7 @@ def registration_of(manifest: TaskManifest) -> Registration:
 
 def _model(entry: VariantManifest) -> Model:
     try:
-        onnx = entry.model.read_bytes() if entry.model else None
-    except OSError as fault:
-        raise InvalidManifest([f"{entry.model}: cannot be read: {fault.strerror}"]) from fault
+        onnx = read(entry.model) if entry.model else None
+    except NotConvertible as fault:
+        raise InvalidManifest([str(fault)]) from fault
     return Model(entry.name, onnx, entry.recipe, entry.max_batch, entry.threads, entry.prepack)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from optimizer.artifact import MAX_MODEL_BYTES
 from optimizer.errors import InvalidEvaluation
 from optimizer.generate.table import GENERATORS
 from optimizer.manifests import registration_of
@@ -58,8 +60,15 @@ def test_every_generator_is_meant_by_true(tmp_path: Path) -> None:
 def test_what_is_gone_or_does_not_fit_is_named(tmp_path: Path) -> None:
     read = manifest(tmp_path, TEXT)
     (tmp_path / "a.onnx").unlink()
-    with pytest.raises(InvalidManifest, match=r"a\.onnx: cannot be read: No such file"):
+    with pytest.raises(InvalidManifest, match=r"a\.onnx: cannot be read \(No such file"):
         registration_of(read)
     np.savez(tmp_path / "eval.npz", x=X)
     with pytest.raises(InvalidEvaluation, match="holds 0 of the outputs"):
         registration_of(read)
+
+
+def test_a_model_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    given = manifest(tmp_path, TEXT)
+    os.truncate(tmp_path / "a.onnx", MAX_MODEL_BYTES + 1)  # a hole, which takes no disk
+    with pytest.raises(InvalidManifest, match=r"a\.onnx: is too large; give at most"):
+        registration_of(given)
