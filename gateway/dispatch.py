@@ -180,22 +180,25 @@ class Dispatcher:
         if backend is None:
             raise NotReady(f"no backend serves tier {placement.tier!r} here", retry_after_s=math.inf)
         self._emit(Queued(placement.id, invocation.id, estimate.busy_ms, started))
-        reply = None
+        reply, late = None, False
         try:
             async with asyncio.timeout(invocation.deadline - started + GRACE_S):
                 reply = await backend.invoke(invocation)
             return reply
+        except TimedOut:
+            late = True
+            raise
         except TimeoutError:
+            late = True
             raise TimedOut(f"{placement.tier} did not keep its deadline") from None
         finally:
             now = self._clock()
             self._emit(Finished(placement.id, invocation.id, (now - started) * 1000, reply is not None, now))
-            if reply is not None:
-                warm = not (reply.cold or reply.loaded)
-                service_ms = max(0.0, (now - started) * 1000 - reply.wait_ms) if warm else None
+            if reply is not None or late:
+                service_ms = _service_ms((now - started) * 1000, reply, estimate)
                 latency_ms = max(0.0, (now - since) * 1000)
                 rows, expected = invocation.rows, estimate.quantiles_ms
-                self._emit(Measured(placement.id, rows, latency_ms, expected, service_ms, now))
+                self._emit(Measured(placement.id, rows, latency_ms, expected, service_ms, now, not late))
 
     def _note(self, fault: BackendError, estimate: Estimate, course: _Course) -> None:
         now, placement = self._clock(), estimate.placement
@@ -229,6 +232,13 @@ class Dispatcher:
         self._losses.update(lost)
         for placement in {*course.failed, *(p for p in lost if self._losses[p] >= LOSSES)} - {answered}:
             self._emit(PlacementFailed(placement, "failed where another answered", now + AVOID_S, now))
+
+
+def _service_ms(took_ms: float, reply: Reply | None, estimate: Estimate) -> float | None:
+    """What was service of a run; None where a start or a load was part of it, or may have been, or a wait."""
+    if reply is None:
+        return None if estimate.cold or estimate.load or estimate.wait_ms else took_ms
+    return None if reply.cold or reply.loaded else max(0.0, took_ms - reply.wait_ms)
 
 
 def _unanswered(course: _Course) -> GatewayError:

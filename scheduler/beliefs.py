@@ -62,10 +62,12 @@ class TierBeliefs:
         """What is believed of a placement's service."""
         return self.paces.get(placement, self.shared)
 
-    def predicted(self, predicted_ms: tuple[float, ...], latency_ms: float, now: float) -> TierBeliefs:
-        """After an answer that was predicted at each of LEVELS."""
+    def predicted(
+        self, predicted_ms: tuple[float, ...], latency_ms: float, now: float, *, answered: bool = True
+    ) -> TierBeliefs:
+        """After an answer that was predicted at each of LEVELS, or none within `latency_ms`."""
         margins = tuple(margin * faded(self.at, now) for margin in self.margins)
-        return replace(self, margins=coverage.after(margins, predicted_ms, latency_ms), at=now)
+        return replace(self, margins=coverage.after(margins, predicted_ms, latency_ms, answered=answered), at=now)
 
     def served(self, placement: str, ratio: float, spread: float, now: float) -> TierBeliefs:
         """After a warm, resident run: its log ratio to the profile's median, and the profile's relative spread."""
@@ -74,9 +76,12 @@ class TierBeliefs:
         drift, changed = known.after(ratio, spread, now)
         after = replace(self, drifts={**self.drifts, placement: drift})
         tier = after._tier_pace(now)
-        told, found = self.pace(placement).now(now), after._pace(placement, tier, now)
-        if not changed and abs(found - told) <= max(TOLERANCE, SURE * drift.error):
-            return replace(after, paces={**self.paces, placement: Pace(self.pace(placement).log, now)})
+        before, found = self.pace(placement), after._pace(placement, tier, now)
+        told = before.now(now)
+        # What has faded is told anew: an outcome that agrees with what is left must not bring back what was.
+        as_told = abs(before.log - told) <= TOLERANCE
+        if not changed and as_told and abs(found - told) <= max(TOLERANCE, SURE * drift.error):
+            return replace(after, paces={**self.paces, placement: Pace(before.log, now)})
         paces = {id_: Pace(_told(after._pace(id_, tier, now)), d.at) for id_, d in after.drifts.items()}
         return replace(after, paces=paces, shared=Pace(_told(tier), now))
 

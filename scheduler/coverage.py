@@ -38,11 +38,15 @@ FADES_S = 300.0
 profile's word again after some ten minutes."""
 
 
-def after(margins: Margins, predicted_ms: Sequence[float], latency_ms: float) -> Margins:
-    """The margins after an outcome that was predicted to be within `predicted_ms` at each of LEVELS."""
+def after(margins: Margins, predicted_ms: Sequence[float], latency_ms: float, *, answered: bool = True) -> Margins:
+    """The margins after an outcome that was predicted to be within `predicted_ms` at each of LEVELS.
+
+    Where nothing was `answered` within `latency_ms`, only the levels are moved at which that is late already.
+    """
     moved, score = [], -math.inf
     for level, z, margin, ms in zip(LEVELS, SCORES, margins, predicted_ms, strict=True):
-        step = STEP * ((latency_ms > ms) - (1.0 - level))
+        late = latency_ms > ms
+        step = STEP * (late - (1.0 - level)) if late or answered else 0.0
         score = max(score, z + min(max(margin + step, -REACH), REACH))
         moved.append(score - z)
     return tuple(moved)

@@ -79,7 +79,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A placement answered `rows` rows: how long that took, against what was predicted of it."""
+    """A placement answered `rows` rows, or was given up on: how long that took, against what was predicted of it."""
 
     placement: str
     rows: int
@@ -90,6 +90,8 @@ class Measured:
     service_ms: float | None
     """The run without its wait for a slot; None where a start or a load was part of it."""
     now: float
+    answered: bool = True
+    """False: time ran out first, and both times are what it took at least."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,16 +21,21 @@ LEAST_MS = 1e-6
 def compared(beliefs: TierBeliefs, layout: Layout, placement: int, event: Measured) -> TierBeliefs:
     """A tier's beliefs after an answer of one of its placements, by the layout's number; raises FleetError.
 
-    A warm and resident run says how fast the placement is; whatever was predicted says how good predictions are.
+    A warm and resident run says how fast the placement is; whatever was predicted says how good predictions are. A run
+    that was given up on counts with the time until then where that alone is slow: who gives up early would else never
+    learn that something became slow, and could make nobody believe that it became fast.
     """
     _check(event)
     if event.predicted_ms:
-        beliefs = beliefs.predicted(event.predicted_ms, event.latency_ms, event.now)
+        beliefs = beliefs.predicted(event.predicted_ms, event.latency_ms, event.now, answered=event.answered)
     profiled = _profiled(layout, placement, event.rows)
     if event.service_ms is None or profiled is None:
         return beliefs
     median, spread = profiled
-    return beliefs.served(event.placement, math.log(max(event.service_ms, LEAST_MS) / median), spread, event.now)
+    ratio = math.log(max(event.service_ms, LEAST_MS) / median)
+    if not event.answered and ratio <= beliefs.pace(event.placement).now(event.now):
+        return beliefs  # that it took longer than this was expected of half of the runs
+    return beliefs.served(event.placement, ratio, spread, event.now)
 
 
 def _check(event: Measured) -> None:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from gateway.backends.fake import Times
-from gateway.errors import ExecutionFailed
+from gateway.errors import DeadlineExceeded, ExecutionFailed
 from gateway.metrics import Metrics
 from gateway.virtual_time import run_virtually
 from scheduler.probing import EVERY
@@ -56,6 +56,32 @@ def test_choices_leave_what_became_slow_and_return_when_it_recovered(make_world,
         machine.factor = 1.0
         back = await ask(world, 50)
         assert back[-1] == "sum/large"
+
+    run_virtually(main())
+
+
+def test_callers_who_give_up_learn_that_it_became_slow_too(make_world, machine):
+    async def main():
+        world = make_world(timing=machine)
+        strict = SLO | {"on_infeasible": "strict"}
+
+        async def ask_strictly(count):
+            chosen = []
+            for _ in range(count):
+                try:
+                    chosen.append((await world.predict(strict)).decision.variant)
+                except DeadlineExceeded:
+                    chosen.append("late")
+                await asyncio.sleep(1.0)
+            return chosen
+
+        assert set(await ask_strictly(20)) == {"sum/large"}
+        machine.factor = 2.0
+        left = await ask_strictly(50)
+        assert left.count("late") <= 10
+        assert set(left[-40:]) == {"sum/small"}
+        machine.factor = 1.0
+        assert (await ask_strictly(60))[-1] == "sum/large"
 
     run_virtually(main())
 

@@ -58,6 +58,13 @@ def test_a_pace_fades_to_the_profile() -> None:
     assert pace.now(100 * FADES_S) == pytest.approx(0.0, abs=1e-9)
 
 
+def test_what_has_faded_does_not_come_back_with_an_outcome_that_agrees_with_what_is_left() -> None:
+    beliefs = fed(TierBeliefs(), "a", TWICE)
+    left = beliefs.pace("b").now(FADES_S)
+    after = beliefs.served("b", left, 0.05, FADES_S)
+    assert after.pace("b").now(FADES_S) == pytest.approx(left, abs=TOLERANCE)
+
+
 def test_a_pace_is_bounded() -> None:
     assert fed(TierBeliefs(), "a", 1e9).pace("a").log <= MOST
     assert fed(TierBeliefs(), "a", -1e9).pace("a").log >= -MOST

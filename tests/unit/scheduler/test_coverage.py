@@ -22,6 +22,11 @@ def test_a_late_outcome_moves_every_missed_level_up_and_the_others_down() -> Non
     assert moved == pytest.approx([STEP * (missed - (1 - p)) for missed, p in zip(late, LEVELS, strict=True)])
 
 
+def test_without_an_answer_only_levels_that_are_missed_already_move() -> None:
+    late = [STEP * p if ms < 5.5 else 0.0 for ms, p in zip(PREDICTED, LEVELS, strict=True)]
+    assert after(NO_MARGINS, PREDICTED, 5.5, answered=False) == pytest.approx(late)
+
+
 def test_margins_end_within_reach_and_scores_ascend_with_levels() -> None:
     margins = NO_MARGINS
     for latency in (100.0,) * 500 + (0.0,) * 100 + (100.0, 0.0) * 50:

@@ -45,6 +45,18 @@ def test_without_outcomes_an_estimate_is_the_profiles_exactly(build, spec, ramp)
     assert before.latency_ms == pytest.approx(19.5)
 
 
+def test_a_run_that_was_given_up_on_counts_only_where_it_is_slow_already(build, spec, ramp) -> None:
+    fleet = warm(build(spec("a", service={1: ramp(10.0, 20.0)})), "t/a")
+    early = late = fleet
+    for _ in range(40):
+        early = early.apply(Measured(A, 1, 1.0, first(fleet).quantiles_ms, 1.0, 0.0, answered=False))
+        late = late.apply(Measured(A, 1, 30.0, first(fleet).quantiles_ms, 30.0, 0.0, answered=False))
+    assert early.pace(A, 0.0) == 1.0
+    assert first(early).quantiles_ms == first(fleet).quantiles_ms
+    assert late.pace(A, 0.0) == pytest.approx(2.0, rel=0.05)
+    assert first(late, percentile=95.0).latency_ms > 2 * first(fleet, percentile=95.0).latency_ms
+
+
 def test_a_pace_scales_latency_cost_and_the_chance_to_be_on_time(build, spec, ramp) -> None:
     fleet = warm(build(spec("a", service={1: ramp(10.0, 20.0)})), "t/a")
     before = first(fleet, latency_ms=25.0)
