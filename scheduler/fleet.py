@@ -115,6 +115,7 @@ class Fleet:
         """This fleet's state carried over to another catalogue snapshot, by the names of tiers, placements, variants.
 
         State of what no longer exists is dropped, except that requests outlive their placement while its tier exists.
+        A variant that was made anew is no longer quarantined for what it was made of before.
         A judged accuracy stands until the catalogue says something else of its variant.
         """
         layout = layout_of(catalogue)
@@ -122,12 +123,13 @@ class Fleet:
             return self
         tiers = tuple(self._carried(layout, i) for i in range(len(layout.tiers)))
         failing = {id_: refusal for id_, refusal in self.failing.items() if id_ in layout.number}
-        quarantined = {id_: reason for id_, reason in self.quarantined.items() if id_ in catalogue.variants}
+        known, new = self.layout.catalogue.variants, catalogue.variants
+        same = {id_ for id_, variant in new.items() if id_ in known and variant.artifact == known[id_].artifact}
+        quarantined = {id_: reason for id_, reason in self.quarantined.items() if id_ in same}
         beliefs = tuple(self._believed(layout, tier.name) for tier in layout.tiers)
         as_of = self.columns.live.as_of if self.columns.live is not None else -math.inf
         columns = replace(_columns(layout, tiers, failing, quarantined), live=columns_of(layout, beliefs, as_of))
         followed = Fleet(layout, tiers, failing, quarantined, columns, beliefs=beliefs)
-        known, new = self.layout.catalogue.variants, catalogue.variants
         judged = {id_: value for id_, value in self.judged.items() if new.get(id_) == known[id_]}
         return followed._with_judged(judged) if judged else followed
 

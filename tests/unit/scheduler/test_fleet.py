@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -188,6 +189,15 @@ def test_following_carries_state_by_name(catalogue, build, spec, tier) -> None:
     assert followed.columns.refused_until.tolist() == [9.0, 5.0, -math.inf]
     assert followed.tier("new").live == 0
     assert followed.apply(Finished(A, "r", 1.0, True, 1.0)).tier("cpu").backlog_ms == 0.0
+
+
+def test_a_variant_that_is_made_anew_is_not_quarantined_for_what_it_was(catalogue) -> None:
+    fleet = fleet_of(catalogue, VariantQuarantined("t/a", "for another CPU", 0.0))
+    again = catalogue.with_variants(replace(catalogue.variants["t/a"], accuracy=catalogue.variants["t/b"].accuracy))
+    assert fleet.follow(again).quarantined == {"t/a": "for another CPU"}
+    made = fleet.follow(again.with_variants(replace(catalogue.variants["t/a"], artifact="blake3:new")))
+    assert made.quarantined == {}
+    assert made.columns.refused_until.tolist() == [-math.inf, -math.inf]
 
 
 def test_a_judged_accuracy_stands_until_the_catalogue_says_another(catalogue, build, spec) -> None:
