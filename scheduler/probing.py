@@ -115,6 +115,8 @@ def _number(ranking: Ranking, estimate: Estimate) -> int:
 
 
 def _free(fleet: Fleet, estimate: Estimate, now: float) -> bool:
-    """Whether its tier has a warm slot that nobody waits for."""
+    """Whether its tier has a warm slot that nobody waits for, and one beside it: who comes meanwhile is not to wait."""
     number = fleet.layout.tier_number.get(estimate.placement.tier)
-    return number is not None and bool(fleet.columns.free_until[number] > now)
+    if number is None or fleet.tiers[number].occupied + 1 >= fleet.tiers[number].capacity:
+        return False
+    return bool(fleet.columns.free_until[number] > now)

@@ -89,6 +89,12 @@ def test_nothing_is_tried_on_a_tier_without_a_free_warm_slot(fleet) -> None:
     assert set(after(Probing(), fleet, 3 * EVERY)[1]) == {None}
 
 
+def test_nothing_is_tried_on_the_last_slot_of_a_tier(fleet) -> None:
+    one_busy = fleet.apply(EnvironmentBusy("cpu", "e", 0.0))
+    assert one_busy.columns.free_until.tolist() == [100.0]
+    assert set(after(Probing(), one_busy, 3 * EVERY)[1]) == {None}
+
+
 def test_nothing_is_tried_that_its_profile_keeps_away(build, spec, flat) -> None:
     catalogue = build(
         spec("good", accuracy=0.9, service={1: flat(50.0)}), spec("fast", accuracy=0.6, service={1: flat(2.0)})
