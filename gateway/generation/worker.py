@@ -60,13 +60,16 @@ def answer_all(store: Store, blobs: Blobs, jobs: SqliteJobs) -> None:
     possible: dict[str, tuple[Option, ...]] = {}
     for asked in jobs.pending():
         task = asked.task
+        jobs.answer(asked, None)  # a model whose planning ends this process must not end every process after it
         if task in catalogue.sources and task not in possible:
             try:
                 possible[task] = possible_of(catalogue, blobs, task)
             except FAULTS as fault:  # asked again it would fail again, and every other task would wait for it
                 log.warning("nothing can be made for %s: %s", task, fault)
                 possible[task] = ()
-        jobs.answer(asked, _job_for(asked, catalogue, possible.get(task, ()), jobs))
+        job = _job_for(asked, catalogue, possible.get(task, ()), jobs)
+        if job is not None:
+            jobs.answer(asked, job)
 
 
 def possible_of(catalogue: Catalogue, blobs: Blobs, task: str) -> tuple[Option, ...]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.generation import worker
 from gateway.generation.worker import answer_all
 from registry.blobs.files import Files
 from registry.catalogue import Catalogue
@@ -36,3 +37,23 @@ def test_a_task_whose_model_is_gone_is_answered_with_nothing(tmp_path: Path, cap
         jobs.close()
     assert "broken" in caplog.text
     assert gone in caplog.text
+
+
+def test_a_model_that_ends_the_process_is_not_looked_at_by_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = "blake3:" + "0" * 64
+    store, jobs = MemoryStore(), SqliteJobs(tmp_path / FILE)
+    store.publish(Catalogue.empty().with_tasks(task("t")).with_sources(Sources("t", digest, None, (("m", digest),))))
+
+    def crash(*_: object) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr(worker, "possible_of", crash)
+    try:
+        jobs.ask(Asked("t", Slo(latency_ms=1.0)))
+        with pytest.raises(SystemExit):
+            answer_all(store, Files(tmp_path / "blobs"), jobs)
+        assert jobs.pending() == ()
+    finally:
+        jobs.close()
