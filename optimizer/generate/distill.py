@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from optimizer.artifact import check
 from optimizer.errors import GenerationFailed
+from optimizer.generate.classes import class_lists
 from optimizer.generate.generated import Expectation, Generated, Generator, Parameters, Parent
 from optimizer.generate.heads import Unteachable, heads
 from optimizer.generate.neighbours import munge
@@ -58,7 +59,7 @@ def generate(parent: Parent, parameters: Parameters) -> Generated:
     model = _checked(parent.model)
     rows, seen = _lesson(parent, multiply_adds(model))
     try:
-        scores, labels = heads(parent.task, answers("distill", parent.model, seen))
+        scores, labels = heads(parent.task, answers("distill", parent.model, seen), class_lists(model.graph))
     except Unteachable as fault:
         raise GenerationFailed("distill", str(fault)) from fault
     student = Student(rows, np.concatenate([each.targets for each in scores], axis=1), units)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,15 +51,20 @@ class Labels:
     """By column: int64, or object arrays of `bytes`."""
 
 
-def heads(task: Task, answers: dict[str, Answers]) -> tuple[list[Scores], list[Labels]]:
-    """A task's outputs as heads of a student that learns from a teacher's answers; raises Unteachable."""
+def heads(task: Task, answers: dict[str, Answers], lists: Sequence[Answers] = ()) -> tuple[list[Scores], list[Labels]]:
+    """A task's outputs as heads of a student that learns from a teacher's answers; raises Unteachable.
+
+    `lists` are those in the teacher's graph that may be of its labels by class (`class_lists`): where some label is
+    never given, they tell it.
+    """
     scores = [_scores(spec, answers[spec.name]) for spec in task.outputs if spec.datatype.startswith("FP")]
     labels = []
     for spec in task.outputs:
         if spec.datatype.startswith("FP"):
             continue
         given = _labels_given(spec, answers[spec.name])
-        derived = next((d for s in scores if (d := _derived(spec, given, s, answers, task.classes))), None)
+        named = _named(spec, task.classes, lists)
+        derived = next((d for s in scores if (d := _derived(spec, given, s, answers, named))), None)
         if derived is None:
             own, derived = _own(spec, given)
             scores.append(own)
@@ -93,7 +99,7 @@ def _labels_given(spec: TensorSpec, answers: Answers) -> Answers:
 
 
 def _derived(
-    spec: TensorSpec, given: Answers, scores: Scores, answers: dict[str, Answers], classes: tuple[str, ...]
+    spec: TensorSpec, given: Answers, scores: Scores, answers: dict[str, Answers], named: Sequence[Answers]
 ) -> Labels | None:
     """The label as that of the largest score; None where the teacher's labels are not."""
     columns = answers[scores.spec.name].reshape(len(given), -1)
@@ -109,22 +115,33 @@ def _derived(
     agree = [known.get(int(c)) == label for c, label in zip(top[clear], given[clear], strict=True)]
     if not agree or np.mean(agree) < CONSISTENT or len(set(known.values())) < len(known):
         return None
-    return Labels(spec, scores.spec.name, _completed(spec, known, columns.shape[1], classes))
+    return Labels(spec, scores.spec.name, _completed(spec, known, columns.shape[1], named))
 
 
-def _completed(spec: TensorSpec, known: dict[int, Any], columns: int, classes: tuple[str, ...]) -> Answers:
-    """Labels of every column, those never seen too, where those seen tell what they are."""
-    names = [name.encode() for name in classes] if len(classes) == columns else None
+def _named(spec: TensorSpec, classes: tuple[str, ...], lists: Sequence[Answers]) -> list[Answers]:
+    """The lists of labels of an output's kind: the task's own classes, and those in the graph."""
+    named = [each for each in lists if (each.dtype == object) == (spec.datatype == "BYTES")]
+    if classes and spec.datatype == "BYTES":
+        own = np.empty(len(classes), dtype=object)
+        own[:] = [name.encode() for name in classes]
+        named.append(own)
+    return named
+
+
+def _completed(spec: TensorSpec, known: dict[int, Any], columns: int, named: Sequence[Answers]) -> Answers:
+    """Labels of every column, those never seen too, where a list or those seen tell what they are."""
+    labels = np.empty(columns, dtype=object if spec.datatype == "BYTES" else np.int64)
     missing = [column for column in range(columns) if column not in known]
-    if spec.datatype == "BYTES":
-        if missing and (names is None or any(names[column] != label for column, label in known.items())):
-            raise Unteachable(f"column {missing[0]} was never the largest, so its {spec.name} is not known; add rows")
-        labels = np.empty(columns, dtype=object)
-        labels[:] = [known[column] if column in known else (names or [])[column] for column in range(columns)]
+    if not missing:
+        labels[:] = [known[column] for column in range(columns)]
         return labels
-    if missing and any(column != label for column, label in known.items()):
+    fitting = [each for each in named if len(each) == columns and all(each[c] == label for c, label in known.items())]
+    if not fitting and spec.datatype != "BYTES" and all(column == label for column, label in known.items()):
+        fitting = [np.arange(columns)]  # a position, as an ArgMax gives
+    if not fitting or any((each != fitting[0]).any() for each in fitting):
         raise Unteachable(f"column {missing[0]} was never the largest, so its {spec.name} is not known; add rows")
-    return np.array([known.get(column, column) for column in range(columns)], np.int64)
+    labels[:] = fitting[0]
+    return labels
 
 
 def _own(spec: TensorSpec, given: Answers) -> tuple[Scores, Labels]:

@@ -42,6 +42,18 @@ def test_a_column_that_never_won_is_named_by_what_the_others_tell() -> None:
             heads(task(spec, SCORES), {"label": labels, "scores": given})
 
 
+def test_a_column_that_never_won_is_named_by_the_graphs_own_list() -> None:
+    def labels(*lists: list[int]) -> list[int]:
+        answers = {"label": np.array([0, 1]), "scores": PROBABILITIES[:2]}
+        _, derived = heads(task(LABEL, SCORES), answers, [np.array(each) for each in lists])
+        return derived[0].labels.tolist()
+
+    assert labels([0, 1, 5], [1, 2, 0], [0, 1]) == [0, 1, 5]
+    assert labels([0, 1, 5], [0, 1, 5]) == [0, 1, 5]
+    with pytest.raises(Unteachable, match="column 2 was never the largest"):
+        labels([0, 1, 5], [0, 1, 2])
+
+
 def test_labels_that_follow_no_score_have_a_head_of_their_own() -> None:
     labels = np.array([1, 1, 0, 0])
     scores, derived = heads(task(LABEL, SCORES), {"label": labels, "scores": PROBABILITIES})
