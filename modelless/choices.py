@@ -11,11 +11,11 @@ from registry.model import Slo, Tier
 from registry.prices import local_tiers
 from registry.sections import nearest
 
-Tiers = Sequence[str | Tier] | None
-"""Tiers, or names of local ones; None: all local ones."""
+Tiers = str | Sequence[str | Tier] | None
+"""Tiers, or names of local ones, or one name; None: all local ones."""
 
-Generate = bool | Sequence[str]
-"""Whether every generator is to propose variants, or the names of those that are."""
+Generate = bool | str | Sequence[str]
+"""Whether every generator is to propose variants, or the names of those that are, or one name."""
 
 Hints = Slo | Mapping[str, Any] | None
 """An SLO, or its bounds by name."""
@@ -26,6 +26,7 @@ def tiers_named(tiers: Tiers) -> tuple[Tier, ...]:
     known = {tier.name: tier for tier in local_tiers()}
     if tiers is None:
         return tuple(known.values())
+    tiers = (tiers,) if isinstance(tiers, str) else tiers
     for tier in tiers:
         if isinstance(tier, str) and tier not in known:
             raise InvalidValue("tier", f"{tier!r} is no local tier", nearest(tier, known))
@@ -37,6 +38,7 @@ def tiers_named(tiers: Tiers) -> tuple[Tier, ...]:
 
 def generators_named(generate: Generate) -> tuple[str, ...]:
     """The generators' names; raises InvalidValue for one that there is not."""
+    generate = (generate,) if isinstance(generate, str) else generate
     names = tuple(GENERATORS) if generate is True else tuple(generate or ())
     for name in names:
         if name not in GENERATORS:

@@ -22,8 +22,10 @@ CLASSIFIER_OPTIONS = {
 
 ESTIMATORS = {
     "LGBMClassifier": ("lightgbm.operator_converters.LightGbm", "convert_lightgbm"),
+    "LGBMRanker": ("lightgbm.operator_converters.LightGbm", "convert_lightgbm"),
     "LGBMRegressor": ("lightgbm.operator_converters.LightGbm", "convert_lightgbm"),
     "XGBClassifier": ("xgboost.operator_converters.XGBoost", "convert_xgboost"),
+    "XGBRanker": ("xgboost.operator_converters.XGBoost", "convert_xgboost"),
     "XGBRegressor": ("xgboost.operator_converters.XGBoost", "convert_xgboost"),
     "XGBRFClassifier": ("xgboost.operator_converters.XGBoost", "convert_xgboost"),
     "XGBRFRegressor": ("xgboost.operator_converters.XGBoost", "convert_xgboost"),

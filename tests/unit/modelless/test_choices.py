@@ -16,6 +16,7 @@ from registry.prices import local_tiers
 def test_tiers_are_all_local_ones_or_those_named() -> None:
     assert tiers_named(None) == local_tiers()
     assert tiers_named(["inline", local_tiers()[1]]) == local_tiers()[:2]
+    assert tiers_named("inline") == local_tiers()[:1]
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,7 @@ def test_generators_are_all_none_or_those_named() -> None:
     assert generators_named(True) == tuple(GENERATORS)
     assert generators_named(False) == generators_named(()) == ()
     assert generators_named(["int8", "compile", "int8"]) == ("int8", "compile")
+    assert generators_named("int8") == ("int8",)
     with pytest.raises(InvalidValue, match="generate: 'int9' is no generator; did you mean int8"):
         generators_named(["int9"])
 

@@ -50,6 +50,15 @@ def test_an_xgboost_booster_keeps_the_names_of_its_features(diabetes: Any, run: 
     np.testing.assert_allclose(outputs["value"][:, 0], booster.predict(xgboost.DMatrix(frame)), rtol=1e-6)
 
 
+@pytest.mark.parametrize("kind", [lightgbm.LGBMRanker, xgboost.XGBRanker])
+def test_rankers_give_their_scores(kind: Any, diabetes: Any, run: Any) -> None:
+    X, y = diabetes
+    options = QUIET if kind is lightgbm.LGBMRanker else {}
+    ranker = kind(n_estimators=3, **options).fit(X, (y // 100).astype(int), group=[len(X)])
+
+    np.testing.assert_allclose(run(convert(ranker, X))["value"][:, 0], ranker.predict(X), atol=1e-6)
+
+
 def test_without_onnxmltools_it_says_what_to_install(diabetes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(module: str) -> None:
         raise ModuleNotFoundError(name=module)
