@@ -33,11 +33,19 @@ def check_faithful(model: Any, X: Any, signature: Signature) -> None:  # noqa: N
     predict = getattr(model, "predict", None)
     if predict is None or not hasattr(X, "__getitem__") or isinstance(X, dict | tuple | list):
         return
-    names = [spec.name for spec in signature.outputs if spec.name in ("label", "value")]
-    if not names or type(model).__name__ == "Booster":
+    outputs = {spec.name for spec in signature.outputs}
+    if type(model).__name__ == "Booster":
+        # XGBoost's takes no rows as people hold them. LightGBM's gives probabilities.
+        wanted = ("value", "probabilities") if type(model).__module__.startswith("lightgbm") else ()
+    else:
+        wanted = ("label", "value")
+    name = next((name for name in wanted if name in outputs), None)
+    if name is None:
         return
     right = np.asarray(_predicted(predict, X[:ROWS]))
-    given = Probe(signature.model).run(signature.rows, len(right))[names[0]]
+    if name == "probabilities" and right.ndim == 1:
+        right = np.stack([1 - right, right], axis=1)
+    given = Probe(signature.model).run(signature.rows, len(right))[name]
     share = _agreement(given.reshape(right.shape) if given.size == right.size else given, right)
     if share < AGREE:
         problem = f"its converter changes the answers of {1 - share:.0%} of the rows"

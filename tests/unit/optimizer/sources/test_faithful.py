@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import lightgbm
 import numpy as np
 import pandas as pd
 import pytest
@@ -38,6 +39,21 @@ def test_a_forest_of_xgboost_loses_its_classes(digits: Any) -> None:
         NotConvertible, match=r"XGBRFClassifier: its converter changes the answers of [789].% of the rows"
     ):
         check_faithful(forest, X, signature_of(forest, X))
+
+
+def test_boosters_of_lightgbm_are_compared_too(digits: Any, diabetes: Any) -> None:
+    quiet = {"verbose": -1, "num_threads": 1}
+    X, y = digits
+    for booster in (
+        lightgbm.train({"objective": "binary", **quiet}, lightgbm.Dataset(X, y > 4), 3),
+        lightgbm.train({"objective": "multiclass", "num_class": 10, **quiet}, lightgbm.Dataset(X, y), 3),
+    ):
+        check_faithful(booster, X, signature_of(booster, X))
+    X, y = diabetes
+    forest = {"objective": "regression", "boosting": "rf", "bagging_freq": 1, "bagging_fraction": 0.6, **quiet}
+    summed = lightgbm.train(forest, lightgbm.Dataset(X, y), 10)
+    with pytest.raises(NotConvertible, match="changes the answers of 100% of the rows"):
+        check_faithful(summed, X, signature_of(summed, X))
 
 
 def test_other_numbers_are_other_answers(diabetes: Any) -> None:
