@@ -94,9 +94,11 @@ class Judgements:
         variant is gone, AlreadyJudged, Forbidden, and Unprocessable naming `expected` for answers that cannot be.
         """
         task = self._service.task(principal, name)
+        _, given = self._answered(principal, task, decision_id)
+        # On a thread: a body full of lists takes a second. Meanwhile somebody else may have judged the same.
+        right = await asyncio.to_thread(_right, task, expected, given)
         record, given = self._answered(principal, task, decision_id)
         variant = self._variant(record)
-        right = _right(task, expected, given)
         case = self._case(variant, task)
         case.judged = case.judged.after(given, right)
         self._service.log.mark_judged(decision_id)

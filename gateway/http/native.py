@@ -90,7 +90,8 @@ class Native:
         """What would be chosen now, without running."""
         principal = self._face.principal(request)
         task = self._service.task(principal, request.path_params["task"])
-        given = _object(await self._face.body(request) or b"{}", {"slo", "rows"})
+        body = await self._face.body(request) or b"{}"
+        given = await off_loop(len(body), lambda: _object(body, {"slo", "rows"}))
         rows = given.get("rows", 1)
         if type(rows) is not int:
             raise Unprocessable("rows: is not a whole number; give 1 or more", field="rows")
@@ -100,7 +101,8 @@ class Native:
         """The right answers of a decision's rows to the accuracy that follows from them."""
         principal = self._face.principal(request)
         task = self._service.task(principal, request.path_params["task"])
-        given = _object(await self._face.body(request), {"decision_id", "expected"})
+        body = await self._face.body(request)
+        given = await off_loop(len(body), lambda: _object(body, {"decision_id", "expected"}))
         decision_id = given.get("decision_id")
         if not isinstance(decision_id, str):
             raise Unprocessable("decision_id: is not text; give the id of a recent answer", field="decision_id")

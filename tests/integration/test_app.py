@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -17,6 +18,8 @@ from gateway.auth import Keyring, Principal, key_digest
 from gateway.backends.fake import FakeBackend, steady
 from gateway.backends.protocol import Invocation
 from gateway.errors import EnvironmentLost, ExecutionFailed, NotReady, Throttled
+from gateway.http import face as shared
+from gateway.http import native
 from gateway.metrics import Metrics
 from gateway.service import Service
 from gateway.snapshots import Snapshots
@@ -39,6 +42,7 @@ from registry.model import (
     TierKind,
     Variant,
 )
+from runtime.codecs import text
 
 LIMIT = 4096
 ROWS = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
@@ -465,6 +469,25 @@ async def test_a_failed_decision_has_nothing_to_judge(gateway: Gateway) -> None:
     response = await feedback(gateway, {"decision_id": failed, "expected": [6.0, 15.0]})
     assert response.status_code == 404
     assert "no answer" in response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("face", ["plan", "feedback"])
+async def test_a_large_body_is_read_beside_the_loop(
+    gateway: Gateway, face: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readers: list[threading.Thread] = []
+
+    def loads(body: bytes) -> Any:
+        readers.append(threading.current_thread())
+        return text.loads(body)
+
+    monkeypatch.setattr(native, "loads", loads)
+    monkeypatch.setattr(shared, "OFF_LOOP_BYTES", 8)
+    body = {"decision_id": "nobody's", "expected": []} if face == "feedback" else {"nothing": 1}
+    response = await gateway.http.post(f"/v1/tasks/sum/{face}", json=body)
+    assert response.status_code == {"plan": 422, "feedback": 404}[face]
+    assert readers != []
+    assert threading.current_thread() not in readers
 
 
 async def test_feedback_needs_a_credential_and_ones_own_task(guarded: Gateway) -> None:
