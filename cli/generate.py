@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 LOCK = "jobs.lock"
 """Whoever holds it runs the home's jobs."""
 
+PR_SET_PDEATHSIG = 1
+"""From linux/prctl.h."""
+
 
 @click.command()
 @home_option
@@ -31,17 +34,30 @@ LOCK = "jobs.lock"
 @click.option(
     "--nice", type=click.IntRange(0, 19), default=10, show_default=True, help="How far to stand back for others."
 )
+@click.option("--parent", type=int, hidden=True, help="Stop when this process, which started this one, ends.")
 @json_option
-def generate(home: Path, quick: bool, nice: int, as_json: bool) -> None:
+def generate(home: Path, quick: bool, nice: int, parent: int | None, as_json: bool) -> None:
     """Make the variants that callers asked for in vain, then end.
 
     Looks at every SLO that nothing held, plans which variant would hold it, makes and measures it, and publishes it
     if it is any better than what exists. `modelless up` runs this by itself, one at a time.
     """
+    if parent is not None:
+        stop_with(parent)
     os.nice(nice)
     with _alone(home), suppress(asyncio.CancelledError):
         done = asyncio.run(_work(home, quick=quick))
         say({"jobs": [document(job) for job in done]}, as_json=as_json, render=lambda c: c.print(drawn(done)))
+
+
+def stop_with(parent: int) -> None:
+    """Have the kernel ask this process to stop when its parent ends in whatever way; stop now if it has."""
+    import ctypes
+
+    # Asked, not killed: what is being made goes back into the queue, as when the parent stops it.
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != parent:
+        raise SystemExit(0)
 
 
 async def _work(home: Path, *, quick: bool) -> list[Job]:

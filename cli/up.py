@@ -62,7 +62,8 @@ def up(home: Path, host: str, port: int, generate: bool, as_json: bool) -> None:
 
 def _generator(home: Path) -> list[str]:
     run = "from cli.main import main; main()"
-    return [sys.executable, "-P", "-c", run, "generate", "--home", os.fspath(home.absolute())]
+    parent = ["--parent", str(os.getpid())]
+    return [sys.executable, "-P", "-c", run, "generate", "--home", os.fspath(home.absolute()), *parent]
 
 
 def _greet(url: str, home: Path) -> None:

@@ -81,7 +81,7 @@ def spawn(
 ) -> Spawned:
     """Start `argv` as the leader of its own group, output to `log_fd`. Raises OSError.
 
-    The caller's thread must outlive the child: the child asks the kernel to be killed when that thread ends.
+    The caller's thread must outlive the child: children ask the kernel to be ended when that thread ends.
     """
     popen = subprocess.Popen(  # noqa: S603 - the command is ours
         argv,
