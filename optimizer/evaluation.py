@@ -82,7 +82,7 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
             _check_unpacked(archive, path)
-            arrays = {name: archive[name] for name in archive.files}
+            arrays = {name: _member(archive, name, path) for name in archive.files}
     except InvalidEvaluation:
         raise
     except _UNREADABLE as fault:
@@ -91,6 +91,17 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
         if not isinstance(array, np.ndarray):  # a member of the archive that is no .npy file
             raise InvalidEvaluation(f"{path}: {name}", "is no array", "write the file with numpy.savez")
     return arrays
+
+
+def _member(archive: np.lib.npyio.NpzFile, name: str, path: Path) -> Any:
+    try:
+        return archive[name]
+    except ValueError as fault:
+        if "allow_pickle" not in str(fault):
+            raise
+        problem = "is an array of Python objects, which is a pickle, and none is ever read"
+        fix = "save strings as array.astype(str), and numbers in a numeric dtype"
+        raise InvalidEvaluation(f"{path}: {name}", problem, fix) from fault
 
 
 def _check_unpacked(archive: np.lib.npyio.NpzFile, path: Path) -> None:
