@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xgboost
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from optimizer.errors import NotConvertible
@@ -39,6 +40,16 @@ def test_a_forest_of_xgboost_loses_its_classes(digits: Any) -> None:
         NotConvertible, match=r"XGBRFClassifier: its converter changes the answers of [789].% of the rows"
     ):
         check_faithful(forest, X, signature_of(forest, X))
+
+
+def test_probabilities_are_compared_beside_labels(digits: Any) -> None:
+    X, y = digits
+    # skl2onnx takes a binary discriminant's score for two, and its softmax for the sigmoid: the labels are right.
+    binary = LinearDiscriminantAnalysis().fit(X[:, 20:30], y > 4)
+    with pytest.raises(NotConvertible, match="changes the probabilities of"):
+        check_faithful(binary, X[:, 20:30], signature_of(binary, X[:, 20:30]))
+    several = LinearDiscriminantAnalysis().fit(X, y)
+    check_faithful(several, X, signature_of(several, X))
 
 
 def test_boosters_of_lightgbm_are_compared_too(digits: Any, diabetes: Any) -> None:
