@@ -211,6 +211,7 @@ class TaskResponse(BaseModel):
     owner: str
     classes: list[str]
     description: str
+    judged: str = Field(description="The output that the metric and feedback judge; empty where it is not known.")
 
 
 class TasksResponse(BaseModel):
