@@ -78,8 +78,8 @@ def _expect(request: Request, catalogue: Catalogue, fleet: Fleet, now: float, pl
         ms = _scored(finish, score)
         return max(ms, ms + mean + score * stretch)
 
-    latency = at(_quantile(scores, min(slo.percentile / 100, LEVELS[-1]))) + request.elapsed_ms
     times = [at(score) for score in scores]
+    latency = _quantile(times, min(slo.percentile / 100, LEVELS[-1])) + request.elapsed_ms
     billed = _line([s.rows for s in profile.service], [s.billed_ms for s in profile.service], request.rows)
     billed *= 1.0 + slower
     cost = invocation_cost(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from registry.model import Estimate
 from scheduler.fleet import Fleet
-from scheduler.live import Live, Wait, live_of
+from scheduler.live import EVERY, Live, Wait, live_of
 from scheduler.quantiles import NORMAL, Floats, around, delay, probability, probability_of, stretch
 from scheduler.requests import Request
 from scheduler.table import COLD, LOAD, MEDIAN, RESIDENT, RESTORED, Batch, Table
@@ -54,7 +54,7 @@ class Outlook:
     def grid(self, chosen: NDArray[np.intp]) -> Floats:
         """Finish times from now on (ms) of some placements, [levels, chosen]."""
         if self.live is not None:
-            return self.live.times(self.wait, self.live.levels, chosen)
+            return self.live.times(self.wait, EVERY, chosen)
         columns = self.columns.take(chosen)
         grid = self.batch.grid.take(columns, axis=1)
         if self.wait is None:
@@ -65,7 +65,7 @@ class Outlook:
     def at_level(self, level: int, chosen: NDArray[np.intp]) -> Floats:
         """One row of `grid`."""
         if self.live is not None:
-            return self.live.times(self.wait, self.live.levels.row(level), chosen)
+            return self.live.times(self.wait, level, chosen)
         times: Floats = self.batch.grid[level].take(self.columns.take(chosen))
         if self.wait is None:
             return times
@@ -125,14 +125,11 @@ def outlook(request: Request, table: Table, fleet: Fleet, now: float) -> Outlook
     batch = table.batch(request.rows)
     columns, free = _start(table, fleet, now)
     live = live_of(fleet.columns.live, table, batch, columns, now)
-    wait = None
-    if fleet.columns.any_full:
-        wait = _wait(table, fleet, free, batch.deviation.take(columns) if live is None else live.deviations())
+    wait, waits = None, fleet.columns.full > free
+    if fleet.columns.any_full and np.count_nonzero(waits):
+        deviations = batch.deviation.take(columns) if live is None else live.deviations()
+        wait = _wait(table, fleet.columns.wait * waits, deviations)
     refused_until = fleet.columns.refused_until[table.span.start : table.span.measured]
-    if live is None:
-        latency_ms = _at_percentile(batch, columns, wait, request.slo.percentile)
-    else:
-        latency_ms = live.times(wait, live.levels.percentile(request.slo.percentile))
     judged = fleet.columns.accuracy
     return Outlook(
         table=table,
@@ -142,20 +139,27 @@ def outlook(request: Request, table: Table, fleet: Fleet, now: float) -> Outlook
         wait=wait,
         live=live,
         runnable=batch.fits & (refused_until <= now),
-        latency_ms=latency_ms + request.elapsed_ms,
+        latency_ms=_at_percentile(batch, columns, wait, live, request.slo.percentile) + request.elapsed_ms,
         accuracy=table.accuracy if judged is None else judged[table.span.start : table.span.measured],
     )
 
 
-def _at_percentile(batch: Batch, columns: NDArray[np.intp], wait: Wait | None, percentile: float) -> Floats:
-    """Finish times (ms) from now on at one percentile, mixed from the two measured levels around it."""
+def _at_percentile(
+    batch: Batch, columns: NDArray[np.intp], wait: Wait | None, live: Live | None, percentile: float
+) -> Floats:
+    """Finish times (ms) from now on at one percentile, mixed from the two levels around it as a whole grid's are."""
     high, share = around(percentile)
-    times: Floats = batch.grid[high].take(columns)
-    z = _Z[high]
+    times = _at_level(batch, columns, wait, live, high)
     if share:
-        times = times * (1.0 - share) + batch.grid[high - 1].take(columns) * share
-        z = z * (1.0 - share) + _Z[high - 1] * share
-    return times if wait is None else delay(times, z, *wait)
+        times = times * (1.0 - share) + _at_level(batch, columns, wait, live, high - 1) * share
+    return times
+
+
+def _at_level(batch: Batch, columns: NDArray[np.intp], wait: Wait | None, live: Live | None, level: int) -> Floats:
+    if live is not None:
+        return live.times(wait, level)
+    times: Floats = batch.grid[level].take(columns)
+    return times if wait is None else delay(times, _Z[level], *wait)
 
 
 def _start(table: Table, fleet: Fleet, now: float) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
@@ -177,8 +181,7 @@ def _start(table: Table, fleet: Fleet, now: float) -> tuple[NDArray[np.intp], ND
     return np.where(warm, loaded, started), free
 
 
-def _wait(table: Table, fleet: Fleet, free: NDArray[np.bool_], deviations: Floats) -> Wait:
-    """Each placement's wait for a slot, given the standard deviations of what follows it."""
-    state = fleet.columns
-    mean, variance = state.wait * (state.full > free)
+def _wait(table: Table, wait: Floats, deviations: Floats) -> Wait:
+    """Each placement's wait, from each tier's mean and variance and the deviations of what follows it."""
+    mean, variance = wait
     return mean.take(table.tiers), stretch(deviations, variance.take(table.tiers))

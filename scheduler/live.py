@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scheduler.beliefs import TierBeliefs
 from scheduler.coverage import FADES_S
 from scheduler.layout import Layout
-from scheduler.quantiles import NORMAL, Floats, around, bracket, delay, read
+from scheduler.quantiles import NORMAL, Floats, bracket, delay, mix
 from scheduler.table import MEDIAN, Batch, Table
 
 Wait = tuple[Floats, Floats]
@@ -25,32 +25,31 @@ FRESH_S = 3.0
 """For how long arrays are read as they are: beliefs fade by a hundredth meanwhile."""
 
 
+Pick = int | slice
+"""Which of LEVELS to read: one or all."""
+
+EVERY = slice(None)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Levels:
-    """Where distributions are read on each tier: between which levels, and by what their tails are stretched."""
+    """Where distributions are read on each tier for each of LEVELS: a mix of two quantiles; arrays [levels, tiers]."""
 
     scores: Floats
-    """Normal scores, [tiers] or [levels, tiers]; the other arrays have the same shape."""
+    """Normal scores."""
     low: NDArray[np.intp]
-    share: Floats
-    tail: Floats | None
+    """The level below the score."""
+    below: Floats
+    """Weight of the quantile at that level, tails included."""
+    above: Floats
+    """Weight of the next."""
 
     @classmethod
     def at(cls, scores: Floats) -> Levels:
         """For these scores."""
-        return cls(scores, *bracket(scores))
-
-    def row(self, level: int) -> Levels:
-        """For one of LEVELS."""
-        tail = None if self.tail is None else self.tail[level]
-        return Levels(self.scores[level], self.low[level], self.share[level], tail)
-
-    def percentile(self, percentile: float) -> Levels:
-        """For a percentile, mixed from the two of LEVELS around it."""
-        high, share = around(percentile)
-        if not share:
-            return self.row(high)
-        return Levels.at(self.scores[high] * (1.0 - share) + self.scores[high - 1] * share)
+        low, share, tail = bracket(scores)
+        below = 1.0 - share
+        return cls(scores, low, below, share) if tail is None else cls(scores, low, below * tail, share * tail)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,8 +150,8 @@ class Live:
     One factor for all levels keeps quantiles in order; for a run that neither starts nor loads it is exact."""
     levels: Levels
 
-    def times(self, wait: Wait | None, levels: Levels, chosen: NDArray[np.intp] | None = None) -> Floats:
-        """Finish times (ms) from now on, [placements] or [levels, placements], of some placements, or of all.
+    def times(self, wait: Wait | None, pick: Pick, chosen: NDArray[np.intp] | None = None) -> Floats:
+        """Finish times (ms) from now on at one of LEVELS or all, [..., placements], of some placements, or of all.
 
         `wait` is of all placements.
         """
@@ -161,12 +160,18 @@ class Live:
             tiers, columns = tiers.take(chosen), columns.take(chosen)
             stretched = None if stretched is None else stretched.take(chosen)
             wait = None if wait is None else (wait[0].take(chosen), wait[1].take(chosen))
-        found = read(self.batch.grid, columns, levels.low.take(tiers, axis=-1), levels.share.take(tiers, axis=-1))
+        told = self.levels
+        low, below, above = told.low[pick], told.below[pick], told.above[pick]
+        found = mix(
+            self.batch.grid,
+            columns,
+            low.take(tiers, axis=-1),
+            below.take(tiers, axis=-1),
+            above.take(tiers, axis=-1),
+        )
         if stretched is not None:
             found *= stretched
-        if levels.tail is not None:
-            found *= levels.tail.take(tiers, axis=-1)
-        return found if wait is None else delay(found, levels.scores.take(tiers, axis=-1), *wait)
+        return found if wait is None else delay(found, told.scores[pick].take(tiers, axis=-1), *wait)
 
     def deviations(self) -> Floats:
         """Standard deviations (ms) of the finish times without any wait."""

@@ -107,7 +107,10 @@ def _read(values: Floats, positions: Floats, level: float) -> Floats:
 
 def stretch(deviations: Floats, wait_variance: Floats) -> Floats:
     """By how much (ms) an independent wait of this variance (ms²) widens each service's standard deviation."""
-    wider: Floats = np.sqrt(deviations * deviations + wait_variance) - deviations
+    wider: Floats = deviations * deviations
+    wider += wait_variance
+    np.sqrt(wider, out=wider)
+    wider -= deviations
     return wider
 
 
@@ -120,8 +123,10 @@ def delay(times: Floats, z: Floats | float, wait_ms: Floats, stretches: Floats) 
     variance. Without a wait it is the measured quantile; after a constant service it is a normal wait. Never earlier
     than without the wait.
     """
-    delayed: Floats = np.maximum(times + (wait_ms + z * stretches), times)
-    return delayed
+    delayed: Floats = z * stretches
+    delayed += wait_ms
+    delayed += times
+    return np.maximum(delayed, times, out=delayed)
 
 
 def around(percentile: float) -> tuple[int, float]:
@@ -148,13 +153,20 @@ def bracket(scores: Floats) -> tuple[NDArray[np.intp], Floats, Floats | None]:
     return low, inside, np.exp(TAIL * beyond) if beyond.any() else None
 
 
-def read(grid: Floats, columns: NDArray[np.intp], low: NDArray[np.intp], share: Floats) -> Floats:
-    """Quantiles of some columns of a grid, between the levels `low` and the next; shapes as of `low` and `share`."""
+def mix(grid: Floats, columns: NDArray[np.intp], low: NDArray[np.intp], below: Floats, above: Floats) -> Floats:
+    """Quantiles of some columns of a grid: those at the levels `low` times `below`, and the next ones times `above`.
+
+    The last three have one shape, whose last axis is that of the columns.
+    """
     flat, count = grid.reshape(-1), grid.shape[1]
-    position = low * count + columns
-    below = flat.take(position)
-    between: Floats = below + (flat.take(position + count) - below) * share
-    return between
+    position = low * count
+    position += columns
+    found: Floats = flat.take(position)
+    found *= below
+    more = flat[count:].take(position)
+    more *= above
+    found += more
+    return found
 
 
 def probability(grid: Floats, within_ms: float) -> Floats:

@@ -125,9 +125,10 @@ def _best(view: Outlook, candidates: NDArray[np.intp]) -> int:
     """The first of some placements that break the bounds equally, in the ranking's order."""
     if len(candidates) > 1:
         candidates = _least(_value(view, candidates), candidates)
-    for column in (view.cost, view.latency_ms):
-        if len(candidates) > 1:
-            candidates = _least(column.take(candidates), candidates)
+    if len(candidates) > 1:
+        candidates = _least(view.cost.take(candidates), candidates)
+    if len(candidates) > 1:
+        candidates = _least(view.latency_ms.take(candidates), candidates)
     return int(candidates[0])
 
 

@@ -25,13 +25,16 @@ STATES = 4
 
 MEDIAN = LEVELS.index(0.5)
 
+ROUNDED = 5e-7
+"""Steps by which a duration may be over a whole number of them: what `registry.prices.invocation_cost` rounds off."""
+
 SIZES_KEPT = 128
 """Batch sizes whose columns a table keeps: twice the default largest batch, some 0.3 kB a placement each."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """A task's placements for one batch size; all but the last are stacked by start state."""
+    """A task's placements for one batch size; all but the last two are stacked by start state."""
 
     grid: Floats
     """Finish times (ms) without any wait, [levels, 4 × placements]."""
@@ -41,16 +44,20 @@ class Batch:
     """The part of the median finish time that is service, at most 1."""
     cost: Floats
     """Expected US dollars for the invocation."""
-    durations: Floats
-    """Mean duration that is billed, in the price's steps."""
+    begun: Floats
+    """Mean duration that is billed, in the price's steps, less ROUNDED: every step that it goes into is paid."""
+    served: Floats
+    """That of a resident run, [placements]."""
     fits: NDArray[np.bool_]
     """Whether the placement takes a batch of this size."""
 
     def live_cost(self, prices: Prices, columns: NDArray[np.intp], slower: Floats) -> Floats:
         """`cost` of each placement's column when its service takes `slower` times itself longer than profiled."""
-        billed = self.durations[: len(slower)]  # of a resident run: the first of the start states
-        steps = np.ceil(np.round(self.durations.take(columns) + slower * billed, 6))
-        cost: Floats = prices.fixed.take(columns) + steps * prices.step
+        steps = slower * self.served
+        steps += self.begun.take(columns)
+        cost: Floats = np.ceil(steps, out=steps)
+        cost *= prices.step
+        cost += prices.fixed.take(columns)
         return cost
 
 
@@ -129,8 +136,10 @@ class Table:
         billed = _between(self.billed_ms[low, every], self.billed_ms[low + 1, every], share)
         grid = np.maximum.accumulate(times.reshape(len(LEVELS), -1), axis=0)
         durations = self._durations(billed)
-        cost = self.prices.fixed + np.ceil(np.round(durations, 6)) * np.tile(self.prices.step, STATES)
-        return Batch(grid, deviation(grid), _service_share(grid[MEDIAN]), cost, durations, rows <= self.max_batch)
+        begun, served = durations - ROUNDED, durations[: len(every)]  # resident is the first of the start states
+        cost = self.prices.fixed + np.ceil(begun) * np.tile(self.prices.step, STATES)
+        share = _service_share(grid[MEDIAN])
+        return Batch(grid, deviation(grid), share, cost, begun, served, rows <= self.max_batch)
 
     def _durations(self, billed: Floats) -> Floats:
         """What `registry.prices.invocation_cost` rounds up, in columns; a test holds the costs equal."""

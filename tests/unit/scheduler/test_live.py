@@ -13,7 +13,7 @@ from registry.model import Objective, Slo
 from scheduler.choose import choose
 from scheduler.coverage import FADES_S
 from scheduler.errors import FleetError
-from scheduler.events import EnvironmentReady, Measured
+from scheduler.events import EnvironmentReady, Measured, Queued
 from scheduler.fleet import Fleet
 from scheduler.live import FRESH_S, columns_of
 from scheduler.requests import Request
@@ -96,6 +96,21 @@ def test_late_answers_raise_what_is_predicted_at_a_percentile(build, spec, ramp)
     assert after.on_time < before.on_time
     assert list(after.quantiles_ms) == sorted(after.quantiles_ms)
     assert after.busy_ms == before.busy_ms
+
+
+@pytest.mark.parametrize("percentile", [7.0, 50.0, 62.5, 93.0, 99.5])
+@pytest.mark.parametrize("queued", [False, True])
+def test_a_deadline_at_a_percentile_is_met_with_that_probability(build, spec, ramp, percentile, queued) -> None:
+    """Whatever is believed, and whoever waits: the percentile and the chance are read from one distribution."""
+    fleet = warm(build(spec("a", service={1: ramp(10.0, 20.0)})), "t/a")
+    times = first(fleet).quantiles_ms
+    for latency_ms in (100.0, 12.0, 100.0):
+        fleet = fleet.apply(Measured(A, 1, latency_ms, times, 30.0, 0.0))
+    for serial in range(4 if queued else 0):
+        fleet = fleet.apply(Queued(A, f"r{serial}", 15.0, 0.0))
+    latency_ms = first(fleet, percentile=percentile).latency_ms
+    assert (first(fleet).wait_ms > 0) is queued
+    assert first(fleet, latency_ms=latency_ms).on_time == pytest.approx(percentile / 100)
 
 
 def test_margins_have_an_end_and_what_they_made_infeasible_comes_back(build, spec, ramp) -> None:

@@ -7,7 +7,20 @@ import numpy as np
 import pytest
 
 from registry.model import LEVELS
-from scheduler.quantiles import NORMAL, WEIGHTS, add, around, delay, deviation, probability, probability_of, stretch
+from scheduler.quantiles import (
+    NORMAL,
+    TAIL,
+    WEIGHTS,
+    add,
+    around,
+    bracket,
+    delay,
+    deviation,
+    mix,
+    probability,
+    probability_of,
+    stretch,
+)
 
 UNIFORM = np.array([LEVELS]).T * 100.0
 """Quantiles of a uniform time on [0, 100] ms."""
@@ -116,3 +129,19 @@ def test_a_wait_adds_its_mean_and_variance() -> None:
 
 def test_a_wait_never_makes_anything_earlier() -> None:
     assert delay(np.array([20.0]), -3.0, np.array([1.0]), np.array([2.0])).tolist() == [20.0]
+
+
+def test_a_mix_of_one_level_alone_is_its_quantile_exactly() -> None:
+    """Thirds do not add up in floats; what no score moves is read without a rounding."""
+    grid = np.arange(len(LEVELS))[:, None] / 3.0 + np.array([0.1, 0.7])
+    low, share, tail = bracket(NORMAL[:, None] + np.zeros(2))
+    assert tail is None
+    assert mix(grid, np.array([0, 1]), low, 1.0 - share, share).tolist() == grid.tolist()
+
+
+def test_a_mix_goes_in_a_line_between_scores_and_as_a_lognormal_beyond_them() -> None:
+    grid = np.array([[*range(10, 20)]], dtype=np.float64).T
+    scores = np.array([(NORMAL[2] + NORMAL[3]) / 2, NORMAL[-1] + 1.0, NORMAL[0] - 1.0])
+    low, share, tail = bracket(scores)
+    found = mix(grid, np.zeros(3, dtype=np.intp), low, (1.0 - share) * tail, share * tail)
+    assert found.tolist() == pytest.approx([12.5, 19.0 * math.exp(TAIL), 10.0 * math.exp(-TAIL)])

@@ -96,6 +96,16 @@ def test_costs_by_hand(build, spec, flat, tier) -> None:
     assert costs[:, 1] == pytest.approx([0.02, 0.02, 0.02, 0.02])
 
 
+@pytest.mark.parametrize("service_ms", [10.0, 10.0000049, 10.0001, 9.9999, 0.0])
+def test_a_step_is_paid_when_a_run_is_into_it_by_more_than_a_rounding(build, spec, flat, tier, service_ms) -> None:
+    price = Price(usd_per_busy_s=1.0, step_ms=10.0)
+    table = table_of(build(spec("a", service={1: flat(service_ms)}), tiers=(tier("cpu", price=price),)), "t")
+    batch, columns = table.batch(1), table.columns[RESIDENT]
+    as_profiled, twice = (batch.live_cost(table.prices, columns, np.array([slower])) for slower in (0.0, 1.0))
+    assert as_profiled[0] == batch.cost[columns[0]] == invocation_cost(price, service_ms)
+    assert twice[0] == pytest.approx(invocation_cost(price, 2.0 * service_ms), rel=1e-12)
+
+
 def test_a_batch_that_is_too_large_fits_nowhere(build, spec) -> None:
     table = table_of(build(spec("a", max_batch=4), spec("b", max_batch=8)), "t")
     assert [table.batch(rows).fits.tolist() for rows in (4, 8, 9)] == [[True, True], [False, True], [False, False]]
