@@ -86,11 +86,12 @@ class TierBeliefs:
         return replace(after, paces=paces, shared=Pace(_told(tier), now))
 
     def only(self, placements: Collection[str]) -> TierBeliefs:
-        """Without what is believed of other placements."""
+        """Without what is believed of other placements; of the tier's pace they shared, nothing is left without any."""
         if all(id_ in placements for id_ in self.drifts):
             return self
         drifts = {id_: drift for id_, drift in self.drifts.items() if id_ in placements}
-        return replace(self, drifts=drifts, paces={id_: p for id_, p in self.paces.items() if id_ in placements})
+        paces = {id_: pace for id_, pace in self.paces.items() if id_ in placements}
+        return replace(self, drifts=drifts, paces=paces, shared=self.shared if drifts else Pace())
 
     def _tier_pace(self, now: float) -> float:
         weights = total = 0.0

@@ -83,3 +83,5 @@ def test_what_is_believed_of_others_can_be_dropped() -> None:
     assert beliefs.only({"a", "b"}) is beliefs
     kept = beliefs.only({"a"})
     assert (set(kept.drifts), set(kept.paces)) == ({"a"}, {"a"})
+    assert kept.pace("new") == beliefs.pace("new") != Pace()
+    assert beliefs.only(()).pace("new") == Pace()
