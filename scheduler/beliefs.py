@@ -3,8 +3,8 @@
 Placements of one tier share causes (the machine slowed down), so a placement's log pace is the tier's plus its own,
 both random with mean 0 and equal variance. Their best linear predictions from the placements' medians m, each believed
 by w = n / (n + DOUBTED) and fading, are t = sum(w m) / (sum(w) + 1) and t + w (m - t) (Robinson, That BLUP is a good
-thing, Statistical Science 1991, section 2). A placement without outcomes moves with its tier: by half of what the only
-other says, by nearly all of what many others say.
+thing, Statistical Science 1991, section 2); in t, no m is farther out than SHARED_MOST. A placement without outcomes
+moves with its tier: by half of what the only other says, by nearly all of what many others say.
 
 A pace is told only when it changed by more than noise does, and none that is within TOLERANCE of the profile: choices
 do not flap, and a placement that does as profiled is decided on by its profile exactly.
@@ -28,6 +28,10 @@ TOLERANCE = 0.05
 
 SURE = 2.5
 """Standard errors that a pace must have changed by to be told without a change that the CUSUM found."""
+
+SHARED_MOST = math.log(2.0)
+"""The most that one placement says of its tier: as much as two processes on one core slow each other down. What is
+beyond is taken for its own, such as inputs that one caller makes long; else it made others' placements look slow."""
 
 MOST = math.log(100.0)
 """The farthest from its profile that a placement is believed to be; past this it is failing, not slow."""
@@ -98,7 +102,7 @@ class TierBeliefs:
         for drift in self.drifts.values():
             weight = _weight(drift, now)
             weights += weight
-            total += weight * drift.median
+            total += weight * min(max(drift.median, -SHARED_MOST), SHARED_MOST)
         return total / (weights + 1.0)
 
     def _pace(self, placement: str, tier: float, now: float) -> float:

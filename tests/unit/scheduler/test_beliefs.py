@@ -46,6 +46,12 @@ def test_many_placements_together_say_that_the_tier_is_slow() -> None:
     assert beliefs.pace("z").log == pytest.approx(TWICE * 8 / 9, rel=0.1)
 
 
+def test_one_placement_that_is_far_off_says_little_of_the_others() -> None:
+    beliefs = fed(TierBeliefs(), "a", math.log(50))
+    assert beliefs.pace("a").log == pytest.approx(math.log(50), rel=0.1)
+    assert 0.0 < beliefs.pace("b").log <= TWICE / 2
+
+
 def test_a_placement_that_does_as_profiled_is_not_taken_for_its_slow_neighbour() -> None:
     beliefs = fed(fed(TierBeliefs(), "a", 0.0), "b", TWICE)
     assert beliefs.pace("a").log == pytest.approx(0.0, abs=TOLERANCE)
