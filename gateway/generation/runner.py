@@ -20,6 +20,10 @@ log = logging.getLogger(__name__)
 EVERY_S = 5.0
 """At least this between two processes: starting one is a second of somebody's CPU."""
 
+LONGEST_S = 60.0
+"""Longest between two processes while looking leads to no job: a caller who asks for ever new impossible things has one
+started each minute at most, half a second of CPU and more, and another caller's question waits no longer than that."""
+
 LOOK_S = 0.25
 """How often it is looked how far jobs are, while a process works on them: one small query."""
 
@@ -28,6 +32,11 @@ STOP_S = 10.0
 
 LOG = "generate.log"
 """Where in the home the process writes what it has to say; from the start each time."""
+
+
+def pause_after(pause_s: float, every_s: float, *, worked: bool) -> float:
+    """Seconds until the next process, after the last pause: twice as many each time that there was nothing to do."""
+    return every_s if worked or not pause_s else min(2 * pause_s, max(every_s, LONGEST_S))
 
 
 class Runner:
@@ -51,20 +60,23 @@ class Runner:
         self._published = published
         self._every_s = every_s
         self._under_way: set[str] = set()
+        self._worked = False
+        """Whether there were jobs since the last process started."""
 
     async def keep_running(self) -> None:
         """Until cancelled; what was queued or running when the last platform stopped comes first."""
-        due = await self._look()
+        due, pause_s = await self._look(), 0.0
         while True:
             if not due:
                 await self._wishes.some.wait()
+            self._worked = False
             try:
                 await asyncio.to_thread(self._jobs.ask, *self._wishes.take())
                 await self._run()
             except (RegistryError, OSError) as fault:
                 log.warning("variants cannot be generated: %s", fault)
-            due = False
-            await asyncio.sleep(self._every_s)
+            due, pause_s = False, pause_after(pause_s, self._every_s, worked=self._worked)
+            await asyncio.sleep(pause_s)
 
     async def _run(self) -> None:
         """One process from start to end; it is stopped when this is cancelled."""
@@ -91,6 +103,7 @@ class Runner:
             pending, under_way = await asyncio.to_thread(lambda: (self._jobs.pending(), self._jobs.under_way()))
             self._wishes.see(under_way)
             before, self._under_way = self._under_way, {job.id for job in under_way.values()}
+            self._worked = self._worked or bool(before | self._under_way)
             for id_ in sorted(before - self._under_way):
                 job = await asyncio.to_thread(self._jobs.job, id_)
                 if job.state is JobState.PUBLISHED:

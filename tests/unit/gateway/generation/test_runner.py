@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from gateway.generation import runner
-from gateway.generation.runner import LOG, Runner
+from gateway.generation.runner import EVERY_S, LOG, LONGEST_S, Runner, pause_after
 from gateway.generation.wishes import Wishes
 from registry.jobs import Asked, Job, JobState
 from registry.model import Recipe, Slo
@@ -38,8 +38,8 @@ class Home:
     @asynccontextmanager
     async def running(self, program: str) -> AsyncIterator[asyncio.Task[None]]:
         command = [sys.executable, "-c", program, str(self.mark)]
-        running = Runner(self.path, command, self.wishes, self.jobs, published=self.published.put, every_s=0.01)
-        task = asyncio.create_task(running.keep_running())
+        self.runner = Runner(self.path, command, self.wishes, self.jobs, published=self.published.put, every_s=0.01)
+        task = asyncio.create_task(self.runner.keep_running())
         try:
             yield task
         finally:
@@ -91,6 +91,23 @@ async def test_what_was_published_meanwhile_is_told(home: Home) -> None:
         await home.started()
         ended = home.jobs.move(job.id, JobState.PUBLISHED)
         assert await asyncio.wait_for(home.published.get(), 20) == ended
+
+
+def test_looking_in_vain_is_done_ever_less_often() -> None:
+    pauses = [0.0]
+    for worked in (False,) * 6 + (True, False):
+        pauses.append(pause_after(pauses[-1], EVERY_S, worked=worked))
+    assert pauses[1:] == [EVERY_S, 10.0, 20.0, 40.0, LONGEST_S, LONGEST_S, EVERY_S, 10.0]
+
+
+async def test_a_job_that_was_done_is_work(home: Home) -> None:
+    job = queued(home.jobs)
+    home.jobs.start_next()
+    async with home.running(REST):
+        await home.started()
+        home.jobs.move(job.id, JobState.PUBLISHED)
+        await asyncio.wait_for(home.published.get(), 20)
+        assert home.runner._worked
 
 
 async def test_stopping_stops_the_process(home: Home) -> None:
