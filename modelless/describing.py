@@ -13,7 +13,7 @@ from optimizer.sources import convert, is_onnx, name_of, onnx_of, rows_of
 from optimizer.sources.faithful import check_faithful
 from optimizer.sources.graphs import parted
 from optimizer.sources.judging import judged
-from optimizer.sources.vetting import vetted
+from optimizer.sources.vetting import class_names, vetted
 from registry.model import Task, check_name
 
 Names = tuple[str, str, str]
@@ -46,14 +46,17 @@ def describe(
     chosen, generators, bounds = tiers_named(tiers), generators_named(generate), slo_of(slo)
     name = name or name_of(model)
     check_name(name, "name")
+    classes: tuple[str, ...] = ()
     if is_onnx(model):
-        model = vetted(onnx_of(model), X)
+        given = onnx_of(model)
+        model = vetted(given, X)
+        classes = class_names(given, model)
         if y is None:
             X, y, output = parted(model, X, output, where=where[0])  # noqa: N806
     converted = convert(model, X)
     inferred = infer(converted.onnx, converted.rows, where=where[0])
     check_faithful(model, X, inferred)
-    found = judged(inferred, y, output=output, metric=metric, classes=converted.classes, where=where[1])
+    found = judged(inferred, y, output=output, metric=metric, classes=converted.classes or classes, where=where[1])
     signature = found.signature
     described = Task(
         task,

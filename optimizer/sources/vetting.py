@@ -11,6 +11,7 @@ from onnx import load_from_string
 from optimizer.errors import ModelRefused, Reason
 from optimizer.sources.batch_axis import with_free_axes
 from optimizer.vet import vet
+from optimizer.vet.zipmaps import make_dense, zipped_classes
 
 
 def vetted(onnx: bytes, rows: Any = None) -> bytes:
@@ -27,8 +28,16 @@ def vetted(onnx: bytes, rows: Any = None) -> bytes:
         if refused.reason is not Reason.NO_BATCH_AXIS:
             raise
         fixed = refused
+    # What is wrong with the rows was found after all that could be wrong with reading it.
+    proto = load_from_string(onnx)
+    dense = make_dense(proto)
     try:
-        vet(with_free_axes(load_from_string(onnx)), extents=extents)
+        vet(with_free_axes(proto), extents=extents)
     except ModelRefused:
         raise fixed from None
-    return onnx
+    return bytes(proto.SerializeToString(deterministic=True)) if dense else onnx
+
+
+def class_names(given: bytes, accepted: bytes) -> tuple[str, ...]:
+    """The labels, where they are strings, of the ZipMap that vetting took out of a model that it accepted."""
+    return () if given == accepted else zipped_classes(load_from_string(given))

@@ -14,6 +14,7 @@ from optimizer.vet.operators import check_operators
 from optimizer.vet.probe import probe
 from optimizer.vet.signature import check_signature
 from optimizer.vet.structure import check_structure
+from optimizer.vet.zipmaps import make_dense
 
 
 def examine(model: bytes, caps: Caps, extents: Extents) -> bytes:
@@ -21,9 +22,11 @@ def examine(model: bytes, caps: Caps, extents: Extents) -> bytes:
     proto = parse(model)
     check_structure(proto, caps)
     check_operators(proto, caps)
+    dense = make_dense(proto)
     check_signature(proto, caps)
     check_graph(proto, caps)
-    accepted = proto.SerializeToString(deterministic=True) if make_portable(proto) else model
+    rewritten = make_portable(proto) or dense
+    accepted = proto.SerializeToString(deterministic=True) if rewritten else model
     del proto  # loading needs its room
     probe(accepted, caps, extents)
     return accepted

@@ -489,11 +489,23 @@ def an_answer_that_is_a_sequence() -> Any:
     return model(node("SequenceConstruct", "x", "y"), outputs=[output])
 
 
-@hostile(Reason.NOT_DENSE)
-def an_answer_that_is_a_list_of_dictionaries() -> Any:
+def dictionaries(name: str = "y") -> Any:
+    """An output as a ZipMap gives it."""
     kind = helper.make_sequence_type_proto(helper.make_map_type_proto(INT64, helper.make_tensor_type_proto(FLOAT, [])))
-    zipped = node("ZipMap", "x", "y", "ai.onnx.ml", classlabels_int64s=[0, 1, 2, 3])
-    return model(zipped, outputs=[helper.make_value_info("y", kind)], opsets=(("ai.onnx.ml", 3),))
+    return helper.make_value_info(name, kind)
+
+
+@hostile(Reason.NOT_DENSE)
+def an_answer_that_is_a_list_of_dictionaries_twice() -> Any:
+    zipped = node("ZipMap", "x", "z", "ai.onnx.ml", classlabels_int64s=[0, 1, 2, 3])
+    again = node("Identity", "z", "y")
+    return model(zipped, again, outputs=[dictionaries(), dictionaries("z")], opsets=(("ai.onnx.ml", 3),))
+
+
+@hostile(Reason.SHAPE_INFERENCE)
+def dictionaries_of_other_classes_than_there_are_scores() -> Any:
+    zipped = node("ZipMap", "x", "y", "ai.onnx.ml", classlabels_int64s=[0, 1, 2])
+    return model(zipped, outputs=[dictionaries()], opsets=(("ai.onnx.ml", 3),))
 
 
 @hostile(Reason.NOT_DENSE)

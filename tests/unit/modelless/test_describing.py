@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from skl2onnx import to_onnx
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -107,3 +108,16 @@ def test_a_converter_that_changes_answers_is_found_out() -> None:
     twisted.__class__ = type("LinearRegression", (LinearRegression,), {"predict": Twisted.predict})
     with pytest.raises(NotConvertible):
         describe("trend", twisted, X, X[:, 0])
+
+
+def test_a_classifier_as_skl2onnx_exports_it_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "trend.onnx"
+    path.write_bytes(to_onnx(LogisticRegression().fit(X, Y), X[:1].astype(np.float32)).SerializeToString())
+    rows = X[Y == "up"]
+    made = describe("trend", path, {"X": rows, "y": Y[Y == "up"]}, None, generate=False)
+
+    assert made.task.outputs == (
+        TensorSpec("output_label", "BYTES", (-1,)),
+        TensorSpec("output_probability", "FP32", (-1, 2)),
+    )
+    assert (made.task.judged, made.task.classes) == ("output_label", ("down", "up"))

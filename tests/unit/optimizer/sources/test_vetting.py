@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, load_from_string
 
 from optimizer.errors import ModelRefused, Reason
-from optimizer.sources.vetting import vetted
+from optimizer.sources.vetting import class_names, vetted
 
 FLOAT = TensorProto.FLOAT
 
@@ -51,3 +51,19 @@ def test_rows_tell_the_extents_to_try() -> None:
         with pytest.raises(ModelRefused) as refused:
             vetted(model, rows)
         assert refused.value.reason is Reason.NEVER_RUNS
+
+
+@pytest.mark.parametrize("rows", [None, 1])
+def test_the_classes_of_a_zipmap_are_told_and_its_scores_given(rows: int | None) -> None:
+    entries = helper.make_map_type_proto(TensorProto.STRING, helper.make_tensor_type_proto(FLOAT, []))
+    output = helper.make_value_info("y", helper.make_sequence_type_proto(entries))
+    node = helper.make_node("ZipMap", ["x"], ["y"], domain="ai.onnx.ml", classlabels_strings=["no", "yes"])
+    graph = helper.make_graph([node], "g", [helper.make_tensor_value_info("x", FLOAT, [rows, 2])], [output])
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 3)]
+    given = helper.make_model(graph, opset_imports=opsets, ir_version=9).SerializeToString()
+
+    accepted = vetted(given)
+
+    assert load_from_string(accepted).graph.output[0].type.tensor_type.elem_type == FLOAT
+    assert class_names(given, accepted) == ("no", "yes")
+    assert class_names(accepted, accepted) == ()
