@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cli.attempts import attempts
-from cli.output import size, table
+from cli.output import several, size, table
 from gateway.documents import tried_document
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def document(done: Registered) -> dict[str, Any]:
         "placements": [placement.id for placement in done.placements],
         "tried": [{"id": tried.id, **tried_document(tried)} for tried in done.tried],
         "failures": [{"variant": failure.variant, "reason": failure.reason} for failure in done.failures],
+        "warnings": list(done.warnings),
         "seconds": done.seconds,
     }
 
@@ -41,10 +42,10 @@ def render(console: Console, done: Registered, home: Path) -> None:
         console.print(attempts([tried_document(tried) for tried in done.tried]))
     for failure in done.failures:
         console.print(f"Left out {failure.variant}: {failure.reason}", style="yellow")
-    console.print(
-        f"Release {done.version}: {done.task.name}, {len(done.variants)} variants in {len(done.placements)}"
-        f" placements, measured in {done.seconds:.0f} s."
-    )
+    for doubt in done.warnings:
+        console.print(f"Warning: {doubt}.", style="yellow")
+    counted = f"{several(len(done.variants), 'variant')} in {several(len(done.placements), 'placement')}"
+    console.print(f"Release {done.version}: {done.task.name}, {counted}, measured in {done.seconds:.0f} s.")
     console.print(f"modelless up --home {home}", style="dim")
 
 

@@ -87,6 +87,11 @@ def dollars(value: float | None) -> str:
     return "–" if value is None else f"{value * 1e6:.3g}"
 
 
+def several(count: int, noun: str) -> str:
+    """`1 variant`, `2 variants`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def size(count: float) -> str:
     """Bytes, in the unit that keeps it short."""
     for unit in ("B", "KB", "MB"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,8 @@ def register(
     the model, or the generators that make them. `quick` measures for a shorter time, and `fresh` measures anew what was
     measured within a day, too. A task registered before is replaced.
 
+    What looks wrong about the rows or their answers is warned of, and in the result's `warnings`.
+
     Raises NotConvertible, ModelRefused, InvalidValue and InvalidEvaluation for what the caller can mend, other errors
     of optimizer.errors, registry.errors and gateway.errors when measuring or publishing fails; nothing is published
     then.
@@ -72,7 +75,10 @@ def register(
     )
     folder = default_home() if home is None else Path(home)
     with bar(f"Registering {task}", shown=progress) as step:
-        return wait(registered(registration, folder, quick=quick, fresh=fresh, progress=step))
+        done = wait(registered(registration, folder, quick=quick, fresh=fresh, progress=step))
+    for doubt in done.warnings:
+        warnings.warn(f"{task}: {doubt}", stacklevel=2)
+    return done
 
 
 async def registered(

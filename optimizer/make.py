@@ -37,6 +37,8 @@ class Made:
     """Private megabytes of one copy, by whether it is pre-packed."""
     kinds: frozenset[TierKind] | None = None
     """Kinds of tier that it is for; None: all."""
+    given: frozenset[Any] = frozenset()
+    """Labels that it gave for some row of the evaluation; none where answers are numbers."""
 
     @property
     def name(self) -> str:
@@ -63,14 +65,21 @@ def make(
     session = Session.open(blobs, digest, threads=model.threads or 1, prepack=True)
     probe = min(3, model.max_batch)
     check_outputs(task, session.run(evaluation.batch(probe)), probe)
-    run = partial(_in_batches, session.run, model.max_batch)
+    given: set[Any] = set()
+
+    def run(inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        outputs = _in_batches(session.run, model.max_batch, inputs)
+        if task.metric == "accuracy":
+            given.update(outputs[evaluation.output].ravel().tolist())
+        return outputs
+
     accuracy = measure(run, evaluation, task.metric, np.random.default_rng(SEED))
     session.close()
     variant = Variant(task.name, model.name, digest, model.recipe, accuracy, size_of(blobs, digest))
     # Trees keep their numbers in attributes; where there is no tensor, there is nothing to pre-pack.
     prepack = False if model.prepack is None and not read_manifest(blobs, digest).tensors else model.prepack
     candidate = Candidate(variant, model.max_batch, model.threads, prepack)
-    return Made(candidate, memory_of(blobs, digest, evaluation.batch(model.max_batch)), kinds)
+    return Made(candidate, memory_of(blobs, digest, evaluation.batch(model.max_batch)), kinds, frozenset(given))
 
 
 def memory_of(blobs: Blobs, digest: str, inputs: Mapping[str, NDArray[Any]]) -> dict[bool, float]:

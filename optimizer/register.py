@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from optimizer.backend import Backend
 from optimizer.bench import Bench
+from optimizer.doubts import doubts
 from optimizer.errors import MeasurementFailed, NothingRegistered
 from optimizer.evaluation import Evaluation, check_apart, check_rows, split
 from optimizer.family import Failure, Family, make_family
@@ -44,6 +46,8 @@ class Registered:
     seconds: float
     tried: tuple[Tried, ...] = ()
     """Generated variants that came to nothing, or earned no place."""
+    warnings: tuple[str, ...] = ()
+    """What looks wrong about the evaluation (`optimizer.doubts`)."""
 
 
 async def register(
@@ -77,7 +81,9 @@ async def register(
     )
     placements, profiles = (tuple(column) for column in zip(*measured, strict=True))
     task, variants = replace(registration.task, judged=evaluation.output), tuple(m.candidate.variant for m in made)
-    done = Registered(task, 0, variants, placements, profiles, tuple(family.failures), 0.0, tuple(tried))
+    given = frozenset[Any]().union(*(m.given for m in made))
+    warnings = doubts(evaluation, [variant.accuracy for variant in variants], task.metric, given)
+    done = Registered(task, 0, variants, placements, profiles, tuple(family.failures), 0.0, tuple(tried), warnings)
     sources = keep_sources(blobs, task, evaluation, registration.calibration, family.models())
     edit = partial(replaced, done=done, tiers=tiers, sources=sources)
     note = f"register {task.name}: {len(variants)} variants on {len(tiers)} tiers"

@@ -93,6 +93,27 @@ def test_the_command_line_registers_a_file(estimator: Any, digits: data.Digits, 
     assert catalogue.sources["digits"].models[0][0] == "logistic"
 
 
+def test_a_suspicious_evaluation_is_warned_of(estimator: Any, digits: data.Digits, tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="^digits: ") as warned:
+        done = modelless.register(
+            "digits",
+            estimator,
+            digits.held_out[:20],
+            digits.held_out_labels[:20] + 10,
+            tiers="inline",
+            generate=False,
+            home=tmp_path,
+            quick=True,
+        )
+
+    assert [str(warning.message) for warning in warned] == [f"digits: {doubt}" for doubt in done.warnings]
+    few, foreign, useless = done.warnings
+    assert few.startswith("only 20 rows")
+    assert "the right answer of 100.0% of the rows" in foreign
+    assert "no better than that of always answering" in useless
+    assert {warning.filename for warning in warned} == {__file__}
+
+
 def test_what_cannot_be_measured_publishes_nothing(
     estimator: Any, digits: data.Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

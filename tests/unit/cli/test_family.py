@@ -32,6 +32,7 @@ DONE = Registered(
     (Failure("broken", "is not ONNX"),),
     2.0,
     (HALF,),
+    ("only 12 rows were judged",),
 )
 
 
@@ -54,6 +55,7 @@ def test_the_document_has_every_number() -> None:
     ]
     (tried,) = told["tried"]
     assert (tried["id"], tried["parent"], tried["parameters"]) == ("digits/trees-50", "forest", {"percent": "50"})
+    assert told["warnings"] == ["only 12 rows were judged"]
     assert (tried["outcome"], tried["numbers"]["forest.p50_ms"]) == ("dropped", 0.2)
 
 
@@ -65,4 +67,5 @@ def test_people_see_both_tables() -> None:
     assert "forest convert – 0.9500 0.930–0.970 1.5 KB" in text
     assert "trees-50 trees forest dropped is on no axis better than forest accuracy 0.94 (0.95)" in text
     assert "Left out broken: is not ONNX" in text
-    assert "Release 3: digits, 1 variants" in text
+    assert "Warning: only 12 rows were judged." in text
+    assert "Release 3: digits, 1 variant in 0 placements, measured" in text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cli.output import dollars, ms, progress, say, screen, size
+from cli.output import dollars, ms, progress, say, screen, several, size
 
 
 @pytest.mark.parametrize(("value", "shown"), [(None, "–"), (0.1234, "0.12"), (12.34, "12.3"), (123.4, "123")])
@@ -41,3 +41,7 @@ def test_progress_stays_off_stdout(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert capsys.readouterr().out == ""
     assert not screen().is_terminal
+
+
+def test_one_of_a_thing_is_no_plural() -> None:
+    assert [several(count, "variant") for count in (0, 1, 2)] == ["0 variants", "1 variant", "2 variants"]

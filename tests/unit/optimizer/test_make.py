@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from optimizer.artifact import Optimise
@@ -41,6 +42,20 @@ def test_a_variant_is_measured_and_not_believed(task: Task, good: Model, tmp_pat
     assert made.candidate.prepack is None
     assert set(made.memory_mb) == {True, False}
     assert make(task, good, blobs, EVALUATION).candidate == made.candidate
+
+
+def test_the_labels_that_it_gave_are_kept(tmp_path: Path) -> None:
+    graph = "g (float[n, 3] x) => (int64[n] y) { y = ArgMax<axis=1, keepdims=0>(x) }"
+    text = f'<ir_version: 8, opset_import: ["" : 18]> {graph}'
+    rows = np.eye(3, dtype=np.float32)[[0, 2] * 5]
+    task = Task("top", (TensorSpec("x", "FP32", (-1, 3)),), (TensorSpec("y", "INT64", (-1,)),), "accuracy")
+    model = Model("top", onnx.parser.parse_model(text).SerializeToString(), Recipe("train"))
+    made = make(task, model, Files(tmp_path), Evaluation({"x": rows}, "y", np.array([1, 2] * 5)))
+    assert made.given == {0, 2}
+
+
+def test_numbers_are_no_labels(task: Task, good: Model, tmp_path: Path) -> None:
+    assert make(task, good, Files(tmp_path), EVALUATION).given == frozenset()
 
 
 def test_without_tensors_there_is_nothing_to_pre_pack(
