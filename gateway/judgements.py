@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from gateway.auth import Principal
 from gateway.decisions import Record
-from gateway.errors import AlreadyJudged, UnknownTask, Unprocessable
+from gateway.errors import AlreadyJudged, Forbidden, UnknownTask, Unprocessable
 from gateway.service import Service
 from optimizer.accuracy import right_rows
 from optimizer.judged import KINDS, Judged, Reestimate
@@ -90,10 +90,13 @@ class Judgements:
     async def judge(self, principal: Principal, name: str, decision_id: str, expected: Any) -> Judgement:
         """Hold the right answers of a decision's rows, nested lists as in JSON, against what was answered.
 
-        Raises UnknownTask for a task or decision that is not known to the principal, whose answer is not kept, or whose
-        variant is gone, AlreadyJudged, Forbidden, and Unprocessable naming `expected` for answers that cannot be.
+        Only the tenant that owns a task judges it, a public one the public tenant: what one says moves the choices of
+        all. Raises UnknownTask for a task or decision that is not known to the principal, whose answer is not kept, or
+        whose variant is gone, AlreadyJudged, Forbidden, and Unprocessable naming `expected` for answers that cannot be.
         """
         task = self._service.task(principal, name)
+        if principal.tenant != task.owner:
+            raise Forbidden(f"task {name!r} is judged by its owner, tenant {task.owner!r}, alone", task=name)
         _, given = self._answered(principal, task, decision_id)
         # On a thread: a body full of lists takes a second. Meanwhile somebody else may have judged the same.
         right = await asyncio.to_thread(_right, task, expected, given)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gateway.auth import Principal
+from gateway.auth import PUBLIC, Principal
 from gateway.decisions import DecisionLog
 from gateway.errors import AlreadyJudged, Forbidden, UnknownTask, Unprocessable
 from gateway.judgements import PUBLISH_S, Judgements
@@ -25,8 +25,8 @@ from registry.stores.memory import MemoryStore
 
 
 def judged(catalogue: Catalogue, metric: str = "accuracy") -> Catalogue:
-    """The task's output `y` judged, and its variants evaluated on 100 rows."""
-    task = replace(catalogue.tasks["sum"], judged="y")
+    """The task's output `y` judged by its owner, and its variants evaluated on 100 rows."""
+    task = replace(catalogue.tasks["sum"], judged="y", owner="acme")
     variants = [replace(v, accuracy=share(round(v.accuracy.value * 100), 100)) for v in catalogue.variants_of("sum")]
     made = catalogue.with_tasks(task).with_variants(*variants)
     if metric != "accuracy":
@@ -290,6 +290,20 @@ def test_answers_that_cannot_be_right_name_the_field_and_change_nothing(court, e
     run_virtually(check())
 
 
+def test_a_public_task_is_judged_by_the_public_tenant_alone(court):
+    async def check():
+        here = court()
+        catalogue = here.world.snapshots.view()[0]
+        here.world.snapshots.replace(catalogue.with_tasks(replace(catalogue.tasks["sum"], owner=PUBLIC)))
+        decision_id = await here.answer()
+        with pytest.raises(Forbidden, match="judged by its owner, tenant 'public', alone"):
+            await here.judgements.judge(here.alice, "sum", decision_id, [[3.0]])
+        assert here.accuracy() == catalogue.variants["sum/large"].accuracy
+        assert not here.world.service.log.judged(decision_id)
+
+    run_virtually(check())
+
+
 def test_who_may_judge_what(court):
     async def check():
         here = court()
@@ -298,12 +312,12 @@ def test_who_may_judge_what(court):
         for principal, task, which in (
             (here.alice, "sum", "unknown"),
             (here.alice, "nothing", decision_id),
-            (Principal("eve", "globex"), "sum", decision_id),
         ):
             with pytest.raises(UnknownTask):
                 await judge(principal, task, which, [[3.0]])
-        with pytest.raises(Forbidden):
-            await judge(here.alice, "private", decision_id, [[3.0]])
+        for principal, task in ((here.alice, "private"), (Principal("eve", "globex"), "sum")):
+            with pytest.raises(Forbidden):
+                await judge(principal, task, decision_id, [[3.0]])
         await judge(here.alice, "sum", decision_id, [[3.0]])
         with pytest.raises(AlreadyJudged):
             await judge(here.alice, "sum", decision_id, [[4.0]])
@@ -335,11 +349,12 @@ def test_an_answer_that_is_not_kept_cannot_be_judged(court):
     run_virtually(check())
 
 
-def test_a_task_that_does_not_say_what_is_judged_is_named(make_world, alice):
+def test_a_task_that_does_not_say_what_is_judged_is_named(court):
     async def check():
-        world = make_world()
-        answer = await world.predict()
+        here = court()
+        catalogue = here.world.snapshots.view()[0]
+        here.world.snapshots.replace(catalogue.with_tasks(replace(catalogue.tasks["sum"], judged="")))
         with pytest.raises(Unprocessable, match="register it again"):
-            await Judgements(world.service).judge(alice, "sum", answer.decision.decision_id, [[3.0]])
+            await here.judge([[3.0]])
 
     run_virtually(check())
