@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from cli.output import table
 
+OUTCOMES = {"inapplicable": "does not apply"}
+"""How people read an outcome that is not told by its own name."""
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -16,7 +19,8 @@ def attempts(tried: Sequence[Mapping[str, Any]]) -> Table:
     drawn = table("Tried and not kept", ("variant", "made by", "parent", "outcome", "why", "measured (its rival)"))
     for attempt in tried:
         made = (attempt["name"], attempt["generator"], attempt["parent"] or "–")
-        drawn.add_row(*made, attempt["outcome"], attempt["reason"], measured(attempt["numbers"]))
+        outcome = OUTCOMES.get(attempt["outcome"], attempt["outcome"])
+        drawn.add_row(*made, outcome, attempt["reason"], measured(attempt["numbers"]))
     return drawn
 
 

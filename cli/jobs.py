@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from registry.jobs import Job
 
+NONE = "No jobs: nobody has asked for what only a new variant could do."
+
 
 @click.command()
 @home_option
@@ -39,7 +41,9 @@ def document(job: Job) -> dict[str, Any]:
 
 
 def drawn(listed: Sequence[Job]) -> Any:
-    """Jobs as a table."""
+    """Jobs as a table, or a sentence where there are none."""
+    if not listed:
+        return NONE
     rows = table("Jobs", ("job", "variant", "made by", "with", "state", "since", "reason"))
     for job in listed:
         since = job.ended_at or job.started_at or job.queued_at

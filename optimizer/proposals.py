@@ -31,6 +31,9 @@ def proposals(parent: Parent, generators: Generators, name_of: Callable[[str], s
     for name, generator in generators.items():
         try:
             proposed = generator.propose(parent)
+        except GenerationFailed as fault:
+            yield Tried(parent.task.name, name_of(name), Recipe(name, parent.name), Outcome.INAPPLICABLE, told(fault))
+            continue
         except Exception as fault:  # noqa: BLE001 - generators are many, and one that crashes must not stop the rest
             yield failed(parent.task.name, name_of(name), Recipe(name, parent.name), fault)
             continue
@@ -49,7 +52,8 @@ def attempt(
     try:
         generated = generators[recipe.generator].generate(parent, dict(recipe.parameters))
         recipe = generated.recipe
-        _check_tiers(generated, registration)
+        if elsewhere := _elsewhere(generated, registration):
+            return Tried(registration.task.name, model.name, recipe, Outcome.INAPPLICABLE, elsewhere)
         most = min(model.max_batch, generated.max_batch or model.max_batch)
         whole = replace(model, onnx=generated.model, recipe=recipe, max_batch=most)
         task, evaluation = registration.task, registration.evaluation
@@ -60,10 +64,15 @@ def attempt(
 
 def failed(task: str, name: str, recipe: Recipe, fault: Exception) -> Tried:
     """A variant that could not be made, with the reason in a sentence."""
+    return Tried(task, name, recipe, Outcome.FAILED, told(fault))
+
+
+def told(fault: Exception) -> str:
+    """Why something failed, in a line of bearable length."""
     known = isinstance(fault, GenerationFailed | InvalidValue | RuntimeFault)
-    told = fault.reason if isinstance(fault, GenerationFailed) else str(fault)
-    reason = " ".join(told.split())[:500] or "no reason was given"
-    return Tried(task, name, recipe, Outcome.FAILED, reason if known else f"{type(fault).__name__}: {reason}")
+    said = fault.reason if isinstance(fault, GenerationFailed) else str(fault)
+    reason = " ".join(said.split())[:500] or "no reason was given"
+    return reason if known else f"{type(fault).__name__}: {reason}"
 
 
 def variant_name(parent: str, suffix: str, *, alone: bool, taken: Collection[str] = ()) -> str:
@@ -89,10 +98,12 @@ def _when(generated: Generated) -> Optimise:
     return Optimise.AT_LOAD if elsewhere else Optimise.NOW
 
 
-def _check_tiers(generated: Generated, registration: Registration) -> None:
+def _elsewhere(generated: Generated, registration: Registration) -> str:
+    """Why none of the task's tiers can have it; empty where one can."""
     kinds = generated.kinds
-    if kinds is not None and not any(tier.kind in kinds for tier in registration.tiers):
-        raise GenerationFailed(generated.recipe.generator, f"is for {_listed(kinds)} tiers, and the task has none")
+    if kinds is None or any(tier.kind in kinds for tier in registration.tiers):
+        return ""
+    return f"is for {_listed(kinds)} tiers, and the task has none"
 
 
 def _listed(kinds: Iterable[TierKind]) -> str:

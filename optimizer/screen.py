@@ -69,6 +69,15 @@ def better_on(these: Figures, those: Figures) -> tuple[str, ...]:
     return tuple(axis for axis, better in AXES.items() if better(these, those))
 
 
+def seems_better(these: Figures, those: Figures) -> bool:
+    """Whether some number of these is the smaller one, be it by noise: of all but accuracy less is better."""
+    return any(
+        mine < other
+        for (name, mine), (_, other) in zip(these.numbers(), those.numbers(), strict=True)
+        if name != "accuracy"
+    )
+
+
 def dropped(figures: Mapping[str, Figures], generated: Sequence[str]) -> dict[str, str]:
     """Each of the `generated` to drop, with the name of one that is kept and at least as good on every axis.
 

@@ -9,7 +9,7 @@ from optimizer.evaluation import Evaluation
 from optimizer.make import Made
 from optimizer.plan import Plan
 from optimizer.progress import Steps
-from optimizer.screen import Figures, dropped
+from optimizer.screen import Figures, dropped, seems_better
 from registry.blobs import Blobs
 from registry.lineage import Outcome, Tried
 from registry.model import Tier, TierKind
@@ -57,7 +57,8 @@ def _twins(kept: Sequence[Made], generated: Sequence[Made]) -> list[Tried]:
 
 def _beaten(made: Made, figures: Mapping[str, Figures], winner: str) -> Tried:
     variant = made.candidate.variant
-    reason = f"is on no axis better than {winner}"
+    noise = "by more than the noise " if seems_better(figures[variant.name], figures[winner]) else ""
+    reason = f"is on no axis better {noise}than {winner}"
     numbers = (*figures[variant.name].numbers(), *figures[winner].numbers(of=f"{winner}."))
     return Tried(variant.task, variant.name, variant.recipe, Outcome.DROPPED, reason, numbers)
 

@@ -31,7 +31,9 @@ class Outcome(StrEnum):
     DROPPED = "dropped"
     """Made and measured, and on no axis better than what exists."""
     FAILED = "failed"
-    """Could not be made, or does not apply."""
+    """Could not be made."""
+    INAPPLICABLE = "inapplicable"
+    """Its generator does not apply to the model, or to the task's tiers."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from registry.blobs import Blobs
 from registry.catalogue import Catalogue
 from registry.errors import RegistryError
 from registry.jobs import Asked, Job, JobState
-from registry.lineage import Tried
+from registry.lineage import Outcome, Tried
 from registry.model import Variant
 from registry.store import Store
 from registry.stores.jobs import SqliteJobs
@@ -90,7 +90,9 @@ def _job_for(asked: Asked, catalogue: Catalogue, possible: tuple[Option, ...], j
     if wish is None:
         return None
     option = wish.option
-    return jobs.queue(asked.task, option.name, option.suffix, option.recipe, basis=basis, tier=wish.tier)
+    return jobs.queue(
+        asked.task, option.name, option.suffix, option.recipe, basis=basis, tier=wish.tier, rows=asked.rows
+    )
 
 
 async def _done(job: Job, platform: Platform, jobs: SqliteJobs, plan: Plan) -> Job:
@@ -106,7 +108,8 @@ async def _done(job: Job, platform: Platform, jobs: SqliteJobs, plan: Plan) -> J
         log.exception("job %s", job.id)
         return jobs.move(job.id, JobState.FAILED, f"{type(fault).__name__}: {fault}")
     if isinstance(made, Tried):
-        return jobs.move(job.id, JobState(made.outcome.value), made.reason)
+        state = JobState.DROPPED if made.outcome is Outcome.DROPPED else JobState.FAILED
+        return jobs.move(job.id, state, made.reason)
     return jobs.move(job.id, JobState.PUBLISHED, f"accuracy {made.accuracy.value:.4f}")
 
 

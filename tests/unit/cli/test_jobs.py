@@ -41,6 +41,10 @@ def test_jobs_are_listed_with_their_states_and_reasons(invoke: Invoke, home: Pat
 
 def test_a_home_without_jobs_has_none_and_gets_none(invoke: Invoke, home: Path) -> None:
     assert json.loads(invoke("jobs", "--home", str(home), "--json").stdout) == {"jobs": []}
+    assert (
+        invoke("jobs", "--home", str(home)).stdout
+        == "No jobs: nobody has asked for what only a new variant could do.\n"
+    )
     assert not (home / FILE).exists()
 
 

@@ -83,7 +83,7 @@ def test_a_generator_that_crashes_while_proposing_leaves_the_others(task: Task, 
     found = list(proposals(Parent("original", model, task), table, lambda suffix: f"o-{suffix}"))
     assert found == [
         Tried("sum", "o-crash", Recipe("crash", "original"), Outcome.FAILED, "ZeroDivisionError: by zero"),
-        Tried("sum", "o-picky", Recipe("picky", "original"), Outcome.FAILED, "there is nothing to do"),
+        Tried("sum", "o-picky", Recipe("picky", "original"), Outcome.INAPPLICABLE, "there is nothing to do"),
         Model("o-copy", None, RECIPE),
     ]
 
@@ -106,7 +106,6 @@ def crash(parent: Parent, parameters: Parameters) -> NoReturn:
 @pytest.mark.parametrize(
     ("made_by", "reason"),
     [
-        (generator(kinds=frozenset({TierKind.GPU})), "is for gpu tiers, and the task has none"),
         (replace(generator(), generate=lambda parent, _: Generated(b"nonsense", RECIPE)), "model: these bytes are not"),
         (replace(generator(), generate=crash), "KeyError: 'original'"),
     ],
@@ -118,6 +117,13 @@ def test_what_cannot_be_made_has_a_reason(
     assert isinstance(attempted, Tried)
     assert (attempted.name, attempted.recipe, attempted.outcome) == ("copy", RECIPE, Outcome.FAILED)
     assert attempted.reason.startswith(reason)
+
+
+def test_what_is_for_other_tiers_does_not_apply(registration: Registration, model: bytes, tmp_path: Path) -> None:
+    attempted = tried(registration, model, generator(kinds=frozenset({TierKind.GPU})), Files(tmp_path))
+    assert isinstance(attempted, Tried)
+    assert attempted.outcome is Outcome.INAPPLICABLE
+    assert attempted.reason == "is for gpu tiers, and the task has none"
 
 
 def test_a_reason_is_one_line_of_bearable_length() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from optimizer.screen import AXES, Figures, better_on, dropped
+from optimizer.screen import AXES, Figures, better_on, dropped, seems_better
 
 BASE = Figures(
     accuracy=0.90,
@@ -116,3 +116,11 @@ def test_numbers_have_units_and_may_say_whose_they_are() -> None:
         }
     )
     assert [name for name, _ in BASE.numbers(of="int8.")][:2] == ["int8.accuracy", "int8.p50_ms"]
+
+
+def test_what_noise_makes_smaller_only_seems_better() -> None:
+    for other in (replace(BASE, row_ms=times(0.99)), replace(BASE, memory_mb=9.9), replace(BASE, size_bytes=999_999)):
+        assert seems_better(other, BASE)
+        assert not better_on(other, BASE)
+    assert not seems_better(BASE, BASE)
+    assert not seems_better(WORSE, BASE)

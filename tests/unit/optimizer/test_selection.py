@@ -71,8 +71,9 @@ async def test_what_is_worse_on_every_axis_is_dropped_with_both_sides_numbers(ma
     small, large = made("original", 16), made("larger", 1024)
     assert small.candidate.variant.accuracy.value == large.candidate.variant.accuracy.value
     dropped = await chosen(blobs, [small], [large])
-    assert dropped["larger"].reason == "is on no axis better than original"
     numbers = dict(dropped["larger"].numbers)
+    noise = any(value < numbers.get(f"original.{name}", 0) for name, value in numbers.items())
+    assert dropped["larger"].reason == f"is on no axis better {'by more than the noise ' if noise else ''}than original"
     assert numbers["size_bytes"] > numbers["original.size_bytes"]
     assert numbers["p50_ms"] > numbers["original.p50_ms"]
 
