@@ -30,7 +30,7 @@ from cli.output import screen
     "--generate/--no-generate",
     default=True,
     show_default=True,
-    help="Whether variants that callers ask for in vain are made in the background.",
+    help="Whether variants that callers ask for in vain are made in the background; those there are get loaded.",
 )
 @json_option
 def up(home: Path, host: str, port: int, generate: bool, as_json: bool) -> None:

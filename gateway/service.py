@@ -91,11 +91,15 @@ class Service:
         if self._probes is not None:
             await self._probes.close()
 
+    def watch_with(self, observe: Callable[[Record], None]) -> None:
+        """Tell `observe` of each Record too."""
+        self._observers += (observe,)
+
     def generate_with(
         self, observe: Callable[[Record], None], generating: Callable[[Request], Generating | None]
     ) -> None:
         """Tell `observe` of each Record too, and who asks for what nothing holds of the job that `generating` knows."""
-        self._observers += (observe,)
+        self.watch_with(observe)
         self._generating = generating
 
     def tasks(self, principal: Principal) -> tuple[Task, ...]:

@@ -9,19 +9,19 @@ from functools import partial
 from tempfile import TemporaryDirectory
 
 from optimizer.backend import Backend
+from optimizer.bench import Bench
 from optimizer.errors import MeasurementFailed, Superseded
 from optimizer.evaluation import Evaluation
 from optimizer.generate.compile_ import runs_here
 from optimizer.generate.generated import Parameters, Parent
 from optimizer.generate.table import GENERATORS
-from optimizer.journal import Journal
 from optimizer.keep import keep_artifact, kept_calibration, kept_evaluation
 from optimizer.make import Made, memory_of
+from optimizer.paired import Pair, as_published
 from optimizer.plan import FULL, Plan
-from optimizer.profile import Candidate
+from optimizer.profile import Candidate, expected_steps, profile_tier
 from optimizer.progress import Progress, Steps
 from optimizer.proposals import Generators, attempt, variant_name
-from optimizer.register import profile_all
 from optimizer.registration import Model, Registration
 from optimizer.selection import select
 from registry.blobs import Blobs
@@ -29,7 +29,7 @@ from registry.blobs.files import Files
 from registry.catalogue import Catalogue
 from registry.errors import NotFound
 from registry.lineage import Sources, Tried
-from registry.model import Placement, Profile, Recipe, TierKind, Variant
+from registry.model import Placement, Profile, Recipe, Tier, TierKind, Variant
 from registry.store import Store, update
 
 
@@ -80,11 +80,11 @@ async def register_more(
     progress: Progress | None = None,
     plan: Plan = FULL,
     clock: Callable[[], float] = time.monotonic,
-    journal: Journal | None = None,
     generators: Generators = GENERATORS,
 ) -> Variant | Tried:
     """Make the variant that the recipe of `model` describes, measure it on the task's tiers, and publish it.
 
+    Its times are published as they would be on the machine that its parent was measured on (`paired.as_published`).
     Its parent is a registered variant; tiers without a backend are left out. What cannot be made, or is on no axis
     better than a variant that exists, is published as tried, with the reason. Blocks no loop: making and comparing
     happen on threads. Raises NotFound for a task or a parent without sources, MeasurementFailed, Superseded when the
@@ -108,10 +108,7 @@ async def register_more(
             return made
         variant = made.candidate.variant
         keep_artifact(variant.artifact, workshop, blobs)
-    evaluation, tiers = registration.evaluation, registration.tiers
-    measured = await profile_all(
-        [made], tiers, backends, evaluation=evaluation, plan=plan, steps=steps, clock=clock, journal=journal
-    )
+    measured = await _measured(made, catalogue, registration, backends, plan=plan, steps=steps, clock=clock)
     edit = partial(_with_variant, variant=variant, measured=measured, sources=sources)
     update(store, edit, note=f"add {variant.id}, by {variant.recipe.generator}")
     return variant
@@ -128,6 +125,47 @@ async def _compared(
     tiers, evaluation = registration.tiers, registration.evaluation
     dropped = await select(others, [made], tiers=tiers, evaluation=evaluation, plan=plan, steps=steps)
     return dropped[0] if dropped else made[0]
+
+
+async def _measured(
+    made: Made,
+    catalogue: Catalogue,
+    registration: Registration,
+    backends: Mapping[str, Backend],
+    *,
+    plan: Plan,
+    steps: Steps,
+    clock: Callable[[], float],
+) -> list[tuple[Placement, Profile]]:
+    """The variant's placement and profile on each tier that it is for, measured in turn with its parent's."""
+    found, variant = [], made.candidate.variant
+    tiers = [tier for tier in registration.tiers if made.suits(tier)]
+    steps.expect(sum(expected_steps([made.candidate] * 2, plan) for _ in tiers))
+    for tier in tiers:
+        parent = _placed(catalogue, f"{variant.task}/{variant.recipe.parent}", tier)
+        candidates = [made.candidate, *_candidates(catalogue, parent)]
+        memory = {(variant.id, form): mb for form, mb in made.memory_mb.items()}
+        memory |= {(p.variant, p.prepack): catalogue.profiles[p.id].memory_mb for p in parent}
+        bench = Bench(backends[tier.name], registration.evaluation, clock)
+        (placement, profile), *beside = await profile_tier(bench, candidates, memory, plan, steps=steps)
+        for _, now in beside:
+            profile = as_published(profile, Pair(catalogue.profiles[now.placement], now))
+        found.append((placement, profile))
+    return found
+
+
+def _placed(catalogue: Catalogue, id_: str, tier: Tier) -> list[Placement]:
+    """A variant's measured placement on a tier, if it has one."""
+    task = id_.partition("/")[0]
+    return [
+        p
+        for p in catalogue.placements_of(task)
+        if (p.variant, p.tier) == (id_, tier.name) and p.id in catalogue.profiles
+    ][:1]
+
+
+def _candidates(catalogue: Catalogue, placements: Sequence[Placement]) -> list[Candidate]:
+    return [Candidate(catalogue.variants[p.variant], p.max_batch, p.threads, p.prepack) for p in placements]
 
 
 def _with_variant(

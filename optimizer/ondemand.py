@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
@@ -98,13 +98,14 @@ def options(parents: Iterable[Parent], generators: Generators, *, alone: bool) -
 def wanted(asked: Asked, catalogue: Catalogue, possible: Sequence[Option]) -> Wish | None:
     """The best option, by the SLO's objective, of those expected to hold every bound; None when there is none.
 
-    None, too, when a variant that exists holds them where it is warm: then it is not a variant that is missing. What a
+    None, too, when a variant that exists holds them where it is warm: then it is not a variant that is missing. What
+    the question says that decisions expect of a placement goes before its profile. What a
     generator made of a parent before corrects what is expected of it next (`_latency_ms`, `_accuracy`). Options that
     exist, or were tried, are left out. Raises NotFound for an unknown task.
     """
     catalogue.task(asked.task)
-    measured = list(_measured(asked, catalogue))
-    if any(_holds(asked.slo, warm.latency_ms, warm.accuracy, warm.cost_usd) for warm in measured):
+    measured, slo = list(_measured(asked, catalogue)), _left(asked)
+    if any(_holds(slo, warm.latency_ms, warm.accuracy, warm.cost_usd) for warm in measured):
         return None
     lines = {option.line: _members(option.line, catalogue, asked.task, possible) for option in possible}
     wishes = (
@@ -113,8 +114,14 @@ def wanted(asked: Asked, catalogue: Catalogue, possible: Sequence[Option]) -> Wi
         if not _known(option, catalogue, asked.task)
         for wish in _wishes(option, lines[option.line], measured, catalogue)
     )
-    held = (w for w in wishes if _holds(asked.slo, w.latency_ms / MARGIN, w.accuracy, w.cost_usd))
+    held = (w for w in wishes if _holds(slo, w.latency_ms / MARGIN, w.accuracy, w.cost_usd))
     return min(held, key=partial(_rank, asked.slo.objective), default=None)
+
+
+def _left(asked: Asked) -> Slo:
+    """The SLO after what passes before a decision."""
+    slo = asked.slo
+    return slo if slo.latency_ms is None else replace(slo, latency_ms=max(slo.latency_ms - asked.before_ms, 1e-6))
 
 
 def _of(parent: Parent, generator: Generator) -> list[tuple[str, Parameters, Expectation]]:
@@ -238,16 +245,17 @@ def _holds(slo: Slo, latency_ms: float, accuracy: float, cost_usd: float) -> boo
 
 def _measured(asked: Asked, catalogue: Catalogue) -> Iterator[_Warm]:
     """Every measured placement of the task that takes a batch of this size."""
-    level = asked.slo.percentile / 100
+    level, expected_ms = asked.slo.percentile / 100, dict(asked.expected_ms)
     for placement in catalogue.placements_of(asked.task):
         profile = catalogue.profiles.get(placement.id)
         if profile is None or asked.rows > placement.max_batch:
             continue
         billed_ms = _at(profile, asked.rows, lambda service: service.billed_ms)
+        latency_ms = _at(profile, asked.rows, lambda service: float(np.interp(level, LEVELS, service.latency.ms)))
         yield _Warm(
             placement.variant,
             placement.tier,
-            _at(profile, asked.rows, lambda service: float(np.interp(level, LEVELS, service.latency.ms))),
+            expected_ms.get(placement.id, latency_ms),
             billed_ms,
             catalogue.variants[placement.variant].accuracy.value,
             invocation_cost(catalogue.tiers[placement.tier].price, billed_ms),

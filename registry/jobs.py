@@ -50,10 +50,15 @@ class Asked:
     task: str
     slo: Slo
     rows: int = 1
+    before_ms: float = 0.0
+    """Of the latency that is asked, what passes before a decision."""
+    expected_ms: tuple[tuple[str, float], ...] = ()
+    """Placement id to what decisions expect after that at the SLO's percentile, variant resident; what is not here is
+    expected to take what its profile says."""
 
     @property
     def key(self) -> str:
-        """Equal for equal questions."""
+        """Equal for equal questions, whatever is expected of what there is."""
         return json.dumps([self.task, self.rows, to_document(self.slo)], sort_keys=True)
 
 
@@ -88,6 +93,8 @@ class Job:
     """Why it ended as it did."""
     tier: str = ""
     """Where it is expected to do best; empty when nobody said."""
+    rows: int = 1
+    """The batch that it was first asked for with."""
 
     def check(self, following: JobState) -> None:
         """Raise InvalidValue unless that state may follow."""

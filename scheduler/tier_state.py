@@ -143,6 +143,10 @@ class TierState:
                     found[variant] = max(expiry, found.get(variant, -math.inf))
         return found
 
+    def warm_with(self, variant: str, now: float) -> bool:
+        """Whether a ready environment, busy or not yet expired at `now`, holds this variant."""
+        return any(variant in e.resident and self.expiry(e) > now for e in self.environments.values())
+
     def holders(self, variant: str) -> int:
         """Ready environments, busy or not, that hold this variant."""
         return sum(variant in e.resident for e in self.environments.values())

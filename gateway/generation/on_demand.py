@@ -1,16 +1,19 @@
-"""Opens generation on demand beside a platform, and closes it again; decides nothing."""
+"""Opens what follows the requests that nothing held: warming, and generation on demand; decides nothing."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
+from typing import Any
 
 from gateway.generation.runner import EVERY_S, Runner
-from gateway.generation.warm import warm
-from gateway.generation.wishes import Wishes
+from gateway.generation.warm import warm, warm_made
+from gateway.generation.warmer import Warmer
+from gateway.generation.wishes import Wishes, expected
 from gateway.local import Platform
+from registry.jobs import Asked
 from registry.stores.jobs import FILE, SqliteJobs
 
 
@@ -18,27 +21,38 @@ from registry.stores.jobs import FILE, SqliteJobs
 async def on_demand(
     platform: Platform, command: Sequence[str] | None, *, every_s: float = EVERY_S
 ) -> AsyncIterator[SqliteJobs]:
-    """The jobs of a platform's home, which follow what its callers ask for in vain while the block lasts.
+    """The jobs of a platform's home, while what its callers ask for in vain is warmed, and made, until the block ends.
 
     `command` looks at the questions and does the jobs that follow, in a process of its own (`modelless generate`). With
-    None nothing is noted and nothing done. Raises Unavailable when the jobs cannot be read.
+    None no variant is made; what is registered is warmed all the same, as a request that it served would load it.
+    Raises Unavailable when the jobs cannot be read.
     """
     jobs = SqliteJobs(platform.home / FILE)
+    async with AsyncExitStack() as stack:
+        stack.callback(jobs.close)
+        warmer = Warmer(platform.snapshots, partial(warm, platform=platform), clock=platform.clock)
+        platform.service.watch_with(warmer.observe)
+        await stack.enter_async_context(_running(warmer))
+        if command is not None:
+            wishes = Wishes(clock=platform.clock, expected=partial(expected_now, platform=platform))
+            platform.service.generate_with(wishes.observe, wishes.generating)
+            published = partial(warm_made, platform=platform)
+            runner = Runner(platform.home, command, wishes, jobs, every_s=every_s, published=published)
+            await stack.enter_async_context(_running(runner))
+        yield jobs
+
+
+def expected_now(asked: Asked, platform: Platform) -> Asked | None:
+    """A question with what the platform's decisions expect now; None when it lacks no variant."""
+    return expected(asked, *platform.snapshots.view(), platform.clock())
+
+
+@asynccontextmanager
+async def _running(what: Warmer | Runner) -> AsyncIterator[None]:
+    task: asyncio.Task[Any] = asyncio.create_task(what.keep_running())
     try:
-        if command is None:
-            yield jobs
-            return
-        wishes = Wishes(clock=platform.clock)
-        platform.service.generate_with(wishes.observe, wishes.generating)
-        runner = Runner(
-            platform.home, command, wishes, jobs, every_s=every_s, published=partial(warm, platform=platform)
-        )
-        running = asyncio.create_task(runner.keep_running())
-        try:
-            yield jobs
-        finally:
-            running.cancel()
-            with suppress(asyncio.CancelledError):
-                await running
+        yield
     finally:
-        jobs.close()
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

@@ -70,8 +70,12 @@ class Runner:
             if not due:
                 await self._wishes.some.wait()
             self._worked = False
+            asked = self._wishes.take()
+            if not (asked or due):
+                await asyncio.sleep(self._every_s)
+                continue
             try:
-                await asyncio.to_thread(self._jobs.ask, *self._wishes.take())
+                await asyncio.to_thread(self._jobs.ask, *asked)
                 await self._run()
             except (RegistryError, OSError) as fault:
                 log.warning("variants cannot be generated: %s", fault)

@@ -1,4 +1,4 @@
-"""Has a variant that was just made run once where it is wanted: whoever asked for it asks for it warm."""
+"""Has a placement run once, so that its variant is resident there; never chooses which."""
 
 from __future__ import annotations
 
@@ -11,37 +11,41 @@ from numpy.typing import NDArray
 from gateway.backends.protocol import Invocation
 from gateway.errors import BackendError
 from gateway.local import Platform
+from registry.catalogue import Catalogue
 from registry.jobs import Job
-from registry.model import TensorSpec
+from registry.model import Placement, TensorSpec
 from runtime.codecs.binary import DTYPES
 
 log = logging.getLogger(__name__)
 
 
-async def warm(job: Job, platform: Platform) -> None:
-    """Run the job's variant on one row of zeros on the tier that it was made for, so that it is resident there.
-
-    A strict SLO that only a resident variant holds would otherwise be refused for ever: nothing that is refused loads
-    anything. What cannot be run is said in the log.
-    """
+async def warm_made(job: Job, platform: Platform) -> None:
+    """Warm a job's variant on the tier that it was made for: whoever asked for it asks for it warm."""
     catalogue = await platform.refresh()
-    variant = catalogue.variants.get(f"{job.task}/{job.variant}")
-    backend = platform.backends.get(job.tier)
-    if variant is None or backend is None:
+    for placement in catalogue.placements_of(job.task) if job.task in catalogue.tasks else ():
+        if (placement.variant, placement.tier) == (f"{job.task}/{job.variant}", job.tier):
+            await warm(placement, job.rows, catalogue, platform)
+
+
+async def warm(placement: Placement, rows: int, catalogue: Catalogue, platform: Platform) -> None:
+    """Run `rows` rows of zeros, past any decision: nobody waits for it, and its time says nothing of a caller's rows.
+
+    As many as are asked for, since the first run of a batch size also gets its buffers: twice the time of the next one.
+    What cannot be run is said in the log.
+    """
+    variant, backend = catalogue.variants[placement.variant], platform.backends.get(placement.tier)
+    if backend is None:
         return
-    inputs = {spec.name: _zeros(spec) for spec in catalogue.tasks[job.task].inputs}
-    for placement in catalogue.placements_of(job.task):
-        if (placement.variant, placement.tier) != (variant.id, job.tier):
-            continue
-        deadline = platform.clock() + backend.tier.timeout_s
-        try:
-            await backend.invoke(Invocation(f"{job.id}-warm", placement, variant, inputs, deadline))
-        except BackendError as fault:
-            log.warning("%s could not be warmed: %s", placement.id, fault)
+    inputs = {spec.name: _zeros(spec, min(rows, placement.max_batch)) for spec in catalogue.tasks[variant.task].inputs}
+    deadline = platform.clock() + backend.tier.timeout_s
+    try:
+        await backend.invoke(Invocation(f"{placement.id}-warm", placement, variant, inputs, deadline))
+    except BackendError as fault:
+        log.warning("%s could not be warmed: %s", placement.id, fault)
 
 
-def _zeros(spec: TensorSpec) -> NDArray[np.generic]:
-    shape = (1, *(max(1, extent) for extent in spec.shape[1:]))
+def _zeros(spec: TensorSpec, rows: int) -> NDArray[np.generic]:
+    shape = (rows, *(max(1, extent) for extent in spec.shape[1:]))
     if spec.datatype == "BYTES":
         empty = np.empty(math.prod(shape), dtype=object)
         empty[:] = [b""] * empty.size

@@ -10,9 +10,12 @@ from dataclasses import replace
 
 from gateway.decisions import Record, Served
 from gateway.errors import Infeasible
+from registry.catalogue import Catalogue
 from registry.jobs import Asked, Generating, Job
 from registry.model import OnInfeasible, Slo
+from scheduler.fleet import Fleet
 from scheduler.requests import Request
+from scheduler.warming import where_warm
 
 AGAIN_S = 600.0
 """The same question is looked at again after this, or when the catalogue has changed: answers follow from it."""
@@ -27,17 +30,24 @@ REMEMBERED = 1024
 class Wishes:
     """What callers ask for in vain. All methods are for the service's loop."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        expected: Callable[[Asked], Asked | None] = lambda asked: asked,
+    ) -> None:
+        """`expected` adds what decisions expect; None: what is asked needs no variant that does not exist."""
         self.some = asyncio.Event()
         """Set while questions wait."""
         self._clock = clock
+        self._expected = expected
         self._waiting: dict[str, Asked] = {}
         self._looked: OrderedDict[str, tuple[float, int]] = OrderedDict()
         self._under_way: Mapping[str, Job] = {}
 
     def observe(self, record: Record) -> None:
         """Note the record's SLO if nothing was expected to hold it, unless it has been looked at lately."""
-        if not _in_vain(record):
+        if not in_vain(record):
             return
         asked = _asked(record.request)
         now, version = self._clock(), record.catalogue.version
@@ -57,21 +67,41 @@ class Wishes:
         return None if job is None else Generating(job.id, job.recipe)
 
     def take(self) -> tuple[Asked, ...]:
-        """The questions that wait, which wait no longer."""
-        taken = tuple(self._waiting.values())
+        """The questions that wait, which wait no longer; what needs no new variant is noted when it is asked again."""
+        looked = {key: self._expected(asked) for key, asked in self._waiting.items()}
+        for key, asked in looked.items():
+            if asked is None:
+                self._looked.pop(key, None)
         self._waiting.clear()
         self.some.clear()
-        return taken
+        return tuple(asked for asked in looked.values() if asked is not None)
 
     def see(self, under_way: Mapping[str, Job]) -> None:
         """Jobs that are queued or running, by the key of each question."""
         self._under_way = under_way
 
 
-def _in_vain(record: Record) -> bool:
+def in_vain(record: Record) -> bool:
+    """Whether nothing was expected to hold the record's SLO."""
     if record.served is None:
         return isinstance(record.error, Infeasible)
     return _expected_to_break(record.served, record.request.slo)
+
+
+def expected(asked: Asked, catalogue: Catalogue, fleet: Fleet, now: float) -> Asked | None:
+    """A question with what decisions expect now of each placement, variant resident.
+
+    None when one of them would hold the SLO so, or the task is gone: then no variant is missing.
+    """
+    if asked.task not in catalogue.tasks:
+        return None
+    request = Request(asked.task, asked.slo, asked.rows, elapsed_ms=asked.before_ms)
+    decision = where_warm(request, catalogue, fleet, now)
+    if decision.feasible:
+        return None
+    view = decision.ranked.outlook
+    ids = (placement.id for placement in view.table.placements)
+    return replace(asked, expected_ms=tuple(zip(ids, (view.latency_ms - asked.before_ms).tolist(), strict=True)))
 
 
 def _expected_to_break(served: Served, slo: Slo) -> bool:
@@ -85,4 +115,5 @@ def _expected_to_break(served: Served, slo: Slo) -> bool:
 
 def _asked(request: Request) -> Asked:
     # Strict or not, it is the same question.
-    return Asked(request.task, replace(request.slo, on_infeasible=OnInfeasible.BEST_EFFORT), request.rows)
+    slo = replace(request.slo, on_infeasible=OnInfeasible.BEST_EFFORT)
+    return Asked(request.task, slo, request.rows, before_ms=request.elapsed_ms)

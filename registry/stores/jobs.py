@@ -75,7 +75,8 @@ class SqliteJobs:
         with self._writing() as database:
             for each in asked:
                 database.execute(
-                    "INSERT INTO asked VALUES (?, ?, 1, NULL) ON CONFLICT (key) DO UPDATE SET pending = 1",
+                    "INSERT INTO asked VALUES (?, ?, 1, NULL) ON CONFLICT (key) DO UPDATE"
+                    " SET pending = 1, asked = excluded.asked",
                     (each.key, json.dumps(to_document(each))),
                 )
             database.execute("DELETE FROM asked WHERE rowid <= (SELECT max(rowid) FROM asked) - ?", (KEPT,))
@@ -104,7 +105,9 @@ class SqliteJobs:
 
     # Jobs
 
-    def queue(self, task: str, variant: str, suffix: str, recipe: Recipe, *, basis: str, tier: str = "") -> Job:
+    def queue(
+        self, task: str, variant: str, suffix: str, recipe: Recipe, *, basis: str, tier: str = "", rows: int = 1
+    ) -> Job:
         """A job for this variant: the one that is queued or running for the same task and recipe, or a new one."""
         with self._writing() as database:
             row = database.execute(
@@ -114,7 +117,7 @@ class SqliteJobs:
             if row:
                 return _job(row[0])
             id_, state = secrets.token_hex(6), JobState.QUEUED
-            new = Job(id_, task, variant, recipe, suffix, basis, state, self._now(), tier=tier)
+            new = Job(id_, task, variant, recipe, suffix, basis, state, self._now(), tier=tier, rows=rows)
             database.execute(
                 "INSERT INTO job (id, task, recipe, state, job) VALUES (?, ?, ?, ?, ?)",
                 (new.id, task, _text(recipe), new.state, _text(new)),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,8 @@ from examples.digits import data
 from gateway.app import create_app
 from gateway.auth import ANONYMOUS
 from gateway.errors import DeadlineExceeded, Infeasible
-from gateway.generation.on_demand import on_demand
-from gateway.generation.warm import warm
+from gateway.generation.on_demand import expected_now, on_demand
+from gateway.generation.warm import warm_made
 from gateway.generation.wishes import Wishes
 from gateway.generation.worker import answer_all, work
 from gateway.local import Platform
@@ -63,8 +65,8 @@ def jobs(tmp_path: Path) -> Iterator[SqliteJobs]:
 
 
 @asynccontextmanager
-async def serving(home: Path, forest: bytes, wishes: Wishes, jobs: SqliteJobs) -> AsyncIterator[tuple[Any, Any]]:
-    """A platform with one forest on one tier, and a client of its HTTP face."""
+async def serving(home: Path, forest: bytes, jobs: SqliteJobs) -> AsyncIterator[tuple[Any, Any, Wishes]]:
+    """A platform with one forest on one tier, a client of its HTTP face, and what its callers ask for in vain."""
     digits = data.load()
     async with Platform.open(home) as platform:
         platform.serve(INLINE)
@@ -77,11 +79,12 @@ async def serving(home: Path, forest: bytes, wishes: Wishes, jobs: SqliteJobs) -
         )
         await register(registration, platform.store, platform.blobs, platform.backends, plan=PLAN)
         await platform.refresh()
+        wishes = Wishes(expected=partial(expected_now, platform=platform))
         platform.service.generate_with(wishes.observe, wishes.generating)
         app = create_app(platform.service, metrics=platform.metrics, jobs=jobs)
         transport = httpx.ASGITransport(app=app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-            yield platform, client
+            yield platform, client, wishes
 
 
 def half(catalogue: Catalogue) -> dict[str, Any]:
@@ -113,8 +116,7 @@ async def held(platform: Platform, slo: dict[str, Any]) -> Answer | None:
 async def test_a_strict_slo_that_nothing_held_is_held_by_a_variant_made_for_it(
     tmp_path: Path, forest: bytes, jobs: SqliteJobs
 ) -> None:
-    wishes = Wishes()
-    async with serving(tmp_path, forest, wishes, jobs) as (platform, client):
+    async with serving(tmp_path, forest, jobs) as (platform, client, wishes):
         slo = half(platform.snapshots.view()[0])
         with pytest.raises(Infeasible) as refused:
             await ask(platform, slo)
@@ -137,7 +139,7 @@ async def test_a_strict_slo_that_nothing_held_is_held_by_a_variant_made_for_it(
             done = await work(platform, jobs, plan=PLAN)
             assert done
             assert done[-1].state is JobState.PUBLISHED
-            await warm(done[-1], platform)
+            await warm_made(done[-1], platform)
             answer = await held(platform, slo)
             jobs.ask(*wishes.take())
         assert done[-1].tier == "inline"
@@ -149,9 +151,40 @@ async def test_a_strict_slo_that_nothing_held_is_held_by_a_variant_made_for_it(
         assert np.mean(answer.outputs["label"][:540] == data.load().held_out_labels) > 0.9
 
 
+async def test_what_would_hold_an_slo_if_it_were_resident_is_loaded_for_who_asks_again(
+    tmp_path: Path, forest: bytes, jobs: SqliteJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where nothing is generated."""
+    async with serving(tmp_path, forest, jobs) as (first, _, _):
+        slo = half(first.snapshots.view()[0])
+        slo["latency_ms"] *= 3
+    async with Platform.open(tmp_path) as platform, on_demand(platform, None):
+        ran = runs(platform.backends["inline"], monkeypatch)
+        with pytest.raises(Infeasible):
+            await ask(platform, slo)
+        await asyncio.wait_for(ran.wait(), 20)
+        answer = await held(platform, slo)
+        assert answer is not None
+        assert not answer.decision.loaded
+    assert jobs.jobs() == ()
+
+
+def runs(backend: Any, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Set when the backend has run something."""
+    ran, invoke = asyncio.Event(), backend.invoke
+
+    async def watched(invocation: Any) -> Any:
+        try:
+            return await invoke(invocation)
+        finally:
+            ran.set()
+
+    monkeypatch.setattr(backend, "invoke", watched)
+    return ran
+
+
 async def test_what_nothing_can_hold_makes_no_job(tmp_path: Path, forest: bytes, jobs: SqliteJobs) -> None:
-    wishes = Wishes()
-    async with serving(tmp_path, forest, wishes, jobs) as (platform, client):
+    async with serving(tmp_path, forest, jobs) as (platform, client, wishes):
         for hints in ({"latency_ms": 1e-4}, {"min_accuracy": 1.0, "latency_ms": 1.0}):
             with pytest.raises(Infeasible):
                 await ask(platform, {**hints, "on_infeasible": "strict"})
@@ -163,7 +196,7 @@ async def test_what_nothing_can_hold_makes_no_job(tmp_path: Path, forest: bytes,
 
 
 async def test_a_job_that_comes_to_nothing_is_kept_as_tried(tmp_path: Path, forest: bytes, jobs: SqliteJobs) -> None:
-    async with serving(tmp_path, forest, Wishes(), jobs) as (platform, _):
+    async with serving(tmp_path, forest, jobs) as (platform, _, _):
         recipe = Recipe("distill", "forest", (("units", "16"),))  # there are no calibration rows
         basis = platform.store.load().sources["digits"].evaluation
         jobs.queue("digits", "distill-16", "distill-16", recipe, basis=basis)
@@ -180,14 +213,14 @@ async def test_a_job_that_comes_to_nothing_is_kept_as_tried(tmp_path: Path, fore
 async def test_what_was_made_is_warmed_where_it_was_wanted(tmp_path: Path, forest: bytes, jobs: SqliteJobs) -> None:
     recipe = Recipe("onnx")
     made = jobs.queue("digits", "forest", "", recipe, basis="", tier="inline")
-    async with serving(tmp_path, forest, Wishes(), jobs) as (platform, _):
+    async with serving(tmp_path, forest, jobs) as (platform, _, _):
         inline = platform.backends["inline"]
         await inline.release()
         assert inline.status().resident == {}
-        await warm(replace(made, variant="gone"), platform)
-        await warm(replace(made, tier="elsewhere"), platform)
+        await warm_made(replace(made, variant="gone"), platform)
+        await warm_made(replace(made, tier="elsewhere"), platform)
         assert inline.status().resident == {}
-        await warm(made, platform)
+        await warm_made(made, platform)
         assert inline.status().resident == {"digits/forest": 1}
 
 
