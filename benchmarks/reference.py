@@ -212,15 +212,23 @@ def _wait(times: Times, tier: TierState) -> tuple[float, float]:
 
 
 def _believed(fleet: Fleet, placement: Placement, now: float) -> tuple[float, Times]:
-    """By how many times its service the placement takes longer, and its tier's margins."""
+    """By how many times its service the placement takes longer, and its task's margins on its tier."""
     if fleet.columns.live is None:
         return 0.0, [0.0] * len(LEVELS)
-    as_of = fleet.columns.live.as_of
-    as_of = as_of if now - as_of <= 3.0 else now
+    live = fleet.columns.live
     tier = fleet.beliefs[fleet.layout.tier_number[placement.tier]]
     pace = tier.paces.get(placement.id, tier.shared)
-    left, margins_left = (math.exp(min(at - as_of, 0.0) / 300.0) for at in (pace.at, tier.at))
-    return math.exp(pace.log * left) - 1.0, [margin * margins_left for margin in tier.margins]
+    slower = math.exp(pace.log * _left(pace.at, live.as_of, now)) - 1.0
+    moved = tier.moved.get(placement.task)
+    if moved is None:
+        return slower, [0.0] * len(LEVELS)
+    left = _left(moved.at, live.levels[placement.task].as_of, now)
+    return slower, [margin * left for margin in moved.margins]
+
+
+def _left(at: float, as_of: float, now: float) -> float:
+    """What is left of a belief that is read as it was at a time, unless that is three seconds ago."""
+    return math.exp(min(at - (as_of if now - as_of <= 3.0 else now), 0.0) / 300.0)
 
 
 def _scored(times: Times, score: float) -> float:

@@ -1,5 +1,8 @@
 """What a tier's outcomes say against its placements' profiles, as an immutable value; without outcomes, nothing.
 
+Margins are each task's own, so that one whose inputs nobody can foresee makes no other look late; what it does to
+others on the tier shows in their waits, and in their own outcomes.
+
 Placements of one tier share causes (the machine slowed down), so a placement's log pace is the tier's plus its own,
 both random with mean 0 and equal variance. Their best linear predictions from the placements' medians m, each believed
 by w = n / (n + DOUBTED) and fading, are t = sum(w m) / (sum(w) + 1) and t + w (m - t) (Robinson, That BLUP is a good
@@ -50,28 +53,41 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
+class Moved:
+    """A task's margins on a tier, and when (s) its last outcome moved them."""
+
+    margins: Margins = NO_MARGINS
+    at: float = -math.inf
+
+    def now(self, now: float) -> Margins:
+        """The margins at a time, faded."""
+        left = faded(self.at, now)
+        return tuple(margin * left for margin in self.margins)
+
+
+@dataclass(frozen=True, slots=True)
 class TierBeliefs:
-    """What is believed of one tier's placements, by placement id."""
+    """What is believed of one tier's placements, by placement id, and of the tasks that they do, by name."""
 
     drifts: Mapping[str, Drift] = field(default_factory=dict)
     paces: Mapping[str, Pace] = field(default_factory=dict)
     """Of placements with outcomes, as told to decisions."""
     shared: Pace = Pace()
     """Of placements without; a new object whenever there is news of any."""
-    margins: Margins = NO_MARGINS
-    at: float = -math.inf
-    """When (s) the margins last moved."""
+    moved: Mapping[str, Moved] = field(default_factory=dict)
+    """Of tasks with outcomes that were predicted."""
 
     def pace(self, placement: str) -> Pace:
         """What is believed of a placement's service."""
         return self.paces.get(placement, self.shared)
 
     def predicted(
-        self, predicted_ms: tuple[float, ...], latency_ms: float, now: float, *, answered: bool = True
+        self, task: str, predicted_ms: tuple[float, ...], latency_ms: float, now: float, *, answered: bool = True
     ) -> TierBeliefs:
-        """After an answer that was predicted at each of LEVELS, or none within `latency_ms`."""
-        margins = tuple(margin * faded(self.at, now) for margin in self.margins)
-        return replace(self, margins=coverage.after(margins, predicted_ms, latency_ms, answered=answered), at=now)
+        """After an answer to a task that was predicted at each of LEVELS, or none within `latency_ms`."""
+        margins = self.moved.get(task, Moved()).now(now)
+        moved = Moved(coverage.after(margins, predicted_ms, latency_ms, answered=answered), now)
+        return replace(self, moved={**self.moved, task: moved})
 
     def served(self, placement: str, ratio: float, spread: float, now: float) -> TierBeliefs:
         """After a warm, resident run: its log ratio to the profile's median, and the profile's relative spread."""
@@ -89,13 +105,14 @@ class TierBeliefs:
         paces = {id_: Pace(_told(after._pace(id_, tier, now)), d.at) for id_, d in after.drifts.items()}
         return replace(after, paces=paces, shared=Pace(_told(tier), now))
 
-    def only(self, placements: Collection[str]) -> TierBeliefs:
-        """Without what is believed of other placements; of the tier's pace they shared, nothing is left without any."""
-        if all(id_ in placements for id_ in self.drifts):
+    def only(self, placements: Collection[str], tasks: Collection[str]) -> TierBeliefs:
+        """Without what is believed of others; of the tier's pace they shared, nothing is left without any."""
+        if all(id_ in placements for id_ in self.drifts) and all(task in tasks for task in self.moved):
             return self
+        moved = {task: known for task, known in self.moved.items() if task in tasks}
         drifts = {id_: drift for id_, drift in self.drifts.items() if id_ in placements}
         paces = {id_: pace for id_, pace in self.paces.items() if id_ in placements}
-        return replace(self, drifts=drifts, paces=paces, shared=self.shared if drifts else Pace())
+        return replace(self, drifts=drifts, paces=paces, shared=self.shared if drifts else Pace(), moved=moved)
 
     def _tier_pace(self, now: float) -> float:
         weights = total = 0.0

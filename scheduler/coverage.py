@@ -1,11 +1,11 @@
 """Keeps predicted percentiles true, whatever the queue does: adaptive conformal prediction; pure, and never looks back.
 
-A predicted distribution is read at a level by its normal score. For each of LEVELS a tier has a margin, by which that
-score is moved. After every outcome, late at a level or not, the margin moves by STEP (late - (1 - level)), so that in
-the long run as many outcomes are late as the level says, for any sequence of outcomes at all (Gibbs & Candès, Adaptive
-conformal inference under distribution shift, NeurIPS 2021, proposition 4.1; the score in place of the level, and the
-bound, are those of quantile tracking: Angelopoulos, Candès & Tibshirani, Conformal PID control, NeurIPS 2023,
-section 2).
+A predicted distribution is read at a level by its normal score. For each of LEVELS a task has a margin on each tier, by
+which that score is moved. After every outcome there, late at a level or not, the margin moves by
+STEP (late - (1 - level)), so that in the long run as many outcomes are late as the level says, for any sequence of
+outcomes at all (Gibbs & Candès, Adaptive conformal inference under distribution shift, NeurIPS 2021, proposition 4.1;
+the score in place of the level, and the bound, are those of quantile tracking: Angelopoulos, Candès & Tibshirani,
+Conformal PID control, NeurIPS 2023, section 2).
 
 After T outcomes the late share is off by (final margin - first margin) / (STEP T), exactly, while no margin is at the
 end of its REACH or lifted so that scores ascend with levels; a lift only makes fewer outcomes late.

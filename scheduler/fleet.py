@@ -134,13 +134,14 @@ class Fleet:
         return followed._with_judged(judged) if judged else followed
 
     def _believed(self, layout: Layout, tier: str) -> TierBeliefs:
-        """A tier's beliefs, about the placements whose profile is the same in another layout."""
+        """A tier's beliefs, about the placements whose profile is the same in another layout, and its tasks."""
         number = self.layout.tier_number.get(tier)
         if number is None:
             return TierBeliefs()
         old, new = self.layout.catalogue.profiles, layout.catalogue.profiles
         known = self.beliefs[number]
-        return known.only({id_ for id_ in known.drifts if id_ in new and new[id_] == old.get(id_)})
+        same = {id_ for id_ in known.drifts if id_ in new and new[id_] == old.get(id_)}
+        return known.only(same, layout.spans)
 
     def _carried(self, layout: Layout, number: int) -> TierState:
         fresh = _empty_tier(layout, number)

@@ -1,4 +1,4 @@
-"""Beliefs as a decision reads them: one column for each placement and tier, and what they make of a table.
+"""Beliefs as a decision reads them: a column for each placement, and for each tier and task; what they make of a table.
 
 Pure arithmetic; what is believed, and why, is in `scheduler.beliefs`.
 """
@@ -6,13 +6,14 @@ Pure arithmetic; what is believed, and why, is in `scheduler.beliefs`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.beliefs import TierBeliefs
+from scheduler.beliefs import Moved, TierBeliefs
 from scheduler.coverage import FADES_S
 from scheduler.layout import Layout
 from scheduler.quantiles import NORMAL, Floats, bracket, delay, mix
@@ -53,42 +54,71 @@ class Levels:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class TaskLevels:
+    """One task's margins on every tier, and where its distributions are read for them as of a time."""
+
+    margins: Floats
+    """By how much normal scores are moved, [levels, tiers]."""
+    margins_at: Floats
+    """When (s) the last outcome moved them."""
+    as_of: float
+    levels: Levels
+
+    @classmethod
+    def at(cls, margins: Floats, margins_at: Floats, as_of: float) -> TaskLevels:
+        """These margins, faded until a time."""
+        left = np.exp(np.minimum(margins_at - as_of, 0.0) / FADES_S)
+        return cls(margins, margins_at, as_of, Levels.at(NORMAL[:, None] + margins * left))
+
+    @classmethod
+    def of(cls, moved: Sequence[Moved], as_of: float) -> TaskLevels:
+        """What is believed of each tier."""
+        margins = np.array([m.margins for m in moved], dtype=np.float64).T
+        return cls.at(margins, np.array([m.at for m in moved], dtype=np.float64), as_of)
+
+    def after(self, number: int, moved: Moved) -> TaskLevels:
+        """After an outcome on one tier."""
+        margins, margins_at = self.margins.copy(), self.margins_at.copy()
+        margins[:, number], margins_at[number] = moved.margins, moved.at
+        return TaskLevels.at(margins, margins_at, max(self.as_of, moved.at))
+
+    def now(self, now: float) -> Levels:
+        """Where to read at a time."""
+        if now - self.as_of <= FRESH_S:
+            return self.levels
+        return TaskLevels.at(self.margins, self.margins_at, now).levels
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class LiveColumns:
-    """Every tier's beliefs in arrays, by the layout's numbers; the last three are as of a time."""
+    """Every tier's beliefs in arrays, by the layout's numbers."""
 
     pace: Floats
     """Log of live over profiled service, by placement."""
     paced_at: Floats
     """When (s) the last outcome said so."""
-    margins: Floats
-    """By how much each tier's normal scores are moved, [levels, tiers]."""
-    margins_at: Floats
     as_of: float
     slower: Floats | None
-    """By how many times its profiled service each placement takes longer; None when none does."""
-    levels: Levels
-    """For each of LEVELS."""
+    """By how many times its profiled service each placement takes longer, as of then; None when none does."""
+    levels: Mapping[str, TaskLevels]
+    """Of tasks with outcomes that were predicted; an outcome copies only its own task's."""
 
-    def now(self, now: float) -> LiveColumns:
-        """The same beliefs, faded until `now`, unless they are fresh."""
-        if now - self.as_of <= FRESH_S:
-            return self
-        levels = _levels(self.margins, self.margins_at, now)
-        return replace(self, as_of=now, slower=_slower(self.pace, self.paced_at, now), levels=levels)
+    def slower_at(self, now: float) -> Floats | None:
+        """`slower` at a time, unless it is fresh."""
+        return self.slower if now - self.as_of <= FRESH_S else _slower(self.pace, self.paced_at, now)
 
 
 def columns_of(layout: Layout, beliefs: Sequence[TierBeliefs], now: float) -> LiveColumns | None:
     """All tiers' beliefs in arrays; None while there are none."""
-    if not any(tier.drifts or tier.at > -math.inf for tier in beliefs):
+    tasks = {task for tier in beliefs for task in tier.moved}
+    if not tasks and not any(tier.drifts for tier in beliefs):
         return None
     paces = [beliefs[tier].pace(p.id) for p, tier in zip(layout.placements, layout.tier_of.tolist(), strict=True)]
     pace, paced_at = (
         np.array(column, dtype=np.float64) for column in zip(*((p.log, p.at) for p in paces), strict=True)
     )
-    margins = np.array([tier.margins for tier in beliefs], dtype=np.float64).T
-    margins_at = np.array([tier.at for tier in beliefs], dtype=np.float64)
-    levels = _levels(margins, margins_at, now)
-    return LiveColumns(pace, paced_at, margins, margins_at, now, _slower(pace, paced_at, now), levels)
+    levels = {task: TaskLevels.of([tier.moved.get(task, Moved()) for tier in beliefs], now) for task in tasks}
+    return LiveColumns(pace, paced_at, now, _slower(pace, paced_at, now), levels)
 
 
 def with_tier(
@@ -107,9 +137,11 @@ def with_tier(
     if columns is None:
         return columns_of(layout, beliefs, now)
     number = int(layout.tier_of[placement])
-    tier = beliefs[number]
-    margins, margins_at = columns.margins.copy(), columns.margins_at.copy()
-    margins[:, number], margins_at[number] = tier.margins, tier.at
+    tier, task = beliefs[number], layout.placements[placement].task
+    levels = columns.levels
+    if task in tier.moved:
+        known_levels = levels.get(task) or TaskLevels.of((Moved(),) * len(beliefs), now)
+        levels = {**levels, task: known_levels.after(number, tier.moved[task])}
     pace, paced_at = columns.pace, columns.paced_at.copy()
     known = tier.pace(layout.placements[placement].id)
     paced_at[placement] = known.at
@@ -123,15 +155,16 @@ def with_tier(
     elif slower is not None:
         slower = slower.copy()
         slower[placement] = math.expm1(known.now(as_of))
-    return LiveColumns(pace, paced_at, margins, margins_at, as_of, slower, _levels(margins, margins_at, as_of))
+    return LiveColumns(pace, paced_at, as_of, slower, levels)
 
 
 def _slower(pace: Floats, paced_at: Floats, now: float) -> Floats | None:
     return np.expm1(pace * np.exp(np.minimum(paced_at - now, 0.0) / FADES_S)) if pace.any() else None
 
 
-def _levels(margins: Floats, margins_at: Floats, now: float) -> Levels:
-    return Levels.at(NORMAL[:, None] + margins * np.exp(np.minimum(margins_at - now, 0.0) / FADES_S))
+@lru_cache(maxsize=8)  # a process follows one catalogue, or a few
+def _unmoved(tiers: int) -> Levels:
+    return Levels.at(np.repeat(NORMAL[:, None], tiers, axis=1))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -193,11 +226,14 @@ class Live:
 def live_of(
     known: LiveColumns | None, table: Table, batch: Batch, columns: NDArray[np.intp], now: float
 ) -> Live | None:
-    """What is believed at `now` of a task's placements in these start states; None without any outcome."""
+    """What is believed at `now` of a task's placements in these start states; None where that is nothing."""
     if known is None:
         return None
-    known = known.now(now)
-    if known.slower is None:
-        return Live(table, batch, columns, None, None, known.levels)
-    slower = known.slower[table.span.start : table.span.measured]
-    return Live(table, batch, columns, slower, 1.0 + slower * batch.service.take(columns), known.levels)
+    slower, told = known.slower_at(now), known.levels.get(table.task)
+    if slower is None and told is None:
+        return None
+    levels = _unmoved(len(table.layout.tiers)) if told is None else told.now(now)
+    if slower is None:
+        return Live(table, batch, columns, None, None, levels)
+    slower = slower[table.span.start : table.span.measured]
+    return Live(table, batch, columns, slower, 1.0 + slower * batch.service.take(columns), levels)

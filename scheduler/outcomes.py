@@ -27,7 +27,8 @@ def compared(beliefs: TierBeliefs, layout: Layout, placement: int, event: Measur
     """
     _check(event)
     if event.predicted_ms:
-        beliefs = beliefs.predicted(event.predicted_ms, event.latency_ms, event.now, answered=event.answered)
+        task = layout.placements[placement].task
+        beliefs = beliefs.predicted(task, event.predicted_ms, event.latency_ms, event.now, answered=event.answered)
     profiled = _profiled(layout, placement, event.rows)
     if event.service_ms is None or profiled is None:
         return beliefs

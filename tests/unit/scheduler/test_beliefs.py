@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from scheduler.beliefs import MOST, TOLERANCE, Pace, TierBeliefs
+from scheduler.beliefs import MOST, TOLERANCE, Moved, Pace, TierBeliefs
 from scheduler.coverage import FADES_S, NO_MARGINS, STEP
 
 TWICE = math.log(2)
@@ -77,17 +77,25 @@ def test_a_pace_is_bounded() -> None:
 
 
 def test_margins_fade_between_outcomes() -> None:
-    first = TierBeliefs().predicted((1.0,) * 10, 2.0, 0.0)
-    assert first.margins[7] == pytest.approx(0.95 * STEP)
-    second = first.predicted((1.0,) * 10, 2.0, FADES_S)
-    assert second.margins[7] == pytest.approx(0.95 * STEP * (1 + math.exp(-1)))
-    assert TierBeliefs().margins == NO_MARGINS
+    first = TierBeliefs().predicted("t", (1.0,) * 10, 2.0, 0.0)
+    assert first.moved["t"].margins[7] == pytest.approx(0.95 * STEP)
+    second = first.predicted("t", (1.0,) * 10, 2.0, FADES_S)
+    assert second.moved["t"].margins[7] == pytest.approx(0.95 * STEP * (1 + math.exp(-1)))
+    assert Moved().now(FADES_S) == NO_MARGINS
+
+
+def test_margins_are_each_tasks_own() -> None:
+    one = TierBeliefs().predicted("t", (1.0,) * 10, 2.0, 0.0)
+    both = one.predicted("other", (1.0,) * 10, 0.5, 1.0)
+    assert both.moved["t"] is one.moved["t"]
+    assert both.moved["other"] == TierBeliefs().predicted("other", (1.0,) * 10, 0.5, 1.0).moved["other"]
 
 
 def test_what_is_believed_of_others_can_be_dropped() -> None:
     beliefs = fed(fed(TierBeliefs(), "a", TWICE), "b", TWICE)
-    assert beliefs.only({"a", "b"}) is beliefs
-    kept = beliefs.only({"a"})
-    assert (set(kept.drifts), set(kept.paces)) == ({"a"}, {"a"})
+    beliefs = beliefs.predicted("t", (1.0,) * 10, 2.0, 0.0).predicted("other", (1.0,) * 10, 2.0, 0.0)
+    assert beliefs.only({"a", "b"}, {"t", "other"}) is beliefs
+    kept = beliefs.only({"a"}, {"t", "new"})
+    assert (set(kept.drifts), set(kept.paces), set(kept.moved)) == ({"a"}, {"a"}, {"t"})
     assert kept.pace("new") == beliefs.pace("new") != Pace()
-    assert beliefs.only(()).pace("new") == Pace()
+    assert beliefs.only((), ()).pace("new") == Pace()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from random import Random
 
 import numpy as np
 import pytest
 
 from benchmarks import synthetic
+from benchmarks.reference import rank
 from registry.model import Objective, Slo
 from scheduler.choose import choose
 from scheduler.coverage import FADES_S
@@ -32,8 +34,8 @@ def warm(catalogue, *variants):
     return Fleet.empty(catalogue).apply(EnvironmentReady("cpu", "e", variants, 0.0))
 
 
-def first(fleet, *, now=0.0, rows=1, **slo):
-    return choose(Request("t", Slo(**slo), rows), fleet.layout.catalogue, fleet, now).ranked[0]
+def first(fleet, *, now=0.0, rows=1, task="t", **slo):
+    return choose(Request(task, Slo(**slo), rows), fleet.layout.catalogue, fleet, now).ranked[0]
 
 
 def test_without_outcomes_an_estimate_is_the_profiles_exactly(build, spec, ramp) -> None:
@@ -113,6 +115,65 @@ def test_a_deadline_at_a_percentile_is_met_with_that_probability(build, spec, ra
     assert first(fleet, latency_ms=latency_ms).on_time == pytest.approx(percentile / 100)
 
 
+OTHER = "other/big@cpu:1"
+
+
+@pytest.fixture
+def shared(build, spec, ramp):
+    """A tier that has placements of two tasks."""
+    catalogue = build(spec("a", service={1: ramp(10.0, 20.0)}))
+    of_t = catalogue.profiles[A]
+    other = replace(catalogue.variants["t/a"], task="other", name="big")
+    catalogue = catalogue.with_tasks(replace(catalogue.tasks["t"], name="other")).with_variants(other)
+    catalogue = catalogue.with_placements(replace(catalogue.placements[A], variant=other.id))
+    catalogue = catalogue.with_profiles(replace(of_t, placement=OTHER))
+    return warm(catalogue, "t/a", "other/big")
+
+
+def test_what_one_task_is_late_by_moves_nothing_of_another_on_its_tier(shared) -> None:
+    erratic = shared
+    for i in range(300):
+        erratic = erratic.apply(Measured(OTHER, 1, 1e6, first(erratic, task="other").quantiles_ms, None, 0.001 * i))
+    assert first(erratic, task="other").latency_ms > 3 * first(shared, task="other").latency_ms
+    assert first(erratic, latency_ms=18.0) == first(shared, latency_ms=18.0)
+
+
+def test_one_tasks_outcomes_leave_what_is_believed_of_another_as_it_is(shared) -> None:
+    known = shared.apply(Measured(A, 1, 100.0, first(shared).quantiles_ms, None, 0.0))
+    erratic = known.apply(Measured(OTHER, 1, 1e6, first(known, task="other").quantiles_ms, None, 1.0))
+    assert erratic.columns.live.levels["t"] is known.columns.live.levels["t"]
+    assert first(erratic, now=1.0) == first(known, now=1.0) != first(shared, now=1.0)
+
+
+def test_a_slow_run_of_one_task_moves_another_by_no_more_than_what_the_tier_shares(shared) -> None:
+    slow = answered(shared, OTHER, service_ms=1500.0)
+    assert slow.pace(OTHER, 0.0) > 50.0
+    assert first(slow).latency_ms <= first(shared).latency_ms * math.sqrt(2.0)
+
+
+def test_tasks_that_share_a_tier_are_expected_as_the_reference_does(shared) -> None:
+    random, fleet, now = Random(3), shared, 0.0
+    for placement, task in random.choices(((A, "t"), (OTHER, "other")), (1, 3), k=60):
+        now += random.choice((0.1, 5.0, 90.0))
+        expected = first(fleet, now=now, task=task).quantiles_ms
+        service_ms = random.choice((None, 12.0, 60.0))
+        fleet = fleet.apply(Measured(placement, 1, random.uniform(5.0, 40.0), expected, service_ms, now))
+        for name in ("t", "other"):
+            (theirs,) = rank(Request(name, Slo(percentile=95.0)), fleet.layout.catalogue, fleet, now + 1.0)
+            assert first(fleet, now=now + 1.0, task=name, percentile=95.0).latency_ms == pytest.approx(
+                theirs.latency_ms
+            )
+
+
+def test_margins_of_a_task_that_is_gone_are_dropped(shared, build, spec, ramp) -> None:
+    both = shared
+    for placement, task in ((A, "t"), (OTHER, "other")):
+        both = both.apply(Measured(placement, 1, 100.0, first(both, task=task).quantiles_ms, None, 0.0))
+    again = both.follow(build(spec("a", service={1: ramp(10.0, 20.0)})))
+    assert set(again.beliefs[0].moved) == set(again.columns.live.levels) == {"t"}
+    assert first(again) == first(both)
+
+
 def test_margins_have_an_end_and_what_they_made_infeasible_comes_back(build, spec, ramp) -> None:
     fleet = warm(build(spec("a", service={1: ramp(10.0, 20.0)})), "t/a")
     for i in range(300):
@@ -139,9 +200,14 @@ def test_columns_kept_up_to_date_are_those_made_anew() -> None:
         fleet, now = synthetic.lived(fleet, 20, random, now)
         kept = fleet.columns.live
         made = columns_of(fleet.layout, fleet.beliefs, kept.as_of)
-        for name in ("pace", "paced_at", "margins", "margins_at"):
+        for name in ("pace", "paced_at"):
             np.testing.assert_array_equal(getattr(kept, name), getattr(made, name))
-        np.testing.assert_allclose(kept.levels.scores, made.levels.scores)
+        assert list(kept.levels) == list(made.levels) == [synthetic.TASK]
+        told, anew = kept.levels[synthetic.TASK], made.levels[synthetic.TASK]
+        np.testing.assert_array_equal(told.margins, anew.margins)
+        np.testing.assert_array_equal(told.margins_at, anew.margins_at)
+        later = now + 2 * FRESH_S
+        np.testing.assert_allclose(told.now(later).scores, anew.now(later).scores)
         assert (kept.slower is None) == (made.slower is None)
         if kept.slower is not None:
             np.testing.assert_allclose(kept.slower, made.slower)
