@@ -180,3 +180,22 @@ def test_options_are_proposals_and_their_refinements_once() -> None:
 def test_a_generator_that_does_not_apply_or_crashes_gives_nothing(broken: type[Exception]) -> None:
     generators = {"bad": generator([1], None, broken=broken), "good": generator([2], None)}
     assert [o.name for o in options([Parent("a", b"", TASK)], generators, alone=True)] == ["cut-2"]
+
+
+def test_what_decisions_expect_goes_before_the_profile() -> None:
+    """Served half as fast as profiled, the forest no longer holds what it was measured to hold."""
+    facts = catalogue((FOREST, 100.0))
+    (placement,) = facts.placements
+    live = replace(asked(150.0), expected_ms=((placement, 200.0),))
+    assert wanted(asked(150.0), facts, GRID) is None
+    wish = wanted(live, facts, GRID)
+    assert wish is not None
+    assert wish.option.name == "trees-60"  # 120 ms are 80 % of what is asked
+    assert wanted(replace(live, expected_ms=((placement, 140.0),)), facts, GRID) is None
+
+
+def test_what_passes_before_a_decision_is_not_left() -> None:
+    wish = wanted(replace(asked(60.0), before_ms=10.0), catalogue((FOREST, 100.0)), GRID)
+    assert wish is not None
+    assert wish.option.name == "trees-40"
+    assert wanted(replace(asked(60.0), before_ms=70.0), catalogue((FOREST, 100.0)), GRID) is None

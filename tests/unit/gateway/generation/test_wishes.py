@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from gateway.errors import Infeasible
 from gateway.generation import wishes as module
-from gateway.generation.wishes import Wishes
+from gateway.generation.wishes import Wishes, expected
 from gateway.virtual_time import run_virtually
 from registry.jobs import Asked, Generating, Job, JobState
-from registry.model import Recipe, Slo
+from registry.model import Placement, Recipe, Slo
 
 World = Callable[..., Any]
 STRICT = {"latency_ms": 1.0, "on_infeasible": "strict"}
@@ -111,5 +112,43 @@ def test_no_more_wait_than_can_be_looked_at(make_world: World, monkeypatch: pyte
         await world.predict({"latency_ms": 1.2})
         await world.predict({"latency_ms": 1.0})  # forgotten meanwhile
         assert [asked.slo.latency_ms for asked in wishes.take()] == [1.2, 1.0]
+
+    run_virtually(scenario())
+
+
+def test_what_a_variant_holds_where_it_is_warm_lacks_no_variant_and_is_noted_each_time(make_world: World) -> None:
+    async def scenario() -> None:
+        world = make_world({("small", "a"): 5.0, ("large", "b"): 20.0}, load_ms=1000.0)
+        wishes = Wishes(
+            clock=world.clock, expected=lambda asked: expected(asked, *world.snapshots.view(), world.clock())
+        )
+        world.service.generate_with(wishes.observe, wishes.generating)
+        for _ in range(2):
+            with pytest.raises(Infeasible):
+                await world.predict({"latency_ms": 30.0, "on_infeasible": "strict"})
+            assert wishes.some.is_set()
+            assert wishes.take() == ()
+        await world.predict({"latency_ms": 1.0})
+        (asked,) = wishes.take()
+        assert asked.key == ASKED.key
+        assert dict(asked.expected_ms) == {Placement("sum/small", "a").id: 5.0, Placement("sum/large", "b").id: 20.0}
+
+    run_virtually(scenario())
+
+
+def test_what_passes_before_a_decision_is_told_apart(make_world: World) -> None:
+    async def scenario() -> None:
+        world = make_world()
+        wishes = wished(world)
+        now = world.clock()
+        await world.predict({"latency_ms": 1.0}, arrived=now - 0.5)
+        (asked,) = wishes.take()
+        assert asked.before_ms == pytest.approx(500.0)
+        assert asked.key == ASKED.key
+        catalogue, fleet = world.snapshots.view()
+        found = expected(asked, catalogue, fleet, now)
+        assert found is not None
+        assert dict(found.expected_ms)[Placement("sum/small", "a").id] == pytest.approx(5.0)
+        assert expected(replace(asked, task="gone"), catalogue, fleet, now) is None
 
     run_virtually(scenario())
