@@ -17,8 +17,9 @@ from scheduler.fleet import Fleet
 from scheduler.requests import Request
 from scheduler.warming import where_warm
 
-AGAIN_S = 600.0
-"""The same question is looked at again after this, or when the catalogue has changed: answers follow from it."""
+AGAIN_S = 60.0
+"""The same question is looked at again after this, or when the catalogue has changed: answers follow from it, and from
+how fast things are just then. Also the longest between two processes that look in vain (`runner.LONGEST_S`)."""
 
 WAITING = 64
 """Questions that may wait to be looked at; what comes beyond is noted when it is asked again."""

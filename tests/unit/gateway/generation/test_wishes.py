@@ -78,7 +78,7 @@ def test_a_question_is_looked_at_again_later_or_when_the_catalogue_has_changed(m
         await world.predict({"latency_ms": 1.0})
         assert wishes.take() == (ASKED,)
         record = world.records[-1]
-        later = Wishes(clock=iter([0.0, 599.0, 600.0]).__next__)
+        later = Wishes(clock=iter([0.0, 59.0, 60.0]).__next__)
         seen = []
         for _ in range(3):
             later.observe(record)
