@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelless.choices import Generate, Hints, Tiers, generators_named, slo_of, tiers_named
+from optimizer.errors import InvalidEvaluation
 from optimizer.evaluation import check
 from optimizer.registration import Model, Registration
 from optimizer.signature import conform, infer
@@ -14,6 +15,7 @@ from optimizer.sources.faithful import check_faithful
 from optimizer.sources.graphs import parted
 from optimizer.sources.judging import judged
 from optimizer.sources.vetting import class_names, vetted
+from registry.errors import InvalidValue
 from registry.model import Task, check_name
 
 Names = tuple[str, str, str]
@@ -42,10 +44,13 @@ def describe(
     comes as ONNX is vetted first; then `y` may be None, and `X` hold the answers too, under the name of the output.
     Raises NotConvertible, ModelRefused, SandboxFailed, InvalidValue, InvalidEvaluation.
     """
-    check_name(task, "task")
+    _check_name(task, "task")
     chosen, generators, bounds = tiers_named(tiers), generators_named(generate), slo_of(slo)
     name = name or name_of(model)
-    check_name(name, "name")
+    _check_name(name, "name")
+    if y is None and not (is_onnx(model) and isinstance(X, Mapping)):
+        fix = "give the right answer for each row: nothing is registered unmeasured"
+        raise InvalidEvaluation(where[1], "is None", fix)
     classes: tuple[str, ...] = ()
     if is_onnx(model):
         given = onnx_of(model)
@@ -78,6 +83,13 @@ def describe(
         tiers=chosen,
         generate=generators,
     )
+
+
+def _check_name(given: Any, what: str) -> None:
+    if not isinstance(given, str):
+        problem = f"{given!r:.40} is no string but of {type(given).__name__}"
+        raise InvalidValue(what, problem, "give a name as a string, such as 'digits'")
+    check_name(given, what)
 
 
 def _rows(model: Any, calibration: Any) -> Any:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import logging
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
 from typing import Any
 
 import numpy as np
@@ -40,7 +42,7 @@ def rows(model: Any, X: Any) -> Rows:  # noqa: N803
 def convert(model: Any, rows: Rows) -> bytes:
     """As ONNX in evaluation mode: inputs named as `forward`'s parameters, outputs as it names them, else `output`.
 
-    The module's own mode is put back.
+    The module's own mode is put back. Raises NotConvertible with the first cause of PyTorch's, without its graphs.
     """
     torch = need("torch", "torch", model=described(model))
     need("onnxscript", "onnxscript", model=described(model))  # which torch.onnx needs and does not install
@@ -48,15 +50,20 @@ def convert(model: Any, rows: Rows) -> bytes:
     batch = torch.export.Dim("batch")
     with _evaluating(model), _quietly(), torch.no_grad():
         outputs = _names(model(*examples))
-        program = torch.onnx.export(
-            model,
-            examples,
-            dynamo=True,
-            input_names=list(rows),
-            output_names=outputs,
-            dynamic_shapes={name: {0: batch} for name in rows},
-            verbose=False,
-        )
+        try:
+            program = torch.onnx.export(
+                model,
+                examples,
+                dynamo=True,
+                input_names=list(rows),
+                output_names=outputs,
+                dynamic_shapes={name: {0: batch} for name in rows},
+                verbose=False,
+            )
+        except torch.onnx.OnnxExporterError as fault:
+            problem = f"torch.onnx.export cannot: {_first_cause(fault)}"
+            fix = "change its forward as that says (torch.cond instead of if, for one), or give an .onnx file"
+            raise NotConvertible(described(model), problem, fix) from fault
     return tidy(program.model_proto)
 
 
@@ -106,13 +113,30 @@ def _evaluating(model: Any) -> Iterator[None]:
             part.training = True
 
 
+def _first_cause(fault: BaseException) -> str:
+    """What it all began with: what comes of that are torch's general hints."""
+    while fault.__cause__ is not None:
+        fault = fault.__cause__
+    return " ".join(str(fault).split())[:300] or type(fault).__name__
+
+
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without torch's remarks on what else could be installed."""
-    logger = logging.getLogger("torch.onnx")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
+    """Without torch's remarks, and of a block that fails without what it printed: torch prints whole graphs."""
+    # Below "torch", loggers have levels of their own; what all of them write goes through its handlers.
+    remarking: tuple[logging.Logger | logging.Handler, ...] = (
+        logging.getLogger("torch.onnx"),
+        *logging.getLogger("torch").handlers,
+    )
+    before = [one.level for one in remarking]
+    for one in remarking:
+        one.setLevel(logging.ERROR)
+    out, err = StringIO(), StringIO()
     try:
-        yield
+        with redirect_stdout(out), redirect_stderr(err):
+            yield
+        sys.stdout.write(out.getvalue())
+        sys.stderr.write(err.getvalue())
     finally:
-        logger.setLevel(before)
+        for one, level in zip(remarking, before, strict=True):
+            one.setLevel(level)

@@ -44,13 +44,34 @@ def by_name(X: Any, names: Sequence[str]) -> dict[str, NDArray[Any]]:  # noqa: N
 
 def as_array(values: Any, name: str) -> NDArray[Any]:
     """Values of any library as an array of numbers, truths or strings; raises InvalidValue for anything else."""
+    _check_rows(values, name)
     array = np.asarray(values)
+    if not array.ndim:
+        problem = f"is {'None' if values is None else f'one {type(values).__name__}'}, and no rows"
+        raise InvalidValue(name, problem, "give an array, a frame, or a mapping from inputs to arrays")
     if array.dtype.kind in "biuf":
         return array
     if array.dtype.kind in "SUOT":
         return _strings(array, name)
     fix = "encode it as numbers or strings, as the model was trained on"
     raise InvalidValue(name, f"has values of dtype {array.dtype}", fix)
+
+
+def _check_rows(values: Any, name: str) -> None:
+    """Refuse what holds rows, and in a form that no tensor has."""
+    module, kind = type(values).__module__, type(values).__name__
+    if module.startswith("scipy.sparse"):
+        fix = (
+            "give it dense (.toarray()), or put what makes it sparse into the Pipeline and give the rows from before it"
+        )
+        raise InvalidValue(name, f"is a sparse matrix ({kind}), and models are served dense tensors", fix)
+    if (module, kind) in (
+        ("xgboost.core", "DMatrix"),
+        ("xgboost.core", "QuantileDMatrix"),
+        ("lightgbm.basic", "Dataset"),
+    ):
+        problem = f"is a {kind}, which only {module.partition('.')[0]} reads"
+        raise InvalidValue(name, problem, "give the array or frame that it was made of")
 
 
 def exact_in_fp32(array: NDArray[Any]) -> bool:

@@ -43,6 +43,7 @@ def convert(model: Any, rows: Rows) -> bytes:
     that is not fitted.
     """
     _check_fitted(model)
+    _check_one_label(model)
     if not _picks_columns(model):
         return _converted(model, rows, whole=False)
     try:
@@ -150,6 +151,14 @@ def _zips(model: Any) -> bool:
     except (KeyError, ValueError, RuntimeError):
         return True  # without a converter: the conversion itself says so
     return "zipmap" in (converter.get_allowed_options() if hasattr(converter, "get_allowed_options") else ())
+
+
+def _check_one_label(model: Any) -> None:
+    """Refuse classifiers that keep a list of classes for each of several labels: they give a list of arrays."""
+    if isinstance(getattr(model, "classes_", None), list):
+        problem = f"gives {len(model.classes_)} labels for each row, each with its own probabilities"
+        fix = "fit one estimator for each column of y and register each as a task"
+        raise NotConvertible(described(model), problem, fix)
 
 
 def _check_fitted(model: Any) -> None:

@@ -78,6 +78,10 @@ def test_a_fixed_number_of_rows_is_freed(rows: str) -> None:
     [
         ({"task": "Trend!"}, InvalidValue, "task: 'Trend!' is not a name"),
         ({"name": "Big Model"}, InvalidValue, "name: 'Big Model' is not a name"),
+        ({"task": 5}, InvalidValue, "task: 5 is no string but of int; give a name as a string"),
+        ({"name": b"net"}, InvalidValue, "name: b'net' is no string"),
+        ({"y": None}, InvalidEvaluation, "y: is None; give the right answer for each row"),
+        ({"X": None}, InvalidValue, "x: is None, and no rows"),
         ({"tiers": ["inlined"]}, InvalidValue, "did you mean inline"),
         ({"slo": {"latency": 1}}, InvalidValue, "slo.latency: is not a hint"),
         ({"generate": ["int4"]}, InvalidValue, "did you mean int8"),

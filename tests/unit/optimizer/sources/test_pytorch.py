@@ -77,3 +77,29 @@ def test_a_module_for_one_number_of_rows_is_refused(images: Any) -> None:
 
     with pytest.raises(ValueError, match=r"row"):
         infer(convert(Fixed(), images).onnx, {"image": images})
+
+
+class Branching(torch.nn.Module):
+    def forward(self, x: Any) -> Any:
+        print("looked at")
+        return x if x.sum() > 0 else -x
+
+
+def test_what_cannot_be_exported_has_its_first_cause_and_no_graphs(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(
+        NotConvertible, match=r"torch\.onnx\.export cannot: Could not guard on data-dependent"
+    ) as refused:
+        convert(Branching(), np.ones((4, 2)))
+
+    assert "\x1b" not in str(refused.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_a_module_prints_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    class Talking(torch.nn.Module):
+        def forward(self, x: Any) -> Any:
+            print("looked at")
+            return x * 2
+
+    convert(Talking(), np.ones((4, 2)))
+    assert "looked at" in capfd.readouterr().out

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import lightgbm
 import numpy as np
 import pandas as pd
 import pytest
+import xgboost
+from scipy.sparse import csr_matrix
 
 from optimizer.sources.rows import as_array, by_name, exact_in_fp32
 from registry.errors import InvalidValue
@@ -38,6 +41,14 @@ def test_strings_are_bytes_of_utf8(texts: Any) -> None:
         (np.array(["a", np.nan], dtype=object), "row 1 is missing"),
         (np.array(["2026-01-01"], dtype="datetime64[D]"), r"dtype datetime64\[D\]"),
         (np.array([1j]), "dtype complex128"),
+        (None, "x: is None, and no rows"),
+        (3.5, "x: is one float, and no rows; give an array"),
+        (
+            csr_matrix(np.eye(3)),
+            r"x: is a sparse matrix \(csr_matrix\), .*\(\.toarray\(\)\), or put what makes it sparse",
+        ),
+        (xgboost.DMatrix(np.eye(3)), "x: is a DMatrix, which only xgboost reads; give the array or frame"),
+        (lightgbm.Dataset(np.eye(3)), "x: is a Dataset, which only lightgbm reads"),
     ],
 )
 def test_anything_else_is_refused(values: Any, problem: str) -> None:

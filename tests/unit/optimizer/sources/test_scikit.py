@@ -21,6 +21,7 @@ from sklearn.ensemble import (
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import LinearSVC
@@ -178,15 +179,6 @@ def test_a_classifier_without_probabilities_gives_labels(estimator: Any, digits:
     np.testing.assert_array_equal(run(convert(estimator, X))["label"], estimator.predict(X))
 
 
-def test_several_labels_for_a_row_are_no_dense_tensor(digits: Any, run: Any) -> None:
-    X, y = digits
-    estimator = RandomForestClassifier(2, random_state=0).fit(X, np.column_stack([y % 2, y % 3]))
-    with pytest.raises(
-        InvalidValue, match=r"model output probabilities: has shape .* for 1 rows; export a model that answers"
-    ):
-        run(convert(estimator, X))
-
-
 def test_an_estimator_that_is_not_fitted_says_so(digits: Any) -> None:
     with pytest.raises(NotConvertible, match=r"RidgeClassifier: is not fitted; call its fit"):
         convert(RidgeClassifier(), digits[0])
@@ -198,3 +190,12 @@ def test_an_estimator_without_a_converter_says_so(digits: Any) -> None:
 
     with pytest.raises(NotConvertible, match=r"Mine: scikit-learn's converter failed: .*; convert it to ONNX yourself"):
         convert(Mine(max_iter=500).fit(*digits), digits[0])
+
+
+@pytest.mark.parametrize("kind", [RandomForestClassifier, KNeighborsClassifier])
+def test_several_labels_with_probabilities_of_their_own_are_refused_with_a_way_out(kind: Any) -> None:
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    with pytest.raises(
+        NotConvertible, match=r"gives 2 labels for each row, .*; fit one estimator for each column of y"
+    ):
+        convert(make_pipeline(StandardScaler(), kind()).fit(X, X[:, :2] > 0), X)
