@@ -94,6 +94,7 @@ def register(
     """
     choices = Choices(tiers, generate, generators, fresh)
     said = given(**said)
+    _check_home(home)
     if model is None:
         _refuse_of_manifest(source, {"eval": evaluation, "calibration": calibration, **said})
         done = registered(source, home, quick=quick, choices=choices)
@@ -151,8 +152,18 @@ def _registered_model(
 def _measured(registration: Registration, home: Path, *, quick: bool, fresh: bool, title: str) -> Registered:
     from modelless import registered as make
 
-    with _told(), progress(title) as step:
+    with _told(), _resumable(), progress(title) as step:
         return asyncio.run(make(registration, home, quick=quick, fresh=fresh, progress=step))
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """Have Ctrl-C abort the block, and say what becomes of its work."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo("Interrupted: nothing is published. The next run goes on where this one stopped.", err=True)
+        raise click.Abort from None
 
 
 @contextmanager
@@ -167,6 +178,13 @@ def _told() -> Iterator[None]:
         raise BadInput(str(error)) from error
     except (OptimizerError, BackendError) as error:
         raise Failed(str(error)) from error
+
+
+def _check_home(home: Path) -> None:
+    """Before anything is trained or converted for it."""
+    from modelless.homes import check_home
+
+    check_home(home)
 
 
 def _refuse_of_manifest(source: str, said: Mapping[str, Any]) -> None:

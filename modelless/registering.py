@@ -10,6 +10,7 @@ from typing import Any
 from gateway.local import Platform
 from modelless.choices import Generate, Hints, Tiers
 from modelless.describing import describe
+from modelless.homes import check_home, default_home, make_home
 from modelless.progress import bar
 from modelless.waiting import wait
 from optimizer.journal import FILE, Journal
@@ -59,6 +60,8 @@ def register(
     of optimizer.errors, registry.errors and gateway.errors when measuring or publishing fails; nothing is published
     then.
     """
+    folder = default_home() if home is None else Path(home)
+    check_home(folder)
     registration = describe(
         task,
         model,
@@ -73,7 +76,6 @@ def register(
         name=name,
         description=description,
     )
-    folder = default_home() if home is None else Path(home)
     with bar(f"Registering {task}", shown=progress) as step:
         done = wait(registered(registration, folder, quick=quick, fresh=fresh, progress=step))
     for doubt in done.warnings:
@@ -93,6 +95,7 @@ async def registered(
 
     One that was interrupted goes on where it stopped, unless `fresh`.
     """
+    make_home(home)
     async with Platform.open(home) as platform:
         platform.serve(*registration.tiers)
         await platform.prepare()
@@ -107,8 +110,3 @@ async def registered(
                 clock=platform.clock,
                 journal=journal,
             )
-
-
-def default_home() -> Path:
-    """Where tasks are kept unless a caller says: MODELLESS_HOME, else ~/.modelless."""
-    return Path(os.environ.get("MODELLESS_HOME") or Path.home() / ".modelless")

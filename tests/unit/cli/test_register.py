@@ -124,6 +124,30 @@ def test_tiers_and_generators_of_a_manifest_may_be_chosen(manifest_registration:
         _chosen(registration, Choices(tiers=("lambda-1769",)))
 
 
+def test_a_home_that_cannot_be_written_is_bad_input_before_anything_is_trained(invoke: Invoke, files: Path) -> None:
+    result = invoke("register", "digits", "--home", str(files / "eval.npz" / "home"))
+
+    assert result.exit_code == 2
+    assert "Training" not in result.stderr
+    assert "cannot be written" in result.stderr
+    assert "--home FOLDER or MODELLESS_HOME" in result.stderr
+
+
+def test_ctrl_c_while_measuring_says_that_the_next_run_goes_on(
+    invoke: Invoke, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(files)
+    monkeypatch.setattr("modelless.registered", interrupted)
+    result = invoke("register", "twice", "model.onnx", "--eval", "eval.npz", "--home", str(files / "home"))
+
+    assert result.exit_code == 1
+    assert "Interrupted: nothing is published. The next run goes on where this one stopped." in result.stderr
+    assert result.stderr.rstrip().endswith("Aborted!")
+
+
 @pytest.fixture
 def manifest_registration(files: Path) -> Any:
     (files / "task.yaml").write_text(
