@@ -74,9 +74,9 @@ def asked(latency_ms: float | None = None, rows: int = 1, **bounds: object) -> A
 def test_the_most_accurate_that_is_fast_enough_keeps_most_of_its_parent() -> None:
     wish = wanted(asked(50.0), catalogue((FOREST, 100.0)), GRID)
     assert wish is not None
-    assert wish.option.name == "trees-40"  # 40 ms are 80 % of what is asked
+    assert wish.option.name == "trees-30"  # 30 ms are 60 % of what is asked
     assert (wish.tier, wish.accuracy) == ("inline", 0.9)
-    assert wish.latency_ms == pytest.approx(40.0)
+    assert wish.latency_ms == pytest.approx(30.0)
     assert wish.cost_usd > 0
 
 
@@ -94,7 +94,7 @@ def test_nothing_is_wanted_where_something_holds_or_nothing_can() -> None:
 def test_batches_are_foreseen_between_the_measured_sizes() -> None:
     wish = wanted(asked(50.0, rows=10), catalogue((FOREST, 100.0)), GRID)
     assert wish is not None
-    assert wish.option.name == "trees-8"
+    assert wish.option.name == "trees-6"
     assert wanted(asked(50.0, rows=11), catalogue((FOREST, 100.0)), GRID) is None
 
 
@@ -120,8 +120,8 @@ def test_what_was_measured_corrects_what_is_expected() -> None:
     facts = catalogue((FOREST, 100.0), (half, 60.0))
     wish = wanted(asked(50.0), facts, GRID)
     assert wish is not None
-    assert wish.option.name == "trees-25"
-    assert wish.latency_ms == pytest.approx(40.0)
+    assert wish.option.name == "trees-12"
+    assert wish.latency_ms == pytest.approx(29.6)
     assert wish.accuracy == 0.8
     assert wanted(asked(50.0, min_accuracy=0.85), facts, GRID) is None
     between = wanted(asked(100.0, min_accuracy=0.85), catalogue((FOREST, 200.0), (half, 120.0)), GRID)
@@ -134,11 +134,11 @@ def test_what_was_tried_is_not_tried_again_and_teaches_accuracy() -> None:
     facts = catalogue((FOREST, 100.0))
     wish = wanted(asked(50.0), facts.with_tried(tried), GRID)
     assert wish is not None
-    assert wish.option.name == "trees-39"
-    named = Tried("t", "trees-40", Recipe("trees", "forest"), Outcome.FAILED, "why", (("accuracy", 0.5),))
+    assert wish.option.name == "trees-29"
+    named = Tried("t", "trees-30", Recipe("trees", "forest"), Outcome.FAILED, "why", (("accuracy", 0.5),))
     wish = wanted(asked(50.0), facts.with_tried(named), GRID)
     assert wish is not None
-    assert (wish.option.name, wish.accuracy) == ("trees-39", 0.5)
+    assert (wish.option.name, wish.accuracy) == ("trees-29", 0.5)
 
 
 def test_an_option_for_other_tiers_is_none() -> None:
@@ -190,12 +190,20 @@ def test_what_decisions_expect_goes_before_the_profile() -> None:
     assert wanted(asked(150.0), facts, GRID) is None
     wish = wanted(live, facts, GRID)
     assert wish is not None
-    assert wish.option.name == "trees-60"  # 120 ms are 80 % of what is asked
+    assert wish.option.name == "trees-45"  # 90 ms are 60 % of what is asked
     assert wanted(replace(live, expected_ms=((placement, 140.0),)), facts, GRID) is None
 
 
 def test_what_passes_before_a_decision_is_not_left() -> None:
     wish = wanted(replace(asked(60.0), before_ms=10.0), catalogue((FOREST, 100.0)), GRID)
     assert wish is not None
-    assert wish.option.name == "trees-40"
+    assert wish.option.name == "trees-30"
     assert wanted(replace(asked(60.0), before_ms=70.0), catalogue((FOREST, 100.0)), GRID) is None
+
+
+def test_what_is_only_just_expected_to_hold_is_made_where_nothing_else_is() -> None:
+    facts = catalogue((FOREST, 100.0))
+    wish = wanted(asked(100.0 - 1.0), facts, (option(75), option(79)))
+    assert wish is not None
+    assert wish.option.name == "trees-79"
+    assert wanted(asked(100.0 - 1.0), facts, (option(80),)) is None
