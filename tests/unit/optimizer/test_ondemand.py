@@ -129,7 +129,7 @@ def test_what_was_measured_corrects_what_is_expected() -> None:
 
 
 def test_what_was_tried_is_not_tried_again_and_teaches_accuracy() -> None:
-    recipe = Recipe("trees", "forest", (("percent", "40"), ("trees", "4")))
+    recipe = Recipe("trees", "forest", (("percent", "30"), ("trees", "3")))
     tried = Tried("t", "under-another-name", recipe, Outcome.DROPPED, "slower", (("accuracy", 0.5),))
     facts = catalogue((FOREST, 100.0))
     wish = wanted(asked(50.0), facts.with_tried(tried), GRID)
