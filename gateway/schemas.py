@@ -89,6 +89,7 @@ class JobResponse(BaseModel):
     restarts: int
     reason: str
     tier: str
+    rows: int
 
 
 class JobsResponse(BaseModel):
