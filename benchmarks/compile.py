@@ -87,7 +87,7 @@ def convolutional() -> bytes:
 
     from optimizer.sources.convert import convert
 
-    class Reader(nn.Module):
+    class Reader(nn.Module):  # type: ignore[misc] # torch is its users' own, and its types with it
         def __init__(self) -> None:
             super().__init__()
             body = (nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 64, 3, padding=1), nn.ReLU())
