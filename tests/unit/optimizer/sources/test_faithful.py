@@ -33,6 +33,7 @@ def test_equal_answers_pass(digits: Any, diabetes: Any) -> None:
     check_faithful(numbers, frame, signature_of(numbers, frame))
 
 
+@pytest.mark.filterwarnings("ignore:`XGBRFClassifier` is deprecated:FutureWarning")
 def test_a_forest_of_xgboost_loses_its_classes(digits: Any) -> None:
     X, y = digits
     forest = xgboost.XGBRFClassifier(n_estimators=3).fit(X, y)
