@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import sqlite3
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from registry.documents import from_document, to_document
-from registry.errors import NotFound, Unavailable
+from registry.errors import NotFound
 from registry.jobs import ACTIVE, RESTARTS, Asked, Job, JobState
 from registry.model import Recipe
 from registry.store import utc_now
-from registry.stores.sqlite import BUSY_TIMEOUT_S
+from registry.stores.database import Database
 
 FILE = "jobs.db"
 """Its name in a home."""
@@ -44,29 +41,15 @@ KEPT = 1000
 """Questions and jobs that are kept; the oldest that are over are forgotten."""
 
 
-class SqliteJobs:
+class SqliteJobs(Database):
     """Jobs by id, in the order in which they were queued, and what callers asked that led to them.
 
-    One connection serves all threads of a process. Raises Unavailable when the file is no database, or the disk or the
-    lock is not to be had.
+    Opened, shared and failing as its Database.
     """
 
     def __init__(self, path: Path, *, now: Callable[[], str] = utc_now) -> None:
-        self._path = path.absolute()
         self._now = now
-        self._lock = threading.RLock()
-        with self._failures():
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            # In rollback mode, not write-ahead: that mode's switch is what several processes cannot do at once.
-            self._connection = sqlite3.connect(
-                self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-            )
-        try:
-            with self._failures():
-                self._connection.executescript(SCHEMA)
-        except Unavailable:
-            self._connection.close()
-            raise
+        super().__init__(path)
 
     # Questions
 
@@ -83,7 +66,7 @@ class SqliteJobs:
 
     def pending(self) -> tuple[Asked, ...]:
         """Questions that wait, oldest first."""
-        with self._database() as database:
+        with self._reading() as database:
             rows = database.execute("SELECT asked FROM asked WHERE pending ORDER BY rowid").fetchall()
         return tuple(from_document(Asked, json.loads(row[0])) for row in rows)
 
@@ -96,7 +79,7 @@ class SqliteJobs:
 
     def under_way(self) -> dict[str, Job]:
         """Jobs that are queued or running, by the key of each question that they answer."""
-        with self._database() as database:
+        with self._reading() as database:
             rows = database.execute(
                 "SELECT asked.key, job.job FROM asked JOIN job ON job.id = asked.job"
                 " WHERE job.state IN ('queued', 'running')"
@@ -131,13 +114,13 @@ class SqliteJobs:
 
     def jobs(self) -> tuple[Job, ...]:
         """Every job that is kept, newest first."""
-        with self._database() as database:
+        with self._reading() as database:
             rows = database.execute("SELECT job FROM job ORDER BY number DESC").fetchall()
         return tuple(_job(row[0]) for row in rows)
 
     def job(self, id_: str) -> Job:
         """The job of this id; raises NotFound."""
-        with self._database() as database:
+        with self._reading() as database:
             return _found(database, id_)
 
     def start_next(self) -> Job | None:
@@ -164,11 +147,6 @@ class SqliteJobs:
                 else:
                     self._moved(database, job, JobState.FAILED, reason="its process ended twice before it was done")
 
-    def close(self) -> None:
-        """Close the file; idempotent."""
-        with self._lock:
-            self._connection.close()
-
     def _moved(self, database: sqlite3.Connection, job: Job, state: JobState, **changes: Any) -> Job:
         job.check(state)
         at = {"started_at": self._now()} if state is JobState.RUNNING else {}
@@ -177,29 +155,9 @@ class SqliteJobs:
         database.execute("UPDATE job SET state = ?, job = ? WHERE id = ?", (state, _text(moved), job.id))
         return moved
 
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that has the write lock from its start: what is read in it still holds when it writes."""
-        with self._database() as database:
-            database.execute("BEGIN IMMEDIATE")
-            try:
-                yield database
-                database.execute("COMMIT")
-            finally:
-                if database.in_transaction:
-                    database.execute("ROLLBACK")
-
-    @contextmanager
-    def _database(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._failures():
-            yield self._connection
-
-    @contextmanager
-    def _failures(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            raise Unavailable(os.fspath(self._path), str(error)) from error
+    def _prepare(self) -> None:
+        # In rollback mode, not write-ahead: that mode's switch is what several processes cannot do at once.
+        self._connection.executescript(SCHEMA)
 
 
 def _found(database: sqlite3.Connection, id_: str) -> Job:
