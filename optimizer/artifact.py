@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from enum import StrEnum
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
-from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, numpy_helper
+from onnx import ModelProto, TensorProto, numpy_helper
 
 from optimizer.generate import compile_
+from optimizer.vet.walk import walk
 from registry.artifacts import TensorBlob, write_artifact
 from registry.blobs import Blobs, blob_name
 from registry.errors import InvalidValue
@@ -74,7 +74,7 @@ def check(model: bytes) -> ModelProto:
         proto = onnx.load_from_string(model)
     except DecodeError:
         raise InvalidValue("model", "these bytes are not ONNX", "give a serialised ModelProto") from None
-    for tensor in _tensors(proto):
+    for tensor in (message for message, _ in walk(proto) if isinstance(message, TensorProto)):
         if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
             raise InvalidValue("model", f"tensor {tensor.name!r} is external", "save the weights inside the model")
     for value in (*proto.graph.input, *proto.graph.output):
@@ -102,22 +102,3 @@ def _externalise(tensor: TensorProto, blobs: Blobs) -> TensorBlob:
     for key, value in (("location", blob_name(digest)), ("offset", "0"), ("length", str(len(data)))):
         tensor.external_data.add(key=key, value=value)
     return TensorBlob(tensor.name, digest, len(data))
-
-
-def _tensors(model: ModelProto) -> Iterator[TensorProto]:
-    """Every tensor of a model: initializers, sparse ones and attributes, in subgraphs and functions too."""
-    graphs: list[GraphProto] = [model.graph]
-    attributes: list[AttributeProto] = [a for f in model.functions for n in f.node for a in n.attribute]
-    while graphs or attributes:
-        if graphs:
-            graph = graphs.pop()
-            yield from graph.initializer
-            for sparse in graph.sparse_initializer:
-                yield from (sparse.values, sparse.indices)
-            attributes += [a for node in graph.node for a in node.attribute]
-        else:
-            attribute = attributes.pop()
-            yield from (attribute.t, *attribute.tensors)
-            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
-                yield from (sparse.values, sparse.indices)
-            graphs += (attribute.g, *attribute.graphs) if attribute.HasField("g") else attribute.graphs
