@@ -117,14 +117,14 @@ def _variant_row(catalogue: Catalogue, variant: Variant, stale: Collection[str])
         "id": variant.id,
         **to_document(variant),
         "placements": [
-            {"id": p.id, **to_document(p), **_measured(catalogue.profiles.get(p.id)), "stale": p.id in stale}
+            {"id": p.id, **to_document(p), **measured(catalogue.profiles.get(p.id)), "stale": p.id in stale}
             for p in placements
         ],
     }
 
 
-def _measured(profile: Profile | None) -> dict[str, Any]:
-    """Milliseconds of one warm row at the median and the 95th percentile, of a load and of a start."""
+def measured(profile: Profile | None) -> dict[str, Any]:
+    """Milliseconds of one warm row at the median and the 95th percentile, of a load and of a start; resident memory."""
     if profile is None:
         return {"p50_ms": None, "p95_ms": None, "load_p50_ms": None, "init_p50_ms": None, "memory_mb": None}
     median, p95 = LEVELS.index(0.50), LEVELS.index(0.95)

@@ -8,7 +8,8 @@ CliError           exit
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import click
 
@@ -37,3 +38,17 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> BadInput:
         return BadInput(f"no {kind} {name!r}; did you mean {' or '.join(map(repr, near))}?")
     listed = f"there are {', '.join(names)}" if names else f"there is no {kind} yet"
     return BadInput(f"no {kind} {name!r}; {listed}")
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turn what registering or measuring raises into a message and an exit code; main knows the registry's errors."""
+    from gateway.errors import BackendError
+    from optimizer.errors import InvalidEvaluation, ModelRefused, NotConvertible, OptimizerError
+
+    try:
+        yield
+    except (InvalidEvaluation, ModelRefused, NotConvertible) as error:
+        raise BadInput(str(error)) from error
+    except (OptimizerError, BackendError) as error:
+        raise Failed(str(error)) from error

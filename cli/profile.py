@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.errors import BadInput, Failed, unknown
+from cli.catalogue import measured
+from cli.errors import told, unknown
 from cli.home import opened
 from cli.options import home_option, json_option
 from cli.output import Step, ms, progress, say, table
-from registry.model import LEVELS, Profile
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from optimizer.remeasure import Remeasured
+    from registry.model import Profile
 
 
 @click.command()
@@ -58,32 +59,25 @@ def _check(home: Path, task: str, tiers: tuple[str, ...]) -> None:
 async def _measured(
     task: str, home: Path, tiers: tuple[str, ...], *, quick: bool, fresh: bool, step: Step
 ) -> Remeasured:
-    from gateway.errors import BackendError
     from gateway.local import Platform
-    from optimizer.errors import InvalidEvaluation, OptimizerError
     from optimizer.journal import FILE, Journal
     from optimizer.plan import FULL, QUICK
     from optimizer.remeasure import remeasure
 
     async with Platform.open(home) as platform:
         await platform.prepare()
-        try:
-            with Journal.open(home / FILE, fresh=fresh) as journal:
-                return await remeasure(
-                    task,
-                    platform.store,
-                    platform.blobs,
-                    platform.backends,
-                    tiers=tiers,
-                    progress=step,
-                    plan=QUICK if quick else FULL,
-                    clock=platform.clock,
-                    journal=journal,
-                )
-        except InvalidEvaluation as error:
-            raise BadInput(str(error)) from error
-        except (OptimizerError, BackendError) as error:
-            raise Failed(str(error)) from error
+        with told(), Journal.open(home / FILE, fresh=fresh) as journal:
+            return await remeasure(
+                task,
+                platform.store,
+                platform.blobs,
+                platform.backends,
+                tiers=tiers,
+                progress=step,
+                plan=QUICK if quick else FULL,
+                clock=platform.clock,
+                journal=journal,
+            )
 
 
 def document(done: Remeasured) -> dict[str, Any]:
@@ -101,14 +95,8 @@ def document(done: Remeasured) -> dict[str, Any]:
 
 def _facts(profile: Profile) -> dict[str, Any]:
     """Milliseconds of one warm row, of a load and of a start; memory, and how sizes between are foreseen."""
-    median, p95 = LEVELS.index(0.50), LEVELS.index(0.95)
-    service = profile.service[0].latency.ms
     return {
-        "p50_ms": service[median],
-        "p95_ms": service[p95],
-        "load_p50_ms": profile.load.ms[median],
-        "init_p50_ms": profile.init.ms[median],
-        "memory_mb": profile.memory_mb,
+        **measured(profile),
         "peak_mb": profile.peak_mb,
         "batch_error": profile.batch_error,
         "samples": profile.samples,

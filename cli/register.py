@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.errors import BadInput, Failed, unknown
+from cli.errors import BadInput, told, unknown
 from cli.family import document, render
 from cli.options import given, home_option, json_option, slo_options
 from cli.output import Step, progress, say
@@ -113,7 +113,7 @@ def registered(source: str, home: Path, *, quick: bool, choices: Choices | None 
     with TemporaryDirectory(prefix="modelless-") as scratch:
         manifest = _manifest_of(source, Path(scratch))
         choices = choices or Choices()
-        with _told():
+        with told():
             registration = _chosen(_read(manifest), choices)
         return _measured(registration, home, quick=quick, fresh=choices.fresh, title=f"Measuring {source}")
 
@@ -133,7 +133,7 @@ def _registered_model(
     from optimizer.evaluation import load_arrays
 
     own = {name: said.pop(name) for name in ("output", "metric", "name", "description") if name in said}
-    with _told(), progress(f"Looking at {model}"):
+    with told(), progress(f"Looking at {model}"):
         registration = describe(
             task,
             Path(model),
@@ -152,7 +152,7 @@ def _registered_model(
 def _measured(registration: Registration, home: Path, *, quick: bool, fresh: bool, title: str) -> Registered:
     from modelless import registered as make
 
-    with _told(), _resumable(), progress(title) as step:
+    with told(), _resumable(), progress(title) as step:
         return asyncio.run(make(registration, home, quick=quick, fresh=fresh, progress=step))
 
 
@@ -164,20 +164,6 @@ def _resumable() -> Iterator[None]:
     except KeyboardInterrupt:
         click.echo("Interrupted: nothing is published. The next run goes on where this one stopped.", err=True)
         raise click.Abort from None
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Turn what a registration raises into a message and an exit code; main knows the registry's errors."""
-    from gateway.errors import BackendError
-    from optimizer.errors import InvalidEvaluation, ModelRefused, NotConvertible, OptimizerError
-
-    try:
-        yield
-    except (InvalidEvaluation, ModelRefused, NotConvertible) as error:
-        raise BadInput(str(error)) from error
-    except (OptimizerError, BackendError) as error:
-        raise Failed(str(error)) from error
 
 
 def _check_home(home: Path) -> None:
