@@ -57,7 +57,8 @@ def attempt(
         most = min(model.max_batch, generated.max_batch or model.max_batch)
         whole = replace(model, onnx=generated.model, recipe=recipe, max_batch=most)
         task, evaluation = registration.task, registration.evaluation
-        return whole, make(task, whole, blobs, evaluation, optimise=_when(generated), kinds=generated.kinds)
+        optimise = Optimise.NEVER if generated.optimised else Optimise.NOW
+        return whole, make(task, whole, blobs, evaluation, optimise=optimise, kinds=generated.kinds)
     except Exception as fault:  # noqa: BLE001 - generators are many, and one that crashes must not stop the rest
         return failed(registration.task.name, model.name, recipe, fault)
 
@@ -88,14 +89,6 @@ def variant_name(parent: str, suffix: str, *, alone: bool, taken: Collection[str
 def _joined(parent: str, suffix: str) -> str:
     suffix = suffix[: LONGEST_NAME - 2]
     return f"{parent[: LONGEST_NAME - 1 - len(suffix)]}-{suffix}"
-
-
-def _when(generated: Generated) -> Optimise:
-    if generated.optimised:
-        return Optimise.NEVER
-    # A graph that is optimised here is one for this CPU's kernels; another device optimises it for itself.
-    elsewhere = generated.kinds is not None and generated.kinds <= {TierKind.GPU}
-    return Optimise.AT_LOAD if elsewhere else Optimise.NOW
 
 
 def _elsewhere(generated: Generated, registration: Registration) -> str:
