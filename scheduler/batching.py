@@ -1,0 +1,185 @@
+"""How many rows a run may have: a windowed model of how long runs take, and the named rules; pure, it runs nothing.
+
+Clipper (NSDI '17, section 4.3) adapts the batch size to a latency bound and keeps one queue for each model. Its
+released controllers believe the worst latency that they ever saw; here what is believed can shrink as well as grow.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right, insort
+from collections import deque
+from collections.abc import Sequence
+from math import ceil, inf
+
+from scheduler.work import Measured
+
+KEPT = 128
+"""Runs whose pace is kept: enough for a 99th percentile to be more than the maximum."""
+
+TURN = 5
+"""Runs in a row on one side of the band that mean a change: by chance 1 in 1,000 at the quartiles, and the band is
+wider than those."""
+
+BAND = 1.25
+"""How far from the median a run is on one side of the band: a fifth slower is what `scheduler.drift` looks for, too."""
+
+SLOWEST_LEARNING = 1 / 32
+"""The least weight of a run for the curve, so that its shape follows, too."""
+
+TAIL = 1.3
+"""The 99th percentile over the median before anything is known of it."""
+
+REACH = 2
+"""How far beyond the largest batch that ran a model is trusted: twice as large."""
+
+
+class Service:
+    """How long runs of one variant on some threads take, by rows: a curve through powers of two, and a pace.
+
+    The curve's shape changes slowly, the pace (what recent runs took over the curve's) at once: all batch sizes are
+    slowed by the same neighbours. The tail is the pace's own.
+    """
+
+    __slots__ = ("_at", "_knots", "_newest", "_pace", "_sorted", "_tail", "_weight", "largest", "runs")
+
+    def __init__(self, measured: Measured = ()) -> None:
+        self._at: list[int] = [rows for rows, _, _ in measured]
+        self._knots: list[float] = [median for _, median, _ in measured]
+        self._weight: list[float] = [float(KEPT)] * len(measured)
+        self._newest: deque[float] = deque()
+        self._sorted: list[float] = []
+        self._pace = 1.0
+        self._tail = max((p99 / median for _, median, p99 in measured if median > 0), default=TAIL)
+        self.largest = self._at[-1] if self._at else 0
+        """Most rows of a run so far, or of the profile."""
+        self.runs = 0
+
+    @property
+    def known(self) -> bool:
+        """Whether anything was measured or run."""
+        return bool(self._at)
+
+    def median(self, rows: int) -> float:
+        """Seconds that half of the runs of so many rows are done in; 0 when nothing is known."""
+        return self._curve(rows) * self._pace
+
+    def tail(self, rows: int) -> float:
+        """Seconds that 99 of 100 runs of so many rows are done in; 0 when nothing is known."""
+        return self._curve(rows) * self._pace * self._tail
+
+    def within(self, rows: int, seconds: float) -> float:
+        """P(a run of so many rows is done in `seconds`); 1 when nothing is known."""
+        curve = self._curve(rows)
+        if curve <= 0:
+            return 1.0
+        ratio = seconds / (curve * self._pace)
+        if ratio >= self._tail:
+            return 0.99 if len(self._sorted) < KEPT else 1.0
+        if len(self._sorted) < TURN * 2:
+            # Half at the median, 99 of 100 at the tail, nothing much below it.
+            return max(0.0, 0.5 + 0.49 * (ratio - 1) / max(self._tail - 1, 1e-9)) if ratio >= 0.9 else 0.0
+        return bisect_right(self._sorted, ratio * self._pace) / (len(self._sorted) + 1)
+
+    def most(self, seconds: float, limit: int) -> int:
+        """The most rows, up to `limit`, that 99 of 100 runs do in `seconds`; 1 at least, `limit` when unbounded."""
+        if seconds == inf:
+            return min(limit, self.reach)
+        low, high = 1, max(1, min(limit, self.reach))
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self.tail(middle) <= seconds:
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+    @property
+    def reach(self) -> int:
+        """Most rows that the curve is trusted for."""
+        return max(1, REACH * self.largest)
+
+    def observe(self, rows: int, seconds: float) -> None:
+        """A run of so many rows took so long."""
+        self.runs += 1
+        expected = self._learn(rows, seconds)
+        self.largest = max(self.largest, rows)
+        ratio = seconds / expected if expected > 0 else 1.0
+        self._newest.append(ratio)
+        insort(self._sorted, ratio)
+        if len(self._newest) > KEPT:
+            del self._sorted[bisect_left(self._sorted, self._newest.popleft())]
+        self._forget_if_changed()
+        self._update()
+
+    def _forget_if_changed(self) -> None:
+        if len(self._newest) <= TURN:
+            return
+        newest = list(self._newest)[-TURN:]
+        if min(newest) > self._pace * BAND or max(newest) < self._pace / BAND:
+            self._newest = deque(newest)
+            self._sorted = sorted(newest)
+
+    def _update(self) -> None:
+        count = len(self._sorted)
+        self._pace = self._sorted[count // 2]
+        if count >= KEPT // 2:
+            self._tail = max(1.0, self._sorted[ceil(count * 0.99) - 1] / self._pace)
+        elif count >= TURN:
+            # A tail from few runs would be their worst; what was believed before counts for the runs that are missing.
+            share = count / (KEPT // 2)
+            self._tail = max(1.0, (1 - share) * self._tail + share * self._sorted[-1] / self._pace)
+
+    def _learn(self, rows: int, seconds: float) -> float:
+        """Move the curve towards a run; what it said of the run before."""
+        at, knots, weights = self._at, self._knots, self._weight
+        knot = 1 << (rows - 1).bit_length()
+        expected = self._curve(rows) if at else 0.0
+        i = bisect_left(at, knot)
+        if i == len(at) or at[i] != knot:
+            # What is new at this size enters as it is, scaled to the knot along the curve.
+            value = seconds / self._pace * (self._curve(knot) / expected if expected > 0 else knot / rows)
+            at.insert(i, knot)
+            knots.insert(i, value)
+            weights.insert(i, 1.0)
+            return expected or value
+        weights[i] = min(weights[i] + 1.0, 1 / SLOWEST_LEARNING)
+        off = seconds / self._pace / expected if expected > 0 else 1.0
+        knots[i] *= 1.0 + (off - 1.0) / weights[i]
+        return expected
+
+    def _curve(self, rows: int) -> float:
+        at, knots = self._at, self._knots
+        if not at:
+            return 0.0
+        i = bisect_left(at, rows)
+        if i == 0:
+            return knots[0]
+        if i == len(at):
+            if i == 1:
+                return knots[0] * rows / at[0]
+            slope = max(0.0, (knots[-1] - knots[-2]) / (at[-1] - at[-2]))
+            return knots[-1] + slope * (rows - at[-1])
+        low, high = at[i - 1], at[i]
+        return knots[i - 1] + (knots[i] - knots[i - 1]) * (rows - low) / (high - low)
+
+
+def pays_to_wait(service: Service, rows: int, gap_s: float) -> bool:
+    """Whether to hold a run of `rows` back for the next row, expected in `gap_s`, on the last free lane.
+
+    Run at once, and the next row waits for this run to end; hold back, and these rows wait for the next one. It pays
+    when the first costs more seconds in total: S(n) - g + S(1) > S(n + 1) + n (g + S(n + 1) - S(n)).
+    """
+    if not service.known or gap_s <= 0:
+        return False
+    alone, now, joined = service.median(1), service.median(rows), service.median(rows + 1)
+    return now - gap_s + alone > joined + rows * (gap_s + joined - now)
+
+
+def prefix(rows: Sequence[int], limit: int) -> int:
+    """How many works from the front fit in `limit` rows together; 1 at least."""
+    total = 0
+    for count, each in enumerate(rows):
+        total += each
+        if total > limit and count:
+            return count
+    return len(rows)
