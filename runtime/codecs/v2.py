@@ -23,7 +23,7 @@ from runtime.tensor import check_datatype, check_extents
 
 Parameters = Mapping[str, str | int | float | bool]
 
-_UNSERVED = ("shared_memory_region", "shared_memory_byte_size", "shared_memory_offset", "classification")
+UNSERVED = ("shared_memory_region", "shared_memory_byte_size", "shared_memory_offset", "classification")
 """Tensor parameters whose silent neglect would change the answer."""
 
 
@@ -189,7 +189,7 @@ def _parameters(holder: Mapping[str, Any], what: str) -> Parameters:
     for key, value in parameters.items():
         if not isinstance(value, str | int | float | bool):
             raise InvalidBody(f"parameter {key!r:.80} of {what} must be a string, number or boolean")
-        if key in _UNSERVED:
+        if key in UNSERVED:
             raise InvalidBody(f"parameter {key!r} of {what} is not served here")
     return parameters
 
