@@ -3,10 +3,18 @@
 RuntimeFault
 ├── InvalidTensor       the caller's: a tensor is not what the signature says (names tensor, problem, expectation)
 ├── InvalidBody         the caller's: a body or event cannot be parsed
+│   └── BodyTooLarge    the caller's: it is larger than is taken in
+├── UnknownModel        the caller's: there is no model, version or path of this name
+├── WrongMethod         the caller's: the path is served, by other methods
+├── AlreadyLoaded       the caller's: a model of this name is loaded
+├── Expired             nobody's: the deadline passed before it ran
+├── Refused             ours: there is no capacity by the deadline; says when to try again
+├── NotServing          ours: the server is starting or stopping
 ├── CorruptArtifact     the storage's: a variant's bytes do not match their digest
 ├── ExecutionFailed     the variant's: ONNX Runtime cannot load it, or fails on these inputs
 │   └── Unreadable      the storage's: it cannot be reached or read now; the bytes may well be sound
 ├── NoRoom              ours: the variant does not fit beside what is in use
+├── NoProvider          the operator's: an execution provider is not to be had here
 ├── PoolTooLate         ours: the global thread pool is asked for after the first session, or twice
 └── ReplyTooLarge       the variant's: the outputs do not fit in one reply
 
@@ -34,6 +42,42 @@ class InvalidBody(RuntimeFault, ValueError):
     """A body or event is not in the protocol's form."""
 
 
+class BodyTooLarge(InvalidBody):
+    """A body is larger than the server takes in."""
+
+
+class UnknownModel(RuntimeFault, LookupError):
+    """No model, version or path of this name is there."""
+
+
+class WrongMethod(RuntimeFault):
+    """The path is served by other methods, which `allowed` names."""
+
+    def __init__(self, message: str, allowed: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.allowed = allowed
+
+
+class AlreadyLoaded(RuntimeFault):
+    """A model of this name is loaded already; unload it first."""
+
+
+class Expired(RuntimeFault):
+    """The deadline passed before the request ran, and it never will."""
+
+
+class Refused(RuntimeFault):
+    """There is no capacity for the request by its deadline; `retry_after_s` is when there may be."""
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class NotServing(RuntimeFault):
+    """The server is starting or stopping, and takes no work."""
+
+
 class CorruptArtifact(RuntimeFault):
     """A variant's bytes do not match their digest; they must not be run."""
 
@@ -51,6 +95,10 @@ class Unreadable(ExecutionFailed):
 
 class NoRoom(RuntimeFault):
     """The variant does not fit in the memory budget beside what is in use or pinned."""
+
+
+class NoProvider(RuntimeFault):
+    """An execution provider that is configured is not to be had here; the message says what is missing."""
 
 
 class PoolTooLate(RuntimeFault):
