@@ -36,6 +36,7 @@ _CHECKED: dict[str, tuple[int, tuple[Any, ...]]] = {
     "SessionGetInputCount": (30, (c_void_p, POINTER(c_size_t))),
     "SessionGetOutputCount": (31, (c_void_p, POINTER(c_size_t))),
     "SessionGetInputTypeInfo": (33, (c_void_p, c_size_t, _OUT)),
+    "SessionGetOutputTypeInfo": (34, (c_void_p, c_size_t, _OUT)),
     "SessionGetInputName": (36, (c_void_p, c_size_t, c_void_p, _OUT)),
     "SessionGetOutputName": (37, (c_void_p, c_size_t, c_void_p, _OUT)),
     "CreateTensorAsOrtValue": (48, (c_void_p, POINTER(c_int64), c_size_t, c_int, _OUT)),
@@ -57,10 +58,15 @@ _CHECKED: dict[str, tuple[int, tuple[Any, ...]]] = {
     "CreateEnvWithGlobalThreadPools": (119, (c_int, c_char_p, c_void_p, _OUT)),
     "DisablePerSessionThreads": (120, (c_void_p,)),
     "CreateThreadingOptions": (121, (_OUT,)),
+    "GetAvailableProviders": (125, (POINTER(_STRINGS), POINTER(c_int))),
+    "ReleaseAvailableProviders": (126, (_STRINGS, c_int)),
     "AddSessionConfigEntry": (130, (c_void_p, c_char_p, c_char_p)),
     "SetGlobalIntraOpNumThreads": (147, (c_void_p, c_int)),
     "SetGlobalInterOpNumThreads": (148, (c_void_p, c_int)),
     "SetGlobalSpinControl": (149, (c_void_p, c_int)),
+    "SessionOptionsAppendExecutionProvider_CUDA_V2": (204, (c_void_p, c_void_p)),
+    "CreateCUDAProviderOptions": (205, (_OUT,)),
+    "UpdateCUDAProviderOptions": (206, (c_void_p, _STRINGS, _STRINGS, c_size_t)),
     "GetResizedStringTensorElementBuffer": (252, (c_void_p, c_size_t, c_size_t, _OUT)),
 }
 
@@ -73,6 +79,7 @@ _RELEASES: dict[str, int] = {
     "ReleaseTensorTypeAndShapeInfo": 99,
     "ReleaseSessionOptions": 100,
     "ReleaseThreadingOptions": 122,
+    "ReleaseCUDAProviderOptions": 208,
 }
 
 

@@ -9,12 +9,12 @@ import ctypes
 import math
 import os
 import threading
-from collections.abc import Iterator, Mapping
-from ctypes import byref, c_char_p, c_int, c_int64, c_size_t, c_void_p
+from collections.abc import Iterator, Mapping, Sequence
+from ctypes import POINTER, byref, c_char_p, c_int, c_int64, c_size_t, c_void_p
 
-from registry.typed import Any
+from registry.typed import Any, NamedTuple
 from runtime.capi import Api, find_library
-from runtime.errors import ExecutionFailed, PoolTooLate
+from runtime.errors import ExecutionFailed, NoProvider, PoolTooLate
 from runtime.tensor import SIZES, Tensor, join_bytes, split_bytes
 
 # ONNXTensorElementDataType of onnxruntime_c_api.h.
@@ -36,6 +36,9 @@ _ELEMENT_TYPES = {
 _ELEMENT_CODES = {name: code for code, name in _ELEMENT_TYPES.items()}
 
 _FATAL, _DISABLE_ALL, _ENABLE_ALL, _ARENA, _DEFAULT_MEMORY = 4, 0, 99, 1, 0
+
+PROVIDERS = ("CUDA", "CPU")
+"""Execution providers that sessions can be given; what the ones before leave over is the CPU's."""
 
 
 class _Runtime:
@@ -93,14 +96,75 @@ def _started() -> _Runtime:
         return _runtime
 
 
+def check_providers(providers: Sequence[str]) -> None:
+    """Raise NoProvider for the first execution provider that cannot be had here, saying what would help."""
+    api = _started().api
+    for provider in providers:
+        if provider not in PROVIDERS:
+            raise NoProvider(f"execution provider {provider!r:.40} is unknown; use {' or '.join(PROVIDERS)}")
+        if f"{provider}ExecutionProvider" not in _available(api):
+            raise NoProvider(
+                f"ONNX Runtime {api.version} was built without {provider}; install onnxruntime-gpu in place of "
+                "onnxruntime, or leave it out of the providers"
+            )
+        if provider == "CUDA":
+            options = api.make("CreateSessionOptions")
+            try:
+                _append_cuda(api, options)
+            finally:
+                api.ReleaseSessionOptions(options)
+
+
+def _available(api: Api) -> list[str]:
+    names, count = POINTER(c_char_p)(), c_int()
+    api.GetAvailableProviders(byref(names), byref(count))
+    try:
+        return [(names[i] or b"").decode() for i in range(count.value)]
+    finally:
+        api.ReleaseAvailableProviders(names, count)
+
+
+def _append_cuda(api: Api, options: c_void_p) -> None:
+    """Have the first GPU run what it can; raises NoProvider with what ONNX Runtime misses (a driver, CUDA, cuDNN)."""
+    try:
+        cuda = api.make("CreateCUDAProviderOptions")
+        try:
+            api.SessionOptionsAppendExecutionProvider_CUDA_V2(options, cuda)
+        finally:
+            api.ReleaseCUDAProviderOptions(cuda)
+    except ExecutionFailed as fault:
+        raise NoProvider(f"CUDA cannot be used here: {fault}") from fault
+
+
+class Span(NamedTuple):
+    """A tensor of numbers in memory that stays where it is for as long as anything is bound to it."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    address: int
+    size: int
+    """In bytes."""
+
+
 class OrtSession:
     """A session over a graph; several threads may run it at once."""
 
-    def __init__(self, graph: bytes, tensors_root: str, *, threads: int, prepack: bool, optimised: bool = True) -> None:
+    def __init__(
+        self,
+        graph: bytes,
+        tensors_root: str,
+        *,
+        threads: int,
+        prepack: bool,
+        optimised: bool = True,
+        providers: Sequence[str] = ("CPU",),
+    ) -> None:
         """Load `graph`, whose external tensors lie under `tensors_root` and are mapped, not read.
 
         A graph that was not `optimised` when it was made is optimised now. `threads` counts when there is no global
-        pool. Raises ExecutionFailed with ONNX Runtime's reason.
+        pool. Each node is given to the first of the `providers` that can run it. Raises ExecutionFailed with ONNX
+        Runtime's reason, or NoProvider.
         """
         self._handle: c_void_p | None = None
         self._runtime = runtime = _started()
@@ -116,10 +180,12 @@ class OrtSession:
                 api.DisablePerSessionThreads(options)
             for key, value in _config(tensors_root, prepack):
                 api.AddSessionConfigEntry(options, key, value)
+            if "CUDA" in providers:
+                _append_cuda(api, options)
             self._handle = api.make("CreateSessionFromArray", runtime.environment, graph, len(graph), options)
         finally:
             api.ReleaseSessionOptions(options)
-        self.inputs = {self._name("Input", i): self._input(i) for i in range(self._count("Input"))}
+        self.inputs = {self._name("Input", i): self._described("Input", i) for i in range(self._count("Input"))}
         """Datatype and shape of each input, -1 for any extent."""
         self.outputs = [self._name("Output", i) for i in range(self._count("Output"))]
         self._output_names = (c_char_p * len(self.outputs))(*(name.encode() for name in self.outputs))
@@ -141,6 +207,21 @@ class OrtSession:
                     api.ReleaseValue(value)
             for buffer in buffers:
                 _release_buffer(buffer)
+
+    def describe_outputs(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """Datatype and shape of each output, -1 for any extent; a rank that the graph does not tell has no extents.
+
+        Raises ExecutionFailed for an output that is no dense tensor.
+        """
+        return {name: self._described("Output", i) for i, name in enumerate(self.outputs)}
+
+    def bind(self, inputs: Sequence[Span], outputs: Sequence[Span]) -> Bound:
+        """The session with its tensors where they are, for runs that cost a tenth of `run` beside the graph's own time.
+
+        All inputs and outputs of the session, of fixed shapes; raises ExecutionFailed for one that is none.
+        """
+        assert self._handle is not None, "a closed session binds nothing"
+        return Bound(self._api, self._handle, self._runtime.memory, inputs, outputs)
 
     def close(self) -> None:
         """Free the session; nobody may be running it."""
@@ -164,13 +245,13 @@ class OrtSession:
         finally:
             self._api.AllocatorFree(self._runtime.allocator, text)
 
-    def _input(self, i: int) -> tuple[str, tuple[int, ...]]:
-        kind = self._api.make("SessionGetInputTypeInfo", self._handle, i)
+    def _described(self, side: str, i: int) -> tuple[str, tuple[int, ...]]:
+        kind = self._api.make(f"SessionGet{side}TypeInfo", self._handle, i)
         try:
             # The tensor's info is part of the type's, and null for what is no tensor.
             tensor = self._api.make("CastTypeInfoToTensorInfo", kind)
             if not tensor:
-                raise ExecutionFailed(f"input {i} is no dense tensor")
+                raise ExecutionFailed(f"{side.lower()} {i} is no dense tensor")
             return self._describe(tensor)
         finally:
             self._api.ReleaseTypeInfo(kind)
@@ -230,6 +311,48 @@ class OrtSession:
         ends = [*offsets[1:], size.value]
         raw = text.raw
         return [raw[start:end] for start, end in zip(offsets, ends, strict=True)]
+
+
+class Bound:
+    """A session bound to tensors in memory; one run at a time, and only while the session is open."""
+
+    __slots__ = ("_api", "_arguments", "_values")
+
+    def __init__(
+        self, api: Api, session: c_void_p, memory: c_void_p, inputs: Sequence[Span], outputs: Sequence[Span]
+    ) -> None:
+        self._api = api
+        self._values: list[int | None] = []
+        self._arguments = (session, None, *self._side(memory, inputs), *self._side(memory, outputs, out=True))
+
+    def run(self) -> None:
+        """Read the inputs and write the outputs; raises ExecutionFailed with ONNX Runtime's reason."""
+        self._api.Run(*self._arguments)
+
+    def close(self) -> None:
+        """Let go of the tensors."""
+        values, self._values = self._values, []
+        for value in values:
+            self._api.ReleaseValue(value)
+
+    def __del__(self) -> None:
+        """Let go of them, if nobody did."""
+        self.close()
+
+    def _side(self, memory: c_void_p, spans: Sequence[Span], *, out: bool = False) -> tuple[Any, ...]:
+        """What Run takes of one side: names and values with their number, which comes last among outputs' names."""
+        names = (c_char_p * len(spans))(*(span.name.encode() for span in spans))
+        values = (c_void_p * len(spans))(*(self._value(memory, span) for span in spans))
+        return (names, len(spans), values) if out else (names, values, len(spans))
+
+    def _value(self, memory: c_void_p, span: Span) -> int | None:
+        shape, rank = (c_int64 * len(span.shape))(*span.shape), len(span.shape)
+        code = _ELEMENT_CODES[span.datatype]
+        value = self._api.make(
+            "CreateTensorWithDataAsOrtValue", memory, span.address, span.size, shape, rank, code
+        ).value
+        self._values.append(value)
+        return value
 
 
 def _config(tensors_root: str, prepack: bool) -> Iterator[tuple[bytes, bytes]]:
