@@ -12,14 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.catalogue import Catalogue
-from registry.model import Placement, StartMode, Tier, TierKind
+from registry.model import SHARED, Placement, StartMode, Tier
 from scheduler.quantiles import deviation
 
 K = TypeVar("K")
 Indices = NDArray[np.intp]
-
-SHARED = frozenset({TierKind.INLINE})
-"""Kinds of tier whose one environment runs up to `concurrency` requests at once."""
 
 KEPT = frozenset({StartMode.ALWAYS, StartMode.PROVISIONED})
 """Start modes whose environments do not expire when idle."""

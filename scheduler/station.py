@@ -15,7 +15,7 @@ from math import inf
 from scheduler.arrivals import Arrivals
 from scheduler.batching import Service, pays_to_wait
 from scheduler.queue import Queue
-from scheduler.switching import Choice, Option, Price, budget, choose, price_of
+from scheduler.switching import Choice, Option, Price, Table, choose, tightest, train
 from scheduler.work import Action, Expire, Ladder, Load, Refuse, Run, Work
 
 LOOK = 256
@@ -26,6 +26,9 @@ WAITING = 4096
 
 MANY_THREADS_FROM_S = 1e-3
 """Runs on several threads are tried from here on: waking threads takes some 50 µs of a run."""
+
+RETRAIN_S = 0.05
+"""How long a table stands, as what is known of runs changes with each; training takes some 0.1 ms."""
 
 SPLIT_FROM_S = 1e-3
 """Runs that take less are not split between free cores."""
@@ -43,6 +46,9 @@ class _Task:
     """From arrival to deadline, as it is usual; infinite while works have none."""
     spent: float = 0.0
     """Core-seconds by weight, for fairness."""
+    table: Table | None = None
+    table_until: float = 0.0
+    table_options: int = 0
     holds_until: float = 0.0
     held_back: bool = False
 
@@ -247,14 +253,24 @@ class Station:
         if len(options) == 1:
             return self._only(task, works, options[0], now)
         cores = self._share(task)
-        row_s = budget(works, task.arrivals.rate(now), now=now, cores=cores, free_at=self._free_at(now, cores))
-        price = price_of(options, budget_s=row_s, patience_s=task.patience_s, cores=cores)
+        table = self._table(task, options, cores, now)
+        row_s = min(table.budget(task.arrivals.rate(now)), tightest(works, now=now, free_at=self._free_at(now, cores)))
+        price, near = table.price(row_s), table.near(row_s)
+        options = [option for option in options if option.rung.variant in near] or options
         best = choose(works, options, price, now=now, free=self._free)
         if best is None or best.option.resident:
             return best
         held = choose(works, [o for o in options if o.resident], price, now=now, free=self._free)
         self._consider(task, best, held, price, now, actions)
         return held if held is not None else best
+
+    def _table(self, task: _Task, options: Sequence[Option], cores: float, now: float) -> Table:
+        """The task's table for its patience and share, trained again when what it was trained from has changed."""
+        kept, until = task.table, task.table_until
+        if kept is None or now >= until or kept.cores != cores or len(options) != task.table_options:
+            kept = task.table = train(options, patience_s=task.patience_s, cores=cores)
+            task.table_until, task.table_options = now + RETRAIN_S, len(options)
+        return kept
 
     def _only(self, task: _Task, works: Sequence[Work], option: Option, now: float) -> Choice | None:
         """All that can be done in time, shared between the cores that are free."""

@@ -1,18 +1,20 @@
 """Which variant runs next, on how many threads, for how many works: a bid price for the cores' time; pure.
 
 Effective accuracy, P(done by the deadline) × accuracy, is the objective (Zhang et al., Model-Switching, HotCloud '20,
-section 3). There, a table by load is consulted once a second. Here every run is chosen from the queue as it is. The
-load sets a price: with λ rows a second for C cores a row has C / λ core-seconds, and the concave hull of (core-seconds,
-effective accuracy) over all ways to run says what one more core-second would bring to a row (the dual of the
-fractional multiple-choice knapsack; Sinha & Zoltners 1979; bid prices: Talluri & van Ryzin 1998). A run is worth what
-its works gain beyond what a row is worth anyway, less the price of the core time it takes.
+section 3). There, a table by load is consulted once a second. Here every run is chosen from the queue as it is, and the
+table, which is trained from measured profiles, sets a price: with λ rows a second for C cores a row has C / λ
+core-seconds, and the concave hull of (core-seconds, effective accuracy) over all ways to run says what one more
+core-second would bring to a row (the dual of the fractional multiple-choice knapsack; Sinha & Zoltners 1979; bid prices:
+Talluri & van Ryzin 1998). A run is worth what its works gain beyond what a row is worth anyway, less the price of its
+core time.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import inf
 
 from scheduler.batching import Service
@@ -21,6 +23,12 @@ from scheduler.work import Rung, Work
 FILLED = 0.9
 """The share of the cores' time that is given away: the rest is for arrivals in bunches. Set by `benchmarks.switching`:
 at 1.0 queues grow before the price does, at 0.8 accuracy is left unused."""
+
+NEIGHBOURS = 2
+"""Settings on either side of the table's own that a choice looks at: a queue is never exactly as its load says."""
+
+SURE = 0.99
+"""A chance from which on the more patient works of a run need no look of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +39,11 @@ class Option:
     threads: int
     service: Service
     resident: bool = True
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Variant and threads."""
+        return self.rung.variant, self.threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +65,78 @@ class Price:
     """What a row is worth that is served at this price."""
 
 
-def price_of(options: Sequence[Option], *, budget_s: float, patience_s: float, cores: float) -> Price:
-    """The price of core time when each row has `budget_s` core-seconds, and `patience_s` from arrival to deadline."""
-    hull = _hull([_steady(option, patience_s, cores) for option in options])
-    at = bisect_right(hull, (budget_s, inf))
-    if at >= len(hull):
-        return Price(0.0, hull[-1][1])
-    (x0, y0), (x1, y1) = hull[at - 1], hull[at]
-    slope = (y1 - y0) / (x1 - x0)
-    return Price(slope, y0 - slope * x0)
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What is best from some load on: a variant on replicas × threads, with batches of so many rows."""
+
+    option: Option
+    replicas: int
+    batch: int
+    row_s: float
+    """Core-seconds of a row."""
+    effective_accuracy: float
+    """Of a row, when runs follow one another."""
+    most_load: float
+    """Rows per second up to which this is affordable for every row."""
+
+    @property
+    def threads(self) -> int:
+        """Of each replica."""
+        return self.option.threads
 
 
-def _steady(option: Option, patience_s: float, cores: float) -> tuple[float, float]:
-    """Core-seconds and effective accuracy of a row when runs follow one another.
+@dataclass(frozen=True)
+class Table:
+    """Load to setting, for works with one patience on some cores."""
+
+    patience_s: float
+    cores: float
+    settings: tuple[Setting, ...]
+    """By rising core-seconds of a row, so by falling load; each is a corner of the hull."""
+
+    def at(self, load: float) -> Setting:
+        """What serves `load` rows per second best when every row gets the same; the cheapest beyond what any can."""
+        return self.settings[max(0, bisect_right(self._row_s, self.budget(load)) - 1)]
+
+    def budget(self, load: float) -> float:
+        """Core-seconds for each of `load` rows per second."""
+        return FILLED * self.cores / load if load > 0 else inf
+
+    def price(self, row_s: float) -> Price:
+        """What core time costs when each row has `row_s` core-seconds."""
+        i = bisect_right(self._row_s, row_s)
+        if i == len(self.settings):
+            return Price(0.0, self.settings[-1].effective_accuracy)
+        x1, y1 = self.settings[i].row_s, self.settings[i].effective_accuracy
+        x0, y0 = (self.settings[i - 1].row_s, self.settings[i - 1].effective_accuracy) if i else (0.0, 0.0)
+        slope = (y1 - y0) / (x1 - x0)
+        return Price(slope, y0 - slope * x0)
+
+    def near(self, row_s: float) -> frozenset[str]:
+        """The variants of the settings around a budget, and the cheapest."""
+        i = bisect_right(self._row_s, row_s)
+        around = self.settings[max(0, i - NEIGHBOURS) : i + NEIGHBOURS]
+        return frozenset(setting.option.rung.variant for setting in (self.settings[0], *around))
+
+    @cached_property
+    def _row_s(self) -> list[float]:
+        return [setting.row_s for setting in self.settings]
+
+
+def train(options: Sequence[Option], *, patience_s: float, cores: float) -> Table:
+    """The table for works with `patience_s` from arrival to deadline; raises ValueError without options.
+
+    Sweeps all loads at once: a load is a budget of core-seconds for each row, and the settings that are best for some
+    budget are the corners of the hull.
+    """
+    if not options:
+        raise ValueError("a table needs a way to run")
+    points = [_steady(option, patience_s, cores) for option in options]
+    return Table(patience_s, cores, tuple(_hull(points) or points[:1]))
+
+
+def _steady(option: Option, patience_s: float, cores: float) -> Setting:
+    """An option when runs follow one another: how many rows share a run, and how many are in time.
 
     A row waits for the first of the c runs that go on, 1 / c of a run on average, then for its own.
     """
@@ -73,39 +145,46 @@ def _steady(option: Option, patience_s: float, cores: float) -> tuple[float, flo
     left = patience_s * lanes / (lanes + 1)
     rows = service.most(left, option.rung.max_batch)
     chance = service.within(rows, left) if rows > 1 else service.within(1, patience_s)
-    return threads * service.median(rows) / rows, option.rung.accuracy * chance
+    row_s = threads * service.median(rows) / rows
+    most_load = FILLED * cores / row_s if row_s else inf
+    return Setting(option, int(lanes), rows, row_s, option.rung.accuracy * chance, most_load)
 
 
-def _hull(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The corners of the concave, rising hull of some points and (0, 0), by rising x."""
-    hull: list[tuple[float, float]] = [(0.0, 0.0)]
-    for x, y in sorted(points):
-        if y <= hull[-1][1]:
+def _hull(points: Sequence[Setting]) -> list[Setting]:
+    """The corners, after (0, 0), of the concave and rising hull of settings."""
+    hull: list[Setting] = []
+    for point in sorted(points, key=lambda p: (p.row_s, -p.effective_accuracy)):
+        if hull and (point.effective_accuracy <= hull[-1].effective_accuracy or point.row_s <= hull[-1].row_s):
             continue
-        while len(hull) > 1 and _turns_left(hull[-2], hull[-1], (x, y)):
+        while hull and _slope(hull[-2] if len(hull) > 1 else None, hull[-1]) <= _slope(hull[-1], point):
             hull.pop()
-        if x <= hull[-1][0]:
-            hull[-1] = (x, y)  # better at the same time
-        else:
-            hull.append((x, y))
+        hull.append(point)
     return hull
 
 
-def _turns_left(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> bool:
-    return (b[0] - a[0]) * (c[1] - a[1]) >= (c[0] - a[0]) * (b[1] - a[1])
+def _slope(a: Setting | None, b: Setting) -> float:
+    x, y = (a.row_s, a.effective_accuracy) if a is not None else (0.0, 0.0)
+    return (b.effective_accuracy - y) / (b.row_s - x) if b.row_s > x else inf
 
 
-def budget(works: Sequence[Work], rate: float, *, now: float, cores: float, free_at: Sequence[float]) -> float:
-    """Core-seconds for a row: what arrivals at `rate` (rows/s) leave, or what the queue's deadlines do, if that is less.
+def tightest(works: Sequence[Work], *, now: float, free_at: Sequence[float]) -> float:
+    """The least core-seconds for a row that the deadlines of waiting works leave; infinite without deadlines.
 
-    `free_at` is when each core is free (s).
+    Up to the deadline of a work all that is ahead of it has to be done, and that work, on cores that are free from
+    `free_at` (s) on.
     """
-    least = FILLED * cores / rate if rate > 0 else inf
-    rows = 0
+    least, rows, cores = inf, 0, len(free_at)
+    opened = sum(max(now, at) for at in free_at)
+    latest = max(free_at)
     for work in works:
         rows += work.rows
-        left = sum(max(0.0, work.deadline - max(now, at)) for at in free_at) if work.deadline < inf else inf
-        least = min(least, left / rows)
+        deadline = work.deadline
+        if deadline >= latest:
+            left = cores * deadline - opened if deadline < inf else inf
+        else:
+            left = sum(max(0.0, deadline - max(now, at)) for at in free_at)
+        if left < least * rows:
+            least = left / rows
     return least
 
 
@@ -119,39 +198,37 @@ def choose(works: Sequence[Work], options: Sequence[Option], price: Price, *, no
     for option in options:
         if option.threads > free:
             continue
-        for count, rows in _sizes(works, option):
-            worth = _worth(works, count, rows, option, price, now)
+        for count, rows in _sizes(works, option, now):
+            worth = _worth(works[:count], rows, option, price, now=now)
             if best is None or worth > best.worth:
                 best = Choice(option, count, rows, worth)
     return best
 
 
-def _sizes(works: Sequence[Work], option: Option) -> list[tuple[int, int]]:
-    """How many works from the front may share a run, and their rows: 1, 2, 4, … and all that may."""
-    limit = min(option.rung.max_batch, max(option.service.reach, 1))
-    sizes: list[tuple[int, int]] = []
-    rows = 0
-    for count, work in enumerate(works, 1):
-        if work.floor > option.rung.accuracy or (work.variant or option.rung.variant) != option.rung.variant:
+def _sizes(works: Sequence[Work], option: Option, now: float) -> Iterator[tuple[int, int]]:
+    """How many works from the front may share a run, and their rows: all that are in time, half of them, or one."""
+    service, rung = option.service, option.rung
+    limit = service.most(max(0.0, works[0].deadline - now), rung.max_batch)
+    rows, sums = 0, []
+    for work in works:
+        if work.floor > rung.accuracy or (work.variant or rung.variant) != rung.variant:
             break
         if rows and rows + work.rows > limit:
             break
         rows += work.rows
-        if count & (count - 1) == 0:
-            sizes.append((count, rows))
-    else:
-        count += 1
-    if rows and (not sizes or sizes[-1][0] != count - 1):
-        sizes.append((count - 1, rows))
-    return sizes
+        sums.append(rows)
+    most = len(sums)
+    for count in dict.fromkeys((most, most // 2, 1)):
+        if 0 < count <= most:
+            yield count, sums[count - 1]
 
 
-def _worth(works: Sequence[Work], count: int, rows: int, option: Option, price: Price, now: float) -> float:
+def _worth(works: Sequence[Work], rows: int, option: Option, price: Price, *, now: float) -> float:
     service = option.service
     chance = service.within(rows, works[0].deadline - now)
-    if chance >= 0.99:
-        sure = chance * rows  # who comes later has no less time
+    if chance >= SURE:
+        sure = chance * rows
     else:
-        sure = sum(work.rows * service.within(rows, work.deadline - now) for work in works[:count])
+        sure = sum(work.rows * service.within(rows, work.deadline - now) for work in works)
     spent = price.per_core_s * option.threads * service.median(rows)
     return option.rung.accuracy * sure - price.per_row * rows - spent
