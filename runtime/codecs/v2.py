@@ -174,7 +174,7 @@ def _signature(name: str, tensor: Mapping[str, Any]) -> tuple[str, tuple[int, ..
 
 
 def _outputs(document: Mapping[str, Any], binary_output: bool) -> dict[str, bool] | None:
-    if not document.get("outputs"):
+    if document.get("outputs") in (None, []):
         return None
     wanted: dict[str, bool] = {}
     for value in _list(document, "outputs"):
@@ -185,7 +185,8 @@ def _outputs(document: Mapping[str, Any], binary_output: bool) -> dict[str, bool
 
 
 def _parameters(holder: Mapping[str, Any], what: str) -> Parameters:
-    parameters = _object(holder.get("parameters") or {}, f"parameters of {what}")
+    given = holder.get("parameters")
+    parameters = _object({} if given is None else given, f"parameters of {what}")
     for key, value in parameters.items():
         if not isinstance(value, str | int | float | bool):
             raise InvalidBody(f"parameter {key!r:.80} of {what} must be a string, number or boolean")

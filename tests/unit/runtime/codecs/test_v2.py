@@ -98,9 +98,12 @@ def test_binary_tensors_follow_one_another_beside_json_ones() -> None:
         ({"inputs": [{}]}, "an input needs a name"),
         (body(id=42), "id must be a string"),
         (body(parameters=[1]), "parameters of the request must be an object"),
+        (body(parameters=False), "parameters of the request must be an object"),
+        (body(outputs=[{"name": "y", "parameters": ""}]), "parameters of output y must be an object"),
         (body(parameters={"slo": {"latency_ms": 1}}), "must be a string, number or boolean"),
         (body(parameters={"binary_data_output": 1}), "must be a boolean"),
         (body(outputs={"y": 1}), "outputs must be a list"),
+        (body(outputs=0), "outputs must be a list"),
         (body(outputs=[{"name": "y", "parameters": {"classification": 3}}]), "is not served here"),
         (tensor(parameters={"shared_memory_region": "r"}), "is not served here"),
     ],
@@ -108,6 +111,12 @@ def test_binary_tensors_follow_one_another_beside_json_ones() -> None:
 def test_what_is_not_the_protocol(document: Any, message: str) -> None:
     with pytest.raises(InvalidBody, match=message):
         parse(document)
+
+
+def test_what_is_null_is_absent() -> None:
+    request = parse(body(id=None, parameters=None, outputs=None))
+
+    assert (request.id, request.parameters, request.outputs) == (None, {}, None)
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"\xff", b"[" * 100_000, b'{"inputs": NaN}'])
