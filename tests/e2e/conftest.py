@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -24,8 +25,11 @@ from registry.catalogue import Catalogue
 from registry.store import update
 from registry.stores.sqlite import SqliteStore
 
+ROOT = Path(__file__).resolve().parents[2]
+
 Rows = NDArray[np.float32]
 Start = Callable[..., Running]
+Environment = Callable[[str], Path]
 
 
 @pytest.fixture(scope="session")
@@ -124,6 +128,26 @@ def environments() -> Callable[[int], list[psutil.Process]]:
         return [p for p in below if programs[p.pid] == "launch.py" or programs.get(_parent(p)) == "snapshot.py"]
 
     return find
+
+
+@pytest.fixture(scope="session")
+def environment() -> Environment:
+    """The folder of an environment with one requirement, for what must not be beside us; made once, kept in .cache/."""
+
+    def make(requirement: str) -> Path:
+        folder = ROOT / ".cache" / requirement.replace("==", "-")
+        python, done = folder / "bin" / "python", folder / ".installed"
+        folder.parent.mkdir(exist_ok=True)
+        with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                clean = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "VIRTUAL_ENV"}}
+                subprocess.run([sys.executable, "-m", "venv", folder], check=True, env=clean)
+                subprocess.run([python, "-m", "pip", "install", "-qq", requirement], check=True, env=clean)
+                done.touch()
+        return folder
+
+    return make
 
 
 def _program(process: psutil.Process) -> str:

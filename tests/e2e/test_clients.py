@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +15,6 @@ import tritonclient.http as triton
 
 from cli.running import Running
 
-ROOT = Path(__file__).resolve().parents[2]
 KSERVE = "kserve==0.21.0"
 """Needs psutil < 6, pandas and a Kubernetes client: it gets an environment of its own, once."""
 
@@ -85,11 +81,13 @@ asyncio.run(main(sys.argv[1], document["rows"], document["labels"]))
 """
 
 
-def test_kserve_gets_correct_answers(client: Any, platform: Running, sample: Any, truth: Truth) -> None:
+def test_kserve_gets_correct_answers(
+    client: Any, platform: Running, sample: Any, truth: Truth, environment: Callable[[str], Path]
+) -> None:
     name = client.get_model_metadata("digits")["inputs"][0]["name"]
     given = json.dumps({"rows": sample.rows.tolist(), "labels": sample.labels.tolist()})
     done = subprocess.run(
-        [kserve_python(), "-c", KSERVE_CLIENT, platform.url, name],
+        [environment(KSERVE) / "bin" / "python", "-c", KSERVE_CLIENT, platform.url, name],
         input=given,
         capture_output=True,
         text=True,
@@ -100,18 +98,3 @@ def test_kserve_gets_correct_answers(client: Any, platform: Running, sample: Any
 
     expected = truth(answer["variant"], sample.rows)
     assert answer["outputs"]["label"] == expected["label"].tolist()
-
-
-def kserve_python() -> Path:
-    """The interpreter of an environment with the KServe client; made on first use, then kept under .cache/."""
-    folder = ROOT / ".cache" / KSERVE.replace("==", "-")
-    python, done = folder / "bin" / "python", folder / ".installed"
-    folder.parent.mkdir(exist_ok=True)
-    with (folder.parent / "kserve.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not done.exists():
-            clean = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "VIRTUAL_ENV"}}
-            subprocess.run([sys.executable, "-m", "venv", folder], check=True, env=clean)
-            subprocess.run([python, "-m", "pip", "install", "-qq", KSERVE], check=True, env=clean)
-            done.touch()
-    return python
