@@ -82,16 +82,25 @@ class Service:
 
     def most(self, seconds: float, limit: int) -> int:
         """The most rows, up to `limit`, that 99 of 100 runs do in `seconds`; 1 at least, `limit` when unbounded."""
-        if seconds == inf:
-            return min(limit, self.reach)
-        low, high = 1, max(1, min(limit, self.reach))
-        while low < high:
-            middle = (low + high + 1) // 2
-            if self.tail(middle) <= seconds:
-                low = middle
-            else:
-                high = middle - 1
-        return low
+        limit = max(1, min(limit, self.reach))
+        if seconds == inf or not self._at:
+            return limit
+        return max(1, min(limit, int(self._inverse(seconds / (self._pace * self._tail)))))
+
+    def _inverse(self, seconds: float) -> float:
+        """The rows at which the curve takes so long; along its last two knots beyond them."""
+        at, knots = self._at, self._knots
+        i = bisect_right(knots, seconds)
+        if i == 0:
+            return at[0] * seconds / knots[0] if len(at) == 1 else 0.0
+        if i == len(at):
+            if i == 1:
+                return at[0] * seconds / knots[0] if knots[0] > 0 else inf
+            low, high = i - 2, i - 1
+        else:
+            low, high = i - 1, i
+        slope = (knots[high] - knots[low]) / (at[high] - at[low])
+        return at[high] + (seconds - knots[high]) / slope if slope > 0 else inf
 
     @property
     def reach(self) -> int:

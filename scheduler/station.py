@@ -2,68 +2,65 @@
 
 Whoever drives it (a container's loop, a simulator) tells it what arrives and what ends, asks what to do, and carries
 that out. The cores are the resource: a run takes its threads' worth of them until it ends, so how many replicas run on
-how many threads each follows from what is chosen, run by run.
+how many threads each follows from what is chosen, run by run. Tasks share the cores by start-time fair queueing (Goyal
+et al., SIGCOMM '96): the one that has had least of them for its weight is next.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from itertools import count, islice
+from collections.abc import Callable, Sequence
+from itertools import count
 from math import inf
+from typing import NamedTuple
 
-from scheduler.arrivals import Arrivals
+from scheduler.admission import lateness
 from scheduler.batching import Service, pays_to_wait
-from scheduler.queue import Queue
-from scheduler.switching import Choice, Option, Price, Table, choose, tightest, train
+from scheduler.rules import Room, rule_named
+from scheduler.served import Served, answers
+from scheduler.switching import Choice, Option, Price, choose, tightest
 from scheduler.work import Action, Expire, Ladder, Load, Refuse, Run, Work
-
-LOOK = 256
-"""Works from the front of a queue that a choice looks at: four of the usual largest batches."""
 
 WAITING = 4096
 """Most works of one task that wait; beyond them even a work without a deadline is refused."""
 
-MANY_THREADS_FROM_S = 1e-3
-"""Runs on several threads are tried from here on: waking threads takes some 50 µs of a run."""
+RETRY_S = 1.0
+"""When to try again where no deadline tells how late a work would be."""
 
-RETRAIN_S = 0.05
-"""How long a table stands, as what is known of runs changes with each; training takes some 0.1 ms."""
-
-SPLIT_FROM_S = 1e-3
-"""Runs that take less are not split between free cores."""
+OURS = "modelless"
 
 
-@dataclass(slots=True)
-class _Task:
-    ladder: Ladder
-    queue: Queue = field(default_factory=Queue)
-    arrivals: Arrivals = field(default_factory=Arrivals)
-    services: dict[tuple[str, int], Service] = field(default_factory=dict)
-    held: set[tuple[str, int]] = field(default_factory=set)
-    regret: dict[tuple[str, int], float] = field(default_factory=dict)
-    patience_s: float = inf
-    """From arrival to deadline, as it is usual; infinite while works have none."""
-    spent: float = 0.0
-    """Core-seconds by weight, for fairness."""
-    table: Table | None = None
-    table_until: float = 0.0
-    table_options: int = 0
-    holds_until: float = 0.0
-    held_back: bool = False
+class _Going(NamedTuple):
+    run: Run
+    ends: float
+    """When it is expected to (s)."""
+    left_s: float
+    """What its most urgent work had when it began."""
 
 
 class Station:
     """The works and runs of a tier with some cores."""
 
-    def __init__(self, cores: int, *, waiting: int = WAITING) -> None:
+    def __init__(
+        self,
+        cores: int,
+        *,
+        batching: str = OURS,
+        waiting: int = WAITING,
+        gauss: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        """`batching` names a rule of `scheduler.rules`; any but ours chooses batch sizes alone, for one variant.
+
+        `gauss` draws standard normals, for the rules that explore at random. Raises ValueError for an unknown rule.
+        """
         self.cores = cores
+        self.batching = batching
+        make = rule_named(batching)
+        self._make_rule = lambda service: make(service, gauss)
         self._most_waiting = waiting
-        self._threads = tuple(dict.fromkeys((1, cores)))
-        self._tasks: dict[str, _Task] = {}
-        self._waiting: dict[str, _Task] = {}
-        self._runs: dict[int, tuple[Run, float]] = {}
-        """By number, with when it is expected to end."""
+        self._threads = tuple(dict.fromkeys((1, cores))) if batching == OURS else (1,)
+        self._tasks: dict[str, Served] = {}
+        self._waiting: dict[str, Served] = {}
+        self._going: dict[int, _Going] = {}
         self._number = count(1)
         self._free = cores
 
@@ -73,16 +70,8 @@ class Station:
         """Serve a task from now on, or serve it with other variants; what was learnt of those that stay is kept."""
         task = self._tasks.get(ladder.task)
         if task is None:
-            task = self._tasks[ladder.task] = _Task(ladder)
-        task.ladder = ladder
-        for rung in ladder.rungs:
-            for threads in {*rung.service, *self._threads}:
-                key = (rung.variant, threads)
-                if key not in task.services:
-                    task.services[key] = Service(rung.service.get(threads, ()))
-        kept = {rung.variant for rung in ladder.rungs}
-        task.services = {key: service for key, service in task.services.items() if key[0] in kept}
-        task.held = {key for key in task.held if key[0] in kept}
+            task = self._tasks[ladder.task] = Served(ladder, self._threads, self._make_rule)
+        task.offer(ladder)
 
     def withdraw(self, task: str) -> list[Work]:
         """Serve a task no more; returns the works that waited."""
@@ -91,11 +80,11 @@ class Station:
         return [] if gone is None else list(gone.queue)
 
     def resident(self, task: str, variant: str, threads: int, held: bool = True) -> None:
-        """A variant is loaded for this number of threads, or no more; unknown ones are passed over."""
+        """A variant is loaded for this number of threads, or no more; what is not offered is passed over."""
         found = self._tasks.get(task)
         if found is not None:
             (found.held.add if held else found.held.discard)((variant, threads))
-            found.regret.pop((variant, threads), None)
+            found.lost.pop((variant, threads), None)
 
     def service(self, task: str, variant: str, threads: int = 1) -> Service:
         """What is known of how long its runs take; raises KeyError for what is not offered."""
@@ -116,15 +105,12 @@ class Station:
     def arrive(self, work: Work, now: float) -> Refuse | None:
         """A work came; it waits from now on, unless it is refused. Raises KeyError for a task that is not offered."""
         task = self._tasks[work.task]
-        task.arrivals.note(now, work.rows)
-        if work.deadline < inf:
-            patience = work.deadline - work.arrived
-            task.patience_s = patience if task.patience_s == inf else 0.9 * task.patience_s + 0.1 * patience
+        task.note(work, now)
         refused = self._refusal(task, work, now)
         if refused is not None:
             return refused
         if not task.queue:
-            # A task that was away must not come back with credit for all that time.
+            # A task that was away does not come back with credit for all that time.
             least = min((other.spent for other in self._waiting.values()), default=task.spent)
             task.spent = max(task.spent, least)
             self._waiting[work.task] = task
@@ -140,8 +126,9 @@ class Station:
         return True
 
     def finished(self, run: Run, took_s: float, now: float, *, ok: bool = True) -> None:
-        """A run ended; failed ones teach nothing."""
-        if self._runs.pop(run.number, None) is None:
+        """A run ended; a failed one teaches nothing, nor does one that loaded its variant first."""
+        going = self._going.pop(run.number, None)
+        if going is None:
             return
         self._free += run.threads
         task = self._tasks.get(run.task)
@@ -152,6 +139,8 @@ class Station:
         service = task.services.get((run.variant, run.threads))
         if ok and service is not None:
             service.observe(run.rows, took_s)
+            rung = next(r for r in task.ladder.rungs if r.variant == run.variant)
+            task.rule(Option(rung, run.threads, service)).observe(run.rows, took_s, going.left_s)
 
     def act(self, now: float) -> list[Action]:
         """What to do now: works to give up, runs to begin, variants to load."""
@@ -169,37 +158,32 @@ class Station:
 
     def wake_at(self, now: float) -> float | None:
         """When to ask again though nothing happened: a work expires, or was held back long enough; None: never."""
-        times = [task.queue.earliest for task in self._waiting.values()]
-        if self._free:
-            times += [task.holds_until for task in self._waiting.values() if task.holds_until > now]
-        soonest = min(times, default=inf)
+        soonest = inf
+        for task in self._waiting.values():
+            soonest = min(soonest, task.queue.earliest)
+            if self._free and task.holds_until > now:
+                soonest = min(soonest, task.holds_until)
         return None if soonest == inf else soonest
 
     # How it is decided
 
-    def _tidy(self, task: _Task) -> None:
+    def _tidy(self, task: Served) -> None:
         if not task.queue:
             self._waiting.pop(task.ladder.task, None)
-            task.held_back, task.holds_until = False, 0.0
+            task.held_back, task.holds_until = False, -inf
 
-    def _expire(self, task: _Task, now: float, actions: list[Action]) -> None:
+    def _expire(self, task: Served, now: float, actions: list[Action]) -> None:
         if task.queue.earliest == inf:
             return
-        late = task.queue.before(now + self._quickest(task))
+        late = task.queue.before(now + task.least_s())
         for work in late:
             task.queue.remove(work)
             actions.append(Expire(work))
         if late:
             self._tidy(task)
 
-    def _quickest(self, task: _Task) -> float:
-        """Seconds within which no run ends: half of the quickest variant's median."""
-        known = [service.median(1) for service in task.services.values() if service.known]
-        return 0.5 * min(known, default=0.0)
-
-    def _next(self, passed: set[str], now: float) -> _Task | None:
-        """The task that has had least of the cores for its weight, of those that do not hold back."""
-        best: _Task | None = None
+    def _next(self, passed: set[str], now: float) -> Served | None:
+        best: Served | None = None
         for name, task in self._waiting.items():
             if name in passed or task.holds_until > now:
                 continue
@@ -207,165 +191,107 @@ class Station:
                 best = task
         return best
 
-    def _begin(self, task: _Task, now: float, actions: list[Action]) -> bool:
-        works = _front(task.queue)
+    def _begin(self, task: Served, now: float, actions: list[Action]) -> bool:
+        """Begin the best run of a task; whether there is one that may begin now."""
+        works = task.front()
         choice = self._choice(task, works, now, actions)
-        if choice is None:
+        if choice is None or self._hold_back(task, choice, now):
             return False
-        service = choice.option.service
-        if self._hold_back(task, choice, now):
-            return False
-        picked = tuple(works[: choice.count])
-        run = Run(
-            next(self._number),
-            task.ladder.task,
-            choice.option.rung.variant,
-            choice.option.threads,
-            picked,
-            choice.rows,
-            service.median(choice.rows),
-        )
+        option, picked = choice.option, tuple(works[: choice.count])
+        expected_s = option.service.median(choice.rows)
+        name = task.ladder.task
+        run = Run(next(self._number), name, option.rung.variant, option.threads, picked, choice.rows, expected_s)
         task.queue.take(picked)
-        task.held_back = False
+        task.held_back, task.holds_until = False, -inf
         self._tidy(task)
         self._free -= run.threads
-        self._runs[run.number] = (run, now + run.expected_s)
-        task.spent += run.threads * run.expected_s / task.ladder.weight
+        self._going[run.number] = _Going(run, now + expected_s, picked[0].deadline - now)
+        task.spent += run.threads * expected_s / task.ladder.weight
         actions.append(run)
         return True
 
-    def _hold_back(self, task: _Task, choice: Choice, now: float) -> bool:
+    def _hold_back(self, task: Served, choice: Choice, now: float) -> bool:
         """Wait for one more work, once, where that pays: on the last free core, with time left for it."""
-        if task.held_back or self._free > choice.option.threads or choice.rows >= choice.option.rung.max_batch:
+        option, rows = choice.option, choice.rows
+        ours = self.batching == OURS
+        if not ours or task.held_back or self._free > option.threads or rows >= option.rung.max_batch:
             return False
-        rate, service = task.arrivals.rate(now), choice.option.service
-        if not rate or not pays_to_wait(service, choice.rows, 1 / rate):
+        rate, service = task.arrivals.rate(now), option.service
+        if not rate or rows < task.queue.rows or not pays_to_wait(service, rows, 1 / rate):
             return False
-        if task.queue.earliest - now < 2 / rate + service.tail(choice.rows + 1):
+        if task.queue.earliest - now < 2 / rate + service.tail(rows + 1):
             return False
         task.held_back, task.holds_until = True, now + 2 / rate
         return True
 
-    def _choice(self, task: _Task, works: Sequence[Work], now: float, actions: list[Action]) -> Choice | None:
-        options = self._options(task, works[0])
-        if not options:
-            return None
-        if len(options) == 1:
-            return self._only(task, works, options[0], now)
+    def _choice(self, task: Served, works: Sequence[Work], now: float, actions: list[Action]) -> Choice | None:
+        options = task.options(works[0])
+        if self.batching != OURS or (len(options) == 1 and task.patience_s == inf):
+            return self._ruled(task, works, options[0], now)
         cores = self._share(task)
-        table = self._table(task, options, cores, now)
-        row_s = min(table.budget(task.arrivals.rate(now)), tightest(works, now=now, free_at=self._free_at(now, cores)))
+        table = task.table(options, cores, now)
+        free_at = self._free_at(now, cores)
+        row_s = min(table.budget(task.arrivals.rate(now)), tightest(works, now=now, free_at=free_at))
         price, near = table.price(row_s), table.near(row_s)
-        options = [option for option in options if option.rung.variant in near] or options
-        best = choose(works, options, price, now=now, free=self._free)
+        options = [option for option in options if option.rung.variant in near]
+        usual = task.patience_s
+        best = choose(works, options, price, now=now, free=self._free, cores=self.cores, usual_s=usual)
         if best is None or best.option.resident:
             return best
-        held = choose(works, [o for o in options if o.resident], price, now=now, free=self._free)
-        self._consider(task, best, held, price, now, actions)
-        return held if held is not None else best
+        resident = [option for option in options if option.resident]
+        held = choose(works, resident, price, now=now, free=self._free, cores=self.cores, usual_s=usual)
+        if held is None:
+            return best
+        self._regret(task, best, held, price, actions)
+        return held
 
-    def _table(self, task: _Task, options: Sequence[Option], cores: float, now: float) -> Table:
-        """The task's table for its patience and share, trained again when what it was trained from has changed."""
-        kept, until = task.table, task.table_until
-        if kept is None or now >= until or kept.cores != cores or len(options) != task.table_options:
-            kept = task.table = train(options, patience_s=task.patience_s, cores=cores)
-            task.table_until, task.table_options = now + RETRAIN_S, len(options)
-        return kept
-
-    def _only(self, task: _Task, works: Sequence[Work], option: Option, now: float) -> Choice | None:
-        """All that can be done in time, shared between the cores that are free."""
-        if option.threads > self._free:
+    def _ruled(self, task: Served, works: Sequence[Work], option: Option, now: float) -> Choice | None:
+        """As many works as the named rule allows."""
+        threads, limit = option.threads, option.rung.max_batch
+        if threads > self._free:
             return None
-        service, limit = option.service, option.rung.max_batch
-        left = works[0].deadline - now
-        patience = task.patience_s
-        if patience < inf:
-            # Who comes while this runs waits for its end, and then for its own.
-            lanes = max(1, self.cores // option.threads)
-            left = min(left, max(patience * lanes / (lanes + 1), left * 0.5))
-        most = service.most(left, limit)
-        share = -(-task.queue.rows // (self._free // option.threads))
-        if share < most and service.median(min(most, task.queue.rows)) >= SPLIT_FROM_S:
-            most = max(1, share)
+        lanes, free = self.cores // threads, self._free // threads
+        room = Room(works[0].deadline - now, task.patience_s, lanes, free, task.queue.rows, limit)
+        most = task.rule(option).most(room)
         rows = picked = 0
         for work in works:
-            if picked and rows + work.rows > most:
+            if picked and (rows + work.rows > most or not answers(option.rung, work)):
                 break
             rows += work.rows
             picked += 1
         return Choice(option, picked, rows, 0.0)
 
-    def _options(self, task: _Task, first: Work) -> list[Option]:
-        found: list[Option] = []
-        for rung in task.ladder.rungs:
-            if first.variant is not None and rung.variant != first.variant:
-                continue
-            if rung.accuracy < first.floor:
-                continue
-            for threads in self._threads:
-                service = task.services[rung.variant, threads]
-                if threads > 1 and not self._worth_threads(task, rung.variant):
-                    continue
-                found.append(Option(rung, threads, service, (rung.variant, threads) in task.held))
-        return found
+    def _regret(self, task: Served, best: Choice, held: Choice, price: Price, actions: list[Action]) -> None:
+        """Load what would be better, once as much was lost without it as loading costs.
 
-    def _worth_threads(self, task: _Task, variant: str) -> bool:
-        alone = task.services[variant, 1]
-        return alone.known and alone.median(1) >= MANY_THREADS_FROM_S
+        That is the ski-rental rule, which never loses more than twice what hindsight would (Karlin et al. 1988).
+        Loading takes a core for its time, and what it gains must be wanted for as long.
+        """
+        gain = best.worth - held.worth
+        lost = task.lost[best.option.key] = task.lost.get(best.option.key, 0.0) + gain
+        wanted = task.arrivals.newest_rate * gain / best.rows
+        if lost >= best.option.rung.load_s * max(price.per_core_s, wanted):
+            task.lost[best.option.key] = 0.0
+            actions.append(Load(task.ladder.task, *best.option.key, f"{lost:.2f} right answers were lost without it"))
 
-    def _consider(
-        self, task: _Task, best: Choice, held: Choice | None, price: Price, now: float, actions: list[Action]
-    ) -> None:
-        """Load what would have been better, once what was lost without it is what loading costs (ski rental)."""
-        key = (best.option.rung.variant, best.option.threads)
-        gain = best.worth - held.worth if held is not None else inf
-        lost = task.regret.get(key, 0.0) + gain
-        task.regret[key] = lost
-        cost = best.option.rung.load_s * max(price.per_core_s, task.arrivals.rate(now) * gain / max(best.rows, 1))
-        if held is not None and lost >= cost:
-            task.regret[key] = 0.0
-            actions.append(Load(task.ladder.task, *key, f"{lost:.2f} right answers were lost without it"))
-
-    def _share(self, task: _Task) -> float:
+    def _share(self, task: Served) -> float:
         """Cores that are the task's while others want them, too."""
         weights = sum(other.ladder.weight for other in self._waiting.values())
         return self.cores * task.ladder.weight / weights if weights else float(self.cores)
 
     def _free_at(self, now: float, cores: float) -> list[float]:
-        """When each of the task's cores is free."""
-        ends = sorted(max(now, end) for run, end in self._runs.values() for _ in range(run.threads))
-        times = [now] * self._free + ends
-        return times[: max(1, round(cores))]
+        """When (s) each of a task's cores is free, the first ones first."""
+        ends = sorted(max(now, going.ends) for going in self._going.values() for _ in range(going.run.threads))
+        return ([now] * self._free + ends)[: max(1, round(cores))]
 
-    def _refusal(self, task: _Task, work: Work, now: float) -> Refuse | None:
+    def _refusal(self, task: Served, work: Work, now: float) -> Refuse | None:
         if len(task.queue) >= self._most_waiting:
-            return Refuse(work, 1.0, f"{len(task.queue)} works wait")
-        if work.deadline == inf:
+            return Refuse(work, RETRY_S, f"{len(task.queue)} works wait")
+        quickest = task.quickest(work)
+        if quickest is None:
+            return Refuse(work, inf, f"no variant of {work.task} is as accurate as {work.floor:g}")
+        if work.deadline == inf or self.batching != OURS:
             return None
-        late = self._finish(task, work, now) - work.deadline
-        return Refuse(work, late, "it cannot be done by its deadline") if late > 0 else None
-
-    def _finish(self, task: _Task, work: Work, now: float) -> float:
-        """When the work would be done if the quickest variant that holds its floor did all that is ahead of it."""
-        ahead = task.queue.ahead_of(work.deadline, work.priority)
         cores = self._share(task) if task.queue else self.cores / (1 + len(self._waiting))
-        soonest = inf
-        starts = self._free_at(now, cores)
-        begin = starts[0]
-        for rung in task.ladder.rungs:
-            if rung.accuracy < work.floor or (work.variant or rung.variant) != rung.variant:
-                continue
-            service = task.services[rung.variant, 1]
-            if not service.known:
-                return now
-            rows = service.most(max(work.deadline - begin, 0.0) / 2, rung.max_batch)
-            queue_s = ahead / rows * service.median(rows) / len(starts)
-            soonest = min(soonest, begin + queue_s + service.tail(work.rows))
-        return soonest
-
-
-def _front(queue: Queue) -> list[Work]:
-    """The works at the front of a queue that are of the first one's form."""
-    front = list(islice(queue, LOOK))
-    form = front[0].form
-    return front if all(work.form == form for work in front) else [work for work in front if work.form == form]
+        late = lateness(task, work, *quickest, self._free_at(now, cores))
+        return Refuse(work, late, "it cannot be done by its deadline") if late > 0 else None

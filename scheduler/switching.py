@@ -188,38 +188,47 @@ def tightest(works: Sequence[Work], *, now: float, free_at: Sequence[float]) -> 
     return least
 
 
-def choose(works: Sequence[Work], options: Sequence[Option], price: Price, *, now: float, free: int) -> Choice | None:
-    """The run that is worth most, of those that `free` cores can begin now; None when no option can run the first.
+def choose(
+    works: Sequence[Work], options: Sequence[Option], price: Price, *, now: float, free: int, cores: int, usual_s: float
+) -> Choice | None:
+    """The run that is worth most, of those that `free` of the `cores` can begin now; None when no option can run.
 
-    `works` are of one form, the most urgent first. All works of a run are answered by a variant that holds the
-    floors of all of them.
+    `works` are of one form, the most urgent first, and `usual_s` is their usual time from arrival to deadline. All
+    works of a run are answered by a variant that holds the floors of all of them.
     """
     best: Choice | None = None
     for option in options:
         if option.threads > free:
             continue
-        for count, rows in _sizes(works, option, now):
+        lanes = cores // option.threads
+        for count, rows in _sizes(works, option, works[0].deadline - now, usual_s * lanes / (lanes + 1)):
             worth = _worth(works[:count], rows, option, price, now=now)
             if best is None or worth > best.worth:
                 best = Choice(option, count, rows, worth)
     return best
 
 
-def _sizes(works: Sequence[Work], option: Option, now: float) -> Iterator[tuple[int, int]]:
-    """How many works from the front may share a run, and their rows: all that are in time, half of them, or one."""
+def _sizes(works: Sequence[Work], option: Option, left_s: float, next_s: float) -> Iterator[tuple[int, int]]:
+    """How many works from the front may share a run, and their rows.
+
+    As many as leave time for who comes while it runs; of these all that let the first be in time, half of them, and it
+    alone. The first may be late: where it cannot be saved, or only by a run too small for all the others.
+    """
     service, rung = option.service, option.rung
-    limit = service.most(max(0.0, works[0].deadline - now), rung.max_batch)
-    rows, sums = 0, []
+    most = service.most(next_s, rung.max_batch)
+    fits = service.most(max(0.0, left_s), most)
+    rows, timely, sums = 0, 0, []
     for work in works:
         if work.floor > rung.accuracy or (work.variant or rung.variant) != rung.variant:
             break
-        if rows and rows + work.rows > limit:
+        if rows and rows + work.rows > most:
             break
         rows += work.rows
         sums.append(rows)
-    most = len(sums)
-    for count in dict.fromkeys((most, most // 2, 1)):
-        if 0 < count <= most:
+        timely += rows <= fits
+    timely = max(1, timely)
+    for count in dict.fromkeys((len(sums), timely, timely // 2, 1)):
+        if 0 < count <= len(sums):
             yield count, sums[count - 1]
 
 

@@ -1,0 +1,129 @@
+"""What a station knows of one task: what waits, how fast works come, how long runs take, what could run; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from math import inf
+
+from scheduler.arrivals import Arrivals
+from scheduler.batching import Service
+from scheduler.queue import Queue
+from scheduler.rules import Rule
+from scheduler.switching import Option, Table, train
+from scheduler.work import Ladder, Rung, Work
+
+LOOK = 256
+"""Works from the front of a queue that a choice looks at: four of the usual largest batches."""
+
+MANY_THREADS_FROM_S = 1e-3
+"""Runs on several threads are tried from here on: waking threads takes some 50 µs of a run."""
+
+RETRAIN_S = 0.05
+"""How long a table stands, as what is known of runs changes with each; training takes some 0.1 ms."""
+
+USUAL = 0.1
+"""The weight of a new work's patience in the usual one."""
+
+Key = tuple[str, int]
+"""Variant and threads."""
+
+
+@dataclass(slots=True)
+class Served:
+    """One task on a station."""
+
+    ladder: Ladder
+    threads: tuple[int, ...]
+    """Numbers of threads that runs may have."""
+    make_rule: Callable[[Service], Rule]
+    queue: Queue = field(default_factory=Queue)
+    arrivals: Arrivals = field(default_factory=Arrivals)
+    services: dict[Key, Service] = field(default_factory=dict)
+    held: set[Key] = field(default_factory=set)
+    """What is loaded."""
+    lost: dict[Key, float] = field(default_factory=dict)
+    """Right answers that were lost because this was not loaded."""
+    patience_s: float = inf
+    """From arrival to deadline, as it is usual; infinite while works have none."""
+    spent: float = 0.0
+    """Core-seconds over the ladder's weight."""
+    holds_until: float = -inf
+    """No run before (s): one more work is waited for."""
+    held_back: bool = False
+    """Whether the front has been held back once."""
+    _rules: dict[Key, Rule] = field(default_factory=dict)
+    _table: Table | None = None
+    _trained: tuple[float, float, frozenset[Key]] = (-inf, 0.0, frozenset())
+
+    def offer(self, ladder: Ladder) -> None:
+        """Serve these variants from now on; what was learnt of those that stay is kept."""
+        self.ladder = ladder
+        for rung in ladder.rungs:
+            for threads in {*rung.service, *self.threads}:
+                self.services.setdefault((rung.variant, threads), Service(rung.service.get(threads, ())))
+        kept = {rung.variant for rung in ladder.rungs}
+        self.services = {key: service for key, service in self.services.items() if key[0] in kept}
+        self.held = {key for key in self.held if key[0] in kept}
+        self._rules, self._table = {}, None
+
+    def note(self, work: Work, now: float) -> None:
+        """A work came, whatever becomes of it."""
+        self.arrivals.note(now, work.rows)
+        if work.deadline < inf:
+            patience = work.deadline - work.arrived
+            usual = patience if self.patience_s == inf else self.patience_s
+            self.patience_s = usual + USUAL * (patience - usual)
+
+    def front(self) -> list[Work]:
+        """The works that can share a run with the most urgent one, it first."""
+        front = list(islice(self.queue, LOOK))
+        form, variant = front[0].form, front[0].variant
+        if all(work.form == form and work.variant == variant for work in front):
+            return front
+        return [work for work in front if work.form == form and work.variant == variant]
+
+    def options(self, first: Work) -> list[Option]:
+        """Every way to answer a work."""
+        return [
+            Option(rung, threads, self.services[rung.variant, threads], (rung.variant, threads) in self.held)
+            for rung in self.ladder.rungs
+            if answers(rung, first)
+            for threads in self.threads
+            if threads == 1 or self._worth_threads(rung.variant)
+        ]
+
+    def rule(self, option: Option) -> Rule:
+        """The rule for how many rows a run of an option has."""
+        rule = self._rules.get(option.key)
+        if rule is None:
+            rule = self._rules[option.key] = self.make_rule(option.service)
+        return rule
+
+    def table(self, options: Sequence[Option], cores: float, now: float) -> Table:
+        """What is best at which load, trained again when what it was trained from may have changed."""
+        keys = frozenset(option.key for option in options)
+        until, of_cores, of_keys = self._trained
+        if self._table is None or now >= until or of_cores != cores or of_keys != keys:
+            self._table = train(options, patience_s=self.patience_s, cores=cores)
+            self._trained = (now + RETRAIN_S, cores, keys)
+        return self._table
+
+    def quickest(self, work: Work) -> tuple[Rung, Service] | None:
+        """The variant that answers a work soonest, and its runs on one thread; None when none may answer it."""
+        each = [(rung, self.services[rung.variant, 1]) for rung in self.ladder.rungs if answers(rung, work)]
+        return min(each, key=lambda pair: pair[1].median(1), default=None)
+
+    def least_s(self) -> float:
+        """Seconds within which no run ends: half of the quickest median."""
+        return 0.5 * min((s.median(1) for s in self.services.values() if s.known), default=0.0)
+
+    def _worth_threads(self, variant: str) -> bool:
+        alone = self.services[variant, 1]
+        return alone.known and alone.median(1) >= MANY_THREADS_FROM_S
+
+
+def answers(rung: Rung, work: Work) -> bool:
+    """Whether a variant may answer a work."""
+    return rung.accuracy >= work.floor and work.variant in (None, rung.variant)
