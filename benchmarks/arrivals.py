@@ -43,7 +43,7 @@ def modulated(rates: Sequence[float], stay_s: float, seconds: float, *, seed: in
     others, and so is the first among all, which is the stationary distribution: the mean rate is that of `rates`.
     Raises ValueError without rates, for a negative one, or unless `stay_s` is positive.
     """
-    if not rates:
+    if not len(rates):
         raise ValueError("a modulated process needs at least one rate")
     for rate in rates:
         _check("rate", rate)

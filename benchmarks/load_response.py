@@ -18,23 +18,27 @@ class Malformed(Exception):
 class Response:
     """The response to the one request in flight on a connection; not for HEAD, whose answers have no body."""
 
-    __slots__ = ("_held", "_length", "_parts", "_seen", "_start", "keep", "status")
+    __slots__ = ("_head", "_held", "_length", "_parts", "_read", "_seen", "_start", "keep", "status")
 
     def __init__(self) -> None:
+        self.status = 0
+        """HTTP status; only of use once the response is whole."""
+        self.keep = True
+        """Whether the connection can carry another request; only of use once the response is whole."""
+        self._seen: bytes | bytearray = b""
+        self._held: bytearray | None = None
+        self._parts: list[bytes] = []
+        # The last head and what it said: a server's heads change by the second, with the date.
+        self._head = b""
+        self._read = (0, True, _UNKNOWN)
         self.begin()
 
     def begin(self) -> None:
         """Forget the last response and await the next."""
-        self.status = 0
-        """HTTP status; 0 before the head is read."""
-        self.keep = True
-        """Whether the connection can carry another request."""
         self._length = _UNKNOWN
         # Where the head begins, then where the body does, then where the next chunk does.
         self._start = 0
-        self._seen: bytes | bytearray = b""
-        self._held: bytearray | None = None
-        self._parts: list[bytes] | None = None
+        self._held = None
 
     def feed(self, data: bytes) -> bool:
         """Take what arrived; true once the response is whole. Raises Malformed."""
@@ -44,11 +48,15 @@ class Response:
         else:
             self._held += data
             self._seen = self._held
-        if self._whole():
-            return True
-        if self._held is None:
+        if self._length == _UNKNOWN and not self._read_head():
+            whole = False
+        elif self._length >= 0:
+            whole = self._reaches(self._start + self._length)
+        else:
+            whole = self._length == _CHUNKED and self._read_chunks()
+        if not whole and self._held is None:
             self._seen = self._held = bytearray(data)
-        return False
+        return whole
 
     def ended(self) -> bool:
         """Whether the end of the connection makes the response whole."""
@@ -56,19 +64,10 @@ class Response:
 
     def body(self) -> bytes:
         """The body of a whole response."""
-        if self._parts is not None:
+        if self._length == _CHUNKED:
             return b"".join(self._parts)
         stop = len(self._seen) if self._length == _TO_THE_END else self._start + self._length
         return bytes(self._seen[self._start : stop])
-
-    def _whole(self) -> bool:
-        if self._length == _UNKNOWN and not self._read_head():
-            return False
-        if self._length == _CHUNKED:
-            return self._read_chunks()
-        if self._length == _TO_THE_END:
-            return False
-        return self._reaches(self._start + self._length)
 
     def _reaches(self, stop: int) -> bool:
         """Whether all is here up to `stop`, where the response ends; what follows was not asked for."""
@@ -82,39 +81,22 @@ class Response:
         seen = self._seen
         while (end := seen.find(b"\r\n\r\n", self._start)) >= 0:
             # With one CRLF at its end, so that every field ends with one.
-            head = bytes(seen[self._start : end + 2]).lower()
+            head = bytes(seen[self._start : end + 2])
             self._start = end + 4
-            status = _status(head)
-            if status >= 200:
-                self.status = status
-                self._read_fields(head)
+            if head != self._head:
+                self._head, self._read = head, _facts(head.lower())
+            self.status, self.keep, length = self._read
+            if self.status >= 200:
+                self._length = length
+                if length == _CHUNKED:
+                    self._parts = []
                 return True
         if len(seen) - self._start > MOST_HEAD:
             raise Malformed("a head without an end")
         return False
 
-    def _read_fields(self, head: bytes) -> None:
-        connection = _field(head, b"\r\nconnection:")
-        coding = _field(head, b"\r\ntransfer-encoding:")
-        length = _field(head, b"\r\ncontent-length:")
-        old = head.startswith(b"http/1.0")
-        self.keep = b"keep-alive" in connection if old else b"close" not in connection
-        if self.status in (204, 304):
-            self._length = 0
-        elif coding:
-            self._length = _CHUNKED if coding.endswith(b"chunked") else _TO_THE_END
-        elif length:
-            self._length = _decimal(length)
-        else:
-            self._length = _TO_THE_END
-        if self._length == _CHUNKED:
-            self._parts = []
-        elif self._length == _TO_THE_END:
-            self.keep = False
-
     def _read_chunks(self) -> bool:
         seen = self._seen
-        assert self._parts is not None
         while (end := seen.find(b"\r\n", self._start)) >= 0:
             size = _chunk_size(bytes(seen[self._start : end]))
             if not size:
@@ -131,6 +113,20 @@ class Response:
         if len(seen) - self._start > MOST_HEAD:
             raise Malformed("a chunk's size without an end")
         return False
+
+
+def _facts(head: bytes) -> tuple[int, bool, int]:
+    """(status, whether the connection can carry another request, length of the body or what stands for it)."""
+    status = _status(head)
+    connection = _field(head, b"\r\nconnection:")
+    keep = b"keep-alive" in connection if head.startswith(b"http/1.0") else b"close" not in connection
+    if status < 200 or status in (204, 304):
+        return status, keep, 0
+    if coding := _field(head, b"\r\ntransfer-encoding:"):
+        return (status, keep, _CHUNKED) if coding.endswith(b"chunked") else (status, False, _TO_THE_END)
+    if length := _field(head, b"\r\ncontent-length:"):
+        return status, keep, _decimal(length)
+    return status, False, _TO_THE_END
 
 
 def _status(head: bytes) -> int:

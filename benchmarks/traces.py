@@ -212,11 +212,11 @@ def _lines(path: Path) -> Iterator[IO[str]]:
 
 
 def _only(archive: tarfile.TarFile) -> IO[bytes]:
-    files = [member for member in archive.getmembers() if member.isfile()]
-    found = archive.extractfile(files[0]) if len(files) == 1 else None
-    if found is None:
-        raise tarfile.ReadError(f"it holds {len(files)} files, not one")
-    return found
+    """The archive's one file, read on the way through: to go back in what is compressed is to unpack it again."""
+    found = [file.read() for member in archive if (file := archive.extractfile(member)) is not None]
+    if len(found) != 1:
+        raise tarfile.ReadError(f"it holds {len(found)} files, not one")
+    return io.BytesIO(found[0])
 
 
 def _unpacked(path: Path) -> Packed:
