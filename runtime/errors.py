@@ -13,6 +13,7 @@ RuntimeFault
 ├── CorruptArtifact     the storage's: a variant's bytes do not match their digest
 ├── ExecutionFailed     the variant's: ONNX Runtime cannot load it, or fails on these inputs
 │   └── Unreadable      the storage's: it cannot be reached or read now; the bytes may well be sound
+├── Unloadable          the model's: it cannot be loaded, whatever it is asked
 ├── NoRoom              ours: the variant does not fit beside what is in use
 ├── NoProvider          the operator's: an execution provider is not to be had here
 ├── PoolTooLate         ours: the global thread pool is asked for after the first session, or twice
@@ -91,6 +92,10 @@ class Unreadable(ExecutionFailed):
 
     It is no CorruptArtifact: that would bar a sound variant for good.
     """
+
+
+class Unloadable(RuntimeFault):
+    """A model cannot be loaded: its graph is refused, or is not what it is said to be."""
 
 
 class NoRoom(RuntimeFault):

@@ -9,7 +9,7 @@ import orjson
 from runtime.errors import InvalidBody
 
 
-def loads(body: bytes | memoryview) -> Any:
+def loads(body: bytes | bytearray | memoryview) -> Any:
     """The value of a JSON text; raises InvalidBody saying where it breaks off."""
     try:
         return orjson.loads(body)

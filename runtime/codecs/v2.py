@@ -40,7 +40,7 @@ class InferRequest:
     """Whether outputs are wanted in binary where `outputs` does not say."""
 
 
-def parse_request(body: bytes, header_length: int | None = None) -> InferRequest:
+def parse_request(body: bytes | bytearray, header_length: int | None = None) -> InferRequest:
     """The request of a body; `header_length` is the value of Inference-Header-Content-Length, if the header came.
 
     Raises InvalidBody for what is not the protocol, InvalidTensor for a tensor that contradicts itself.

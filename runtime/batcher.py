@@ -1,0 +1,280 @@
+"""Drives a station on an event loop: what arrives in one turn of it is decided upon together; decides nothing itself.
+
+Nothing waits for a batch to fill: while a run is under way, what comes meanwhile waits for its end anyway, and is the
+next run. A run of microseconds is done on the loop itself, for a thread would cost more than it saves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+from numpy.typing import NDArray
+
+from runtime.errors import ExecutionFailed, Expired, NotServing, Refused, RuntimeFault
+from runtime.lanes import Lanes
+from scheduler.station import Station
+from scheduler.work import Expire, Load, Refuse, Run, Work
+
+Inputs = Mapping[str, NDArray[Any]]
+Outputs = Mapping[str, NDArray[Any]]
+
+INLINE_S = 0.3e-3
+"""Longest run that is done on the loop: a hop to a thread and back takes 0.1 ms, and more while both want the GIL."""
+
+
+class Outcome(NamedTuple):
+    """What came of a work: its own rows' outputs, and how they were made."""
+
+    outputs: Outputs
+    variant: str
+    threads: int
+    batch: int
+    """Rows of the whole run."""
+    queue_s: float
+    """From arrival to the start of the run."""
+    run_s: float
+    loaded: bool
+    """The model was loaded for this run."""
+
+
+Done = Callable[[Outcome | RuntimeFault], None]
+
+
+class Executed(NamedTuple):
+    """A run's outputs by work, the seconds that it took, and whether its model was loaded for it."""
+
+    outputs: Sequence[Outputs]
+    run_s: float
+    loaded: bool
+
+
+class Engine(Protocol):
+    """What carries out what a station decides; `execute` and `prefetch` are called on threads, too."""
+
+    def immediate(self, run: Run) -> bool:
+        """Whether the run can begin without loading anything."""
+
+    def execute(self, run: Run, inputs: Sequence[Inputs], rows: Sequence[int]) -> Executed:
+        """Run these works of `run` together, loading the model if need be; raises RuntimeFault."""
+
+    def prefetch(self, task: str, variant: str, threads: int) -> None:
+        """Load a variant ahead of runs; raises RuntimeFault."""
+
+    def settle(self) -> None:
+        """Tell the station what is loaded now, after something was."""
+
+    def ran(self, run: Run, took_s: float, ok: bool) -> None:
+        """Take note of a run that ended."""
+
+
+class _Waiting(NamedTuple):
+    work: Work
+    inputs: Inputs
+    done: Done
+
+
+class Batcher:
+    """The works that wait and run on one loop; every method is called on it."""
+
+    def __init__(
+        self,
+        station: Station,
+        engine: Engine,
+        *,
+        cores: int,
+        loop: asyncio.AbstractEventLoop | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        inline_s: float = INLINE_S,
+    ) -> None:
+        self._station = station
+        self._engine = engine
+        self._clock = clock
+        self._inline_s = inline_s
+        self._loop = loop or asyncio.get_running_loop()
+        self._lanes = Lanes(cores, self._loop, "run")
+        self._loader = Lanes(1, self._loop, "load")
+        self._waiting: dict[Work, _Waiting] = {}
+        self._running = 0
+        self._turn_due = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+        self._idle: asyncio.Future[None] | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Works that wait."""
+        return len(self._waiting)
+
+    @property
+    def running(self) -> int:
+        """Runs that are under way."""
+        return self._running
+
+    def submit(self, work: Work, inputs: Inputs, done: Done) -> None:
+        """Have the work run when its turn comes; `done` is called once, unless it is cancelled first.
+
+        It is told the outcome, or ExecutionFailed, NoRoom or what else kept it from running, Expired, Refused or
+        NotServing. Raises KeyError for a task that the station was not offered.
+        """
+        if self._closed:
+            done(NotServing("the server is stopping; ask another one"))
+            return
+        refuse = self._station.arrive(work, self._clock())
+        if refuse is not None:
+            done(_refused(refuse))
+            return
+        self._waiting[work] = _Waiting(work, inputs, done)
+        self.wake()
+
+    def cancel(self, work: Work) -> bool:
+        """Nobody wants the answer any more; whether it waited, and `done` will not be called."""
+        if self._waiting.pop(work, None) is None:
+            return False
+        self._station.cancel(work)
+        self._check_idle()
+        return True
+
+    def withdraw(self, task: str, fault: RuntimeFault) -> None:
+        """Serve a task no more, and tell those that waited why."""
+        for work in self._station.withdraw(task):
+            self._tell(work, fault)
+
+    def wake(self) -> None:
+        """Ask the station at the end of this turn of the loop; call it when something changed for it."""
+        if not self._turn_due:
+            self._turn_due = True
+            self._loop.call_soon(self._turn)
+
+    async def close(self) -> None:
+        """Take nothing more, let everything that waits and runs end, then end the threads."""
+        self._closed = True
+        if self._waiting or self._running:
+            self._idle = self._loop.create_future()
+            await self._idle
+        if self._timer is not None:
+            self._timer.cancel()
+        for lanes in (self._lanes, self._loader):
+            await self._loop.run_in_executor(None, lanes.close)
+
+    def _turn(self) -> None:
+        self._turn_due = False
+        now = self._clock()
+        for action in self._station.act(now):
+            match action:
+                case Run():
+                    self._begin(action)
+                case Expire(work):
+                    waited_ms = (now - work.arrived) * 1e3
+                    self._tell(work, Expired(f"it waited {waited_ms:.1f} ms and cannot be done by its deadline"))
+                case Refuse(work):
+                    self._tell(work, _refused(action))
+                case Load(task, variant, threads):
+                    self._loader.put(partial(self._load, task, variant, threads), self._loaded)
+        self._set_timer(now)
+
+    def _set_timer(self, now: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self._waiting:
+            return
+        at = self._station.wake_at(now)
+        if at is not None:
+            self._timer = self._loop.call_later(max(0.0, at - now), self.wake)
+
+    def _begin(self, run: Run) -> None:
+        waiting = [self._waiting.pop(work) for work in run.works]
+        self._running += 1
+        started = self._clock()
+        if run.expected_s < self._inline_s and self._engine.immediate(run):
+            self._end(run, waiting, started, self._execute(run, waiting))
+        else:
+            self._lanes.put(
+                lambda: (self._clock(), self._execute(run, waiting)),
+                lambda ended: self._end(run, waiting, *ended),
+            )
+
+    def _execute(self, run: Run, waiting: Sequence[_Waiting]) -> list[Executed | RuntimeFault]:
+        """What became of all of them together, or of each alone where together they failed: on any thread."""
+        result = self._attempt(run, waiting)
+        if isinstance(result, ExecutionFailed) and len(waiting) > 1:
+            return [self._attempt(run, [each]) for each in waiting]
+        return [result]
+
+    def _attempt(self, run: Run, waiting: Sequence[_Waiting]) -> Executed | RuntimeFault:
+        try:
+            return self._engine.execute(run, [w.inputs for w in waiting], [w.work.rows for w in waiting])
+        except RuntimeFault as fault:
+            return fault
+        except Exception as fault:  # noqa: BLE001 - a lane's outermost loop: whatever it was, callers must be told
+            return ExecutionFailed(f"{type(fault).__name__}: {fault}")
+
+    def _end(
+        self, run: Run, waiting: Sequence[_Waiting], started: float, results: Sequence[Executed | RuntimeFault]
+    ) -> None:
+        self._running -= 1
+        now = self._clock()
+        first = results[0]
+        ok = len(results) == 1 and isinstance(first, Executed)
+        took = first.run_s if isinstance(first, Executed) else now - started
+        self._station.finished(run, took, now, ok=ok)
+        self._engine.ran(run, took, ok)
+        if any(isinstance(result, Executed) and result.loaded for result in results):
+            self._engine.settle()
+        if len(results) == 1:
+            self._deliver(run, waiting, started, first, run.rows)
+        else:
+            for each, result in zip(waiting, results, strict=True):
+                self._deliver(run, [each], started, result, each.work.rows)
+        if self._waiting:
+            self.wake()
+        else:
+            self._check_idle()
+
+    def _deliver(
+        self, run: Run, waiting: Sequence[_Waiting], started: float, result: Executed | RuntimeFault, rows: int
+    ) -> None:
+        if isinstance(result, RuntimeFault):
+            for each in waiting:
+                each.done(result)
+            return
+        for each, outputs in zip(waiting, result.outputs, strict=True):
+            each.done(
+                Outcome(
+                    outputs,
+                    run.variant,
+                    run.threads,
+                    rows,
+                    max(0.0, started - each.work.arrived),
+                    result.run_s,
+                    result.loaded,
+                )
+            )
+
+    def _load(self, task: str, variant: str, threads: int) -> None:
+        # Whoever needs it meets the error itself, and what serves now goes on serving.
+        with suppress(RuntimeFault):
+            self._engine.prefetch(task, variant, threads)
+
+    def _loaded(self, _: None) -> None:
+        self._engine.settle()
+        self.wake()
+
+    def _tell(self, work: Work, fault: RuntimeFault) -> None:
+        waiting = self._waiting.pop(work, None)
+        if waiting is not None:
+            waiting.done(fault)
+        self._check_idle()
+
+    def _check_idle(self) -> None:
+        if self._idle is not None and not self._waiting and not self._running and not self._idle.done():
+            self._idle.set_result(None)
+
+
+def _refused(refuse: Refuse) -> Refused:
+    return Refused(f"{refuse.reason}; try again in {refuse.retry_after_s:.3g} s", refuse.retry_after_s)

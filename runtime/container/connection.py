@@ -1,0 +1,358 @@
+"""One HTTP/1.1 connection: bytes to requests and answers to bytes, in order; never looks at what a request says.
+
+Everything that a peer can make it keep is bounded: heads and bodies in bytes and in time, requests under way in
+number, answers that nobody reads. What it refuses it refuses in JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import httptools
+
+from runtime.codecs.text import dumps
+
+JSON = b"application/json"
+BINARY = b"application/octet-stream"
+
+REASONS = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one connection may take; seconds are checked once per `sweep_s`."""
+
+    head_bytes: int = 64 * 1024
+    """Of the request line and headers together."""
+    head_s: float = 60.0
+    """From the first byte of a head to its end, as nginx has it (`client_header_timeout`)."""
+    body_bytes: int = 64 * 2**20
+    body_s: float = 60.0
+    """From the end of a head to that of its body."""
+    idle_s: float = 75.0
+    """Between requests: longer than load balancers keep theirs (60 s), so that none sends into what is being closed."""
+    unread_s: float = 60.0
+    """How long answers may wait for a peer that does not read."""
+    pipelined: int = 64
+    """Requests of one connection that are under way; the next ones are not read."""
+    linger_s: float = 2.0
+    """How long what still comes is thrown away after a refusal, so that the peer reads that and no reset."""
+    sweep_s: float = 1.0
+
+
+class Exchange:
+    """One request, and the way back to whoever sent it."""
+
+    __slots__ = (
+        "_answer",
+        "_connection",
+        "body",
+        "cancel",
+        "continue_due",
+        "head_only",
+        "headers",
+        "keep_alive",
+        "method",
+        "old",
+        "path",
+    )
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._answer: bytes | None = None
+        self.method = b""
+        self.path = b""
+        """With the query, as it came."""
+        self.headers: dict[bytes, bytes] = {}
+        """By lower-case name; of those that came twice the last."""
+        self.body: bytes | bytearray = b""
+        self.cancel: Callable[[], None] | None = None
+        """Called when the peer has left before the answer."""
+        self.keep_alive = True
+        self.head_only = False
+        self.old = False
+        self.continue_due = False
+
+    @property
+    def answered(self) -> bool:
+        """Whether the answer is given."""
+        return self._answer is not None
+
+    def answer(self, status: int, body: bytes, content_type: bytes = JSON, headers: Headers = ()) -> None:
+        """Answer, once; it is sent after the answers to the requests before. Nothing happens once the peer has left."""
+        connection = self._connection
+        if status == 200 and not headers and self.keep_alive and not self.old and not connection.draining:
+            head = b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n" % (content_type, len(body))
+        else:
+            head = self._head(status, len(body), content_type, headers)
+        self._answer = head if self.head_only else head + body
+        self.cancel = None
+        connection.flush(self)
+
+    def _head(self, status: int, length: int, content_type: bytes, headers: Headers) -> bytes:
+        self.keep_alive = self.keep_alive and not self._connection.draining
+        lines = [b"HTTP/1.1 %d %b" % (status, REASONS.get(status, b"Error"))]
+        if length:
+            lines.append(b"content-type: " + content_type)
+        lines.append(b"content-length: %d" % length)
+        lines += (b"%b: %b" % header for header in headers)
+        if not self.keep_alive:
+            lines.append(b"connection: close")
+        elif self.old:
+            lines.append(b"connection: keep-alive")
+        return b"\r\n".join((*lines, b"", b""))
+
+
+Handle = Callable[[Exchange], None]
+"""Takes a request; answers it now or later, and raises nothing."""
+
+Note = Callable[["Connection"], None]
+"""Is told of a connection that was opened or closed."""
+
+
+class Connection(asyncio.Protocol):
+    """One peer's requests, answered in the order in which they came."""
+
+    def __init__(self, handle: Handle, limits: Limits, *, opened: Note, closed: Note) -> None:
+        self.draining = False
+        self._handle = handle
+        self._limits = limits
+        self._opened = opened
+        self._closed = closed
+        self._parser = httptools.HttpRequestParser(self)
+        self._pending: deque[Exchange] = deque()
+        self._current: Exchange | None = None
+        """Whose head or body is coming in."""
+        self._in_body = False
+        self._body: bytes | bytearray = b""
+        self._head_size = 0
+        self._since = 0.0
+        """When a head or body began to come in, or the last answer went out, by the sweep's clock; 0: since the last
+        sweep."""
+        self._blocked = False
+        """The peer does not read."""
+        self._blocked_since = 0.0
+        self._reading = True
+        self._deaf = False
+        """What still comes is thrown away: a refusal or a last answer is on its way."""
+        self._lingering = False
+        """The peer may still be sending: it is given a moment to read what it was told."""
+
+    # What the event loop calls
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A peer is there."""
+        self._transport = transport
+        self._opened(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The peer has left: what waits for it need not run."""
+        self._closed(self)
+        pending, self._pending = self._pending, deque()
+        for exchange in pending:
+            cancel, exchange.cancel = exchange.cancel, None
+            if cancel is not None:
+                cancel()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes in."""
+        if self._deaf:
+            return
+        try:
+            self._feed(data)
+        except httptools.HttpParserError:
+            if not self._deaf:
+                self._refuse(400, "this is not an HTTP/1.1 request that can be understood")
+            return
+        if self._current is not None and not self._in_body:
+            self._head_size += len(data)
+            if self._head_size > self._limits.head_bytes:
+                self._refuse(431, f"the request line and headers are over {self._limits.head_bytes} bytes")
+        if len(self._pending) >= self._limits.pipelined:
+            self._pace()
+
+    def pause_writing(self) -> None:
+        """The peer does not read: neither is it read, so that its answers do not pile up."""
+        self._blocked = True
+        self._blocked_since = 0.0
+        self._pace()
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        self._blocked = False
+        self._pace()
+
+    # What the parser calls
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        if self._deaf:
+            raise ConnectionAbortedError  # which ends the parser's work on what came
+        self._current = Exchange(self)
+        self._head_size = 0
+        self._since = 0.0
+
+    def on_url(self, url: bytes) -> None:
+        """The target of the request line, or a part of it."""
+        assert self._current is not None
+        self._current.path += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header; what comes after a body in its place is passed over."""
+        if not self._in_body:
+            assert self._current is not None
+            self._current.headers[name.lower()] = value
+
+    def on_headers_complete(self) -> None:
+        """A head ends; a body that is too large is refused before it comes."""
+        exchange = self._current
+        assert exchange is not None
+        self._in_body = True
+        self._since = 0.0
+        parser = self._parser
+        exchange.method = parser.get_method()
+        exchange.head_only = exchange.method == b"HEAD"
+        exchange.keep_alive = parser.should_keep_alive()
+        exchange.old = parser.get_http_version() == "1.0"
+        headers = exchange.headers
+        length = headers.get(b"content-length", b"0")
+        if len(length) > 18 or int(length) > self._limits.body_bytes:
+            self._too_large()
+        elif b"expect" in headers and not exchange.old and headers[b"expect"].lower() == b"100-continue":
+            exchange.continue_due = True
+            if not self._pending:
+                self._continue(exchange)
+
+    def on_body(self, chunk: bytes) -> None:
+        """A part of a body."""
+        if self._deaf:
+            return
+        if len(self._body) + len(chunk) > self._limits.body_bytes:
+            self._too_large()
+        elif not self._body:
+            self._body = chunk
+        elif isinstance(self._body, bytearray):
+            self._body += chunk
+        else:
+            # One buffer, not a list: a body can come byte by byte.
+            self._body = bytearray(self._body) + chunk
+
+    def on_message_complete(self) -> None:
+        """A request is whole."""
+        exchange, self._current, self._in_body = self._current, None, False
+        if self._deaf or exchange is None:
+            return
+        if self._body:
+            exchange.body, self._body = self._body, b""
+        self._deaf = not exchange.keep_alive
+        self._pending.append(exchange)
+        self._handle(exchange)
+
+    # What exchanges and the server call
+
+    def flush(self, exchange: Exchange) -> None:
+        """Send what is answered and next in order."""
+        pending = self._pending
+        if not pending or pending[0] is not exchange:
+            return
+        while pending and (answer := pending[0]._answer) is not None:
+            done = pending.popleft()
+            self._transport.write(answer)
+            if not done.keep_alive:
+                self._end()
+                return
+        self._since = 0.0
+        if not self._reading:
+            self._pace()
+        current = self._current
+        if current is not None and current.continue_due and not pending:
+            self._continue(current)
+        elif self.draining and not pending and current is None:
+            self._transport.close()
+
+    def sweep(self, now: float) -> None:
+        """Look whether anything has taken too long; called once in a while with the time."""
+        limits = self._limits
+        if self._blocked:
+            self._blocked_since = self._blocked_since or now
+            if now - self._blocked_since >= limits.unread_s:
+                self._transport.abort()
+                return
+        if not self._since:
+            self._since = now
+            return
+        took = now - self._since
+        if self._current is not None:
+            self._sweep_incoming(took)
+        elif self._lingering:
+            if took >= limits.linger_s:
+                self._transport.abort()
+        elif not self._pending and took >= limits.idle_s:
+            self._transport.close()
+
+    def drain(self) -> None:
+        """Answer what came, and close."""
+        self.draining = True
+        if not self._pending and self._current is None and not self._deaf:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close now."""
+        self._transport.abort()
+
+    # How
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            # Another protocol was offered; a server may go on as if it had not been (RFC 9110, section 7.8).
+            rest = data[upgrade.args[0] :]
+            if rest and not self._deaf:
+                self._feed(rest)
+
+    def _sweep_incoming(self, took: float) -> None:
+        limits = self._limits
+        if self._in_body and took >= limits.body_s:
+            self._refuse(408, f"the body did not arrive within {limits.body_s:g} s")
+        elif not self._in_body and took >= limits.head_s:
+            self._refuse(408, f"the request line and headers did not arrive within {limits.head_s:g} s")
+
+    def _too_large(self) -> None:
+        most = self._limits.body_bytes
+        self._refuse(413, f"the body is larger than {most} bytes; send fewer rows, or have the limit raised")
+
+    def _continue(self, exchange: Exchange) -> None:
+        exchange.continue_due = False
+        self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _refuse(self, status: int, message: str) -> None:
+        """Answer what is coming in, after the answers before it, and hear no more of this peer."""
+        exchange = self._current or Exchange(self)
+        exchange.keep_alive = False
+        self._current, self._deaf, self._lingering, self._body = None, True, True, b""
+        self._pending.append(exchange)
+        exchange.answer(status, dumps({"error": message}))
+
+    def _end(self) -> None:
+        """Nothing more will be sent."""
+        self._deaf = True
+        self._since = 0.0
+        self._pending.clear()
+        if self._lingering and self._transport.can_write_eof():
+            self._transport.write_eof()
+        else:
+            self._transport.close()
+
+    def _pace(self) -> None:
+        """Read or do not, as what is under way allows."""
+        reading = not self._blocked and len(self._pending) < self._limits.pipelined
+        if reading != self._reading and not self._transport.is_closing():
+            self._reading = reading
+            (self._transport.resume_reading if reading else self._transport.pause_reading)()

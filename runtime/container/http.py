@@ -1,0 +1,72 @@
+"""Exchanges to handlers and faults to answers; knows neither what handlers do nor how bytes travel."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any
+
+from runtime.codecs.text import dumps
+from runtime.container.connection import JSON, Exchange, Headers
+from runtime.container.errors import UNFORESEEN, message, retry_after, told
+from runtime.container.router import Route, Router
+from runtime.errors import WrongMethod
+
+log = logging.getLogger(__name__)
+
+
+class Http:
+    """The handler of a server's connections."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self._router = Router(routes)
+        self._tasks: set[asyncio.Future[Any]] = set()
+
+    def __call__(self, exchange: Exchange) -> None:
+        """Have a request handled; whatever comes of it is answered."""
+        try:
+            found = self._router.find(exchange.method, exchange.path)
+            later = found.handler(exchange, found.names)
+        except Exception as fault:  # noqa: BLE001 - the outermost handler
+            refuse(exchange, fault)
+            return
+        if later is not None:
+            assert isinstance(later, Awaitable)
+            task = asyncio.ensure_future(_finish(exchange, later))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Wait for what is still being handled."""
+        if self._tasks:
+            await asyncio.wait(list(self._tasks))
+
+
+async def _finish(exchange: Exchange, later: Awaitable[object]) -> None:
+    try:
+        await later
+    except Exception as fault:  # noqa: BLE001 - the outermost handler
+        refuse(exchange, fault)
+
+
+def reply(exchange: Exchange, document: Mapping[str, Any] | Sequence[Any], status: int = 200) -> None:
+    """Answer with a JSON document."""
+    exchange.answer(status, dumps(document))
+
+
+def refuse(exchange: Exchange, fault: Exception) -> None:
+    """Answer with what went wrong."""
+    status = told(fault).status
+    if status >= UNFORESEEN.status:
+        log.warning("%s %s: %s: %s", exchange.method.decode(), exchange.path[:200], type(fault).__name__, fault)
+    document: dict[str, Any] = {"error": message(fault)}
+    headers: Headers = ()
+    seconds = retry_after(fault)
+    if seconds is not None:
+        headers = [(b"retry-after", b"%d" % seconds)]
+        document["retry_after_s"] = round(getattr(fault, "retry_after_s", seconds), 4)
+    elif isinstance(fault, WrongMethod):
+        headers = [(b"allow", ", ".join(fault.allowed).encode("ascii"))]
+    if not exchange.answered:
+        exchange.answer(status, dumps(document), JSON, headers)

@@ -1,0 +1,91 @@
+"""Listens for HTTP on one address and drains on a stop; never looks at a request."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from contextlib import suppress
+
+from registry.errors import InvalidValue
+from runtime.container.connection import Connection, Handle, Limits
+
+BACKLOG = 2048
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; connections wait in its backlog. Raises InvalidValue when the address is not to be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise InvalidValue(
+            "port", f"cannot listen on {host}:{port}: {reason}", "choose another; 0 takes a free one"
+        ) from None
+    listener.setblocking(False)
+    return listener
+
+
+def url_of(listener: socket.socket) -> str:
+    """Where a listener is reached."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class Listening:
+    """An HTTP server over one socket, on the running loop."""
+
+    def __init__(self, handle: Handle, limits: Limits) -> None:
+        self._handle = handle
+        self._limits = limits
+        self._connections: set[Connection] = set()
+        self._server: asyncio.Server | None = None
+        self._sweep: asyncio.TimerHandle | None = None
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        """No connection is open."""
+
+    async def start(self, listener: socket.socket) -> None:
+        """Take connections from now on."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: Connection(self._handle, self._limits, opened=self._opened, closed=self._closed),
+            sock=listener,
+            backlog=BACKLOG,
+        )
+        self._sweep_later(loop)
+
+    @property
+    def connections(self) -> int:
+        """Connections that are open."""
+        return len(self._connections)
+
+    async def close(self, within_s: float) -> None:
+        """Take no more connections, let requests under way end for so long, then close what is left."""
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._connections):
+            connection.drain()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._quiet.wait()
+        for connection in list(self._connections):
+            connection.abort()
+        if self._sweep is not None:
+            self._sweep.cancel()
+
+    def _opened(self, connection: Connection) -> None:
+        self._connections.add(connection)
+        self._quiet.clear()
+
+    def _closed(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        if not self._connections:
+            self._quiet.set()
+
+    def _sweep_later(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = loop.time()
+        for connection in list(self._connections):
+            connection.sweep(now)
+        self._sweep = loop.call_later(self._limits.sweep_s, self._sweep_later, loop)

@@ -1,0 +1,430 @@
+"""Which models there are and which are loaded: loaded on demand, given up under pressure, kept while in use or pinned.
+
+Facts are kept on the loop; loading is done on threads, one load at a time. A change of one model (load, unload) waits
+for the one before, and an unload for the requests that came before it: a run keeps its model until it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple, TypeVar
+
+from runtime.batcher import Executed
+from runtime.container.loaded import Loaded, Traits
+from runtime.container.probe import try_out
+from runtime.container.repository import MAX_BATCH, Repository, Version
+from runtime.container.signature import Inputs, Port, Signature
+from runtime.container.statistics import Tally
+from runtime.errors import AlreadyLoaded, ExecutionFailed, RuntimeFault, UnknownModel, Unloadable, Unreadable
+from runtime.memory import give_back, private_mb
+from runtime.ort import OrtSession
+from runtime.residency import Lease, Residency
+from scheduler.station import Station
+from scheduler.work import Ladder, Run, Rung
+
+T = TypeVar("T")
+
+
+class Key(NamedTuple):
+    """What makes two loads the same."""
+
+    model: str
+    version: str
+    threads: int
+
+    def __str__(self) -> str:
+        return f"{self.model} version {self.version}"
+
+
+@dataclass(slots=True, eq=False)
+class Served:
+    """A version, and what is known of it by now."""
+
+    version: Version
+    signature: Signature | None
+    traits: dict[int, Traits] = field(default_factory=dict)
+    """By threads."""
+    load_s: float = 0.0
+    fault: str = ""
+    """Why it could not be loaded when that was last tried."""
+    tally: Tally = field(default_factory=Tally)
+
+
+@dataclass(slots=True, eq=False)
+class Model:
+    """A model, its versions (the newest first) and how many requests are under way."""
+
+    name: str
+    versions: dict[str, Served]
+    changing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    active: int = 0
+    drained: asyncio.Future[None] | None = None
+
+    @property
+    def switching(self) -> bool:
+        """Whether the scheduler chooses among the versions: it can where each one's accuracy is known."""
+        return all(served.version.accuracy is not None for served in self.versions.values())
+
+    @property
+    def default(self) -> str:
+        """The version that a request without one means: the most accurate, or where that is not known the newest."""
+        if not self.switching:
+            return next(iter(self.versions))
+        return max(self.versions, key=lambda name: self.versions[name].version.accuracy or 0.0)
+
+    def task(self, version: str) -> str:
+        """What the station calls it: each version is a task of its own unless it may choose."""
+        return self.name if self.switching else f"{self.name}/{version}"
+
+    def done(self) -> None:
+        """One request under way less."""
+        self.active -= 1
+        if not self.active and self.drained is not None and not self.drained.done():
+            self.drained.set_result(None)
+
+
+class Target(NamedTuple):
+    """What a request's model and version mean, once the signature is known."""
+
+    model: Model
+    served: Served
+    """Whose signature it is."""
+    signature: Signature
+    task: str
+    variant: str | None
+    """The only version that may answer; None leaves the choice to the scheduler."""
+
+
+class Models:
+    """The models of one repository within one memory budget; an Engine for a batcher."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        station: Station,
+        *,
+        budget_mb: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.repository = repository
+        self._station = station
+        self._clock = clock
+        self._residency: Residency[Key, Loaded] = Residency(budget_mb, size_of=lambda loaded: loaded.private_mb)
+        self._models: dict[str, Model] = {}
+        self._targets: dict[tuple[str, str | None], Target] = {}
+        self._tasks: dict[str, Model] = {}
+        self._told: set[Key] = set()
+        self._resident: frozenset[Key] = frozenset()
+
+    # What there is
+
+    def find(self, model: str, version: str | None) -> Target | None:
+        """What these names mean, if that is known without loading anything."""
+        return self._targets.get((model, version))
+
+    async def target(self, model: str, version: str | None) -> Target:
+        """What these names mean, loading a version whose signature is not known.
+
+        Raises UnknownModel, or what loading raises.
+        """
+        found = self._targets.get((model, version))
+        if found is None:
+            known = await self._known(model)
+            _served(known, version)
+            async with known.changing:
+                await self._described(known, _served(known, version))
+                self._aim(known)
+            found = self._targets[model, version]
+        return found
+
+    async def known(self, model: str) -> Model:
+        """The model of this name, loaded or not; raises UnknownModel."""
+        return await self._known(model)
+
+    def all(self) -> list[Model]:
+        """The models that were asked for so far."""
+        return [self._models[name] for name in sorted(self._models)]
+
+    async def names(self) -> list[str]:
+        """The models that are there now."""
+        return sorted({*await _threaded(self.repository.names), *self._models})
+
+    @property
+    def loaded(self) -> frozenset[Key]:
+        """What is loaded, as the station was told."""
+        return self._resident
+
+    @property
+    def used_mb(self) -> float:
+        """Private memory of all that is loaded."""
+        return self._residency.used_mb
+
+    @property
+    def budget_mb(self) -> float:
+        """Most private memory that may be loaded."""
+        return self._residency.budget_mb
+
+    def holds(self, model: str, version: str | None = None) -> bool:
+        """Whether a version of a model is loaded, or any of them."""
+        return any(key.model == model and version in (None, key.version) for key in self._resident)
+
+    # Changes
+
+    async def load(self, model: str, version: str | None = None, *, pin: bool = True, fresh: bool = True) -> None:
+        """Have a version loaded (the default one when none is named), pinned until it is unloaded.
+
+        `fresh`: look at the repository again first, and load anew what has changed there. Raises UnknownModel, NoRoom,
+        or what opening raises.
+        """
+        known = await self._known(model)
+        async with known.changing:
+            if fresh:
+                await self._reread(known)
+            served = _served(known, version)
+            await _threaded(partial(self._hold, known, served, 1, pin=pin))
+            self._aim(known)
+            self.settle()
+
+    async def add(self, model: str, versions: Sequence[Version]) -> None:
+        """Serve and load a model that is not the repository's; raises AlreadyLoaded, NoRoom or what opening raises."""
+        if self.holds(model):
+            raise AlreadyLoaded(f"model {model} is loaded; unload it first")
+        added = Model(model, {version.name: Served(version, version.signature) for version in versions})
+        if self._models.setdefault(model, added) is not added:
+            raise AlreadyLoaded(f"model {model} is being loaded; unload it first")
+        try:
+            await self.load(model, fresh=False)
+        except RuntimeFault:
+            self._forget(added)
+            raise
+
+    async def unload(self, model: str, version: str | None = None, *, forget: bool = False) -> None:
+        """Have a version, or all of them, loaded no more; requests that came before are answered first.
+
+        Its memory is free when this returns. `forget`: know the model no more unless the repository does. Raises
+        UnknownModel.
+        """
+        known = await self._known(model)
+        if version is not None:
+            _served(known, version)
+        async with known.changing:
+            await self._drain(known)
+            keys = [key for key in self._residency.residents() if key.model == model and version in (None, key.version)]
+            for key in keys:
+                await _threaded(partial(self._residency.unload, key))
+            if forget:
+                self._forget(known)
+            self.settle()
+
+    async def close(self) -> None:
+        """Give everything up."""
+        for key in self._residency.residents():
+            await _threaded(partial(self._residency.unload, key))
+        self.settle()
+
+    # An engine for a batcher; it calls `execute` and `prefetch` on its threads
+
+    def immediate(self, run: Run) -> bool:
+        """Whether the run can begin without loading anything."""
+        return Key(self._tasks[run.task].name, run.variant, run.threads) in self._resident
+
+    def execute(self, run: Run, inputs: Sequence[Inputs], rows: Sequence[int]) -> Executed:
+        """Run these works together, loading the version if it is not there; raises RuntimeFault."""
+        model = self._tasks[run.task]
+        with self._lease(model, model.versions[run.variant], run.threads) as lease:
+            outputs, took = lease.item.run(inputs, rows)
+            return Executed(outputs, took, lease.loaded)
+
+    def prefetch(self, task: str, variant: str, threads: int) -> None:
+        """Load a version ahead of runs; raises RuntimeFault."""
+        model = self._tasks[task]
+        self._hold(model, model.versions[variant], threads, pin=False)
+
+    def ran(self, run: Run, took_s: float, ok: bool) -> None:
+        """Count a run that ended."""
+        self._tasks[run.task].versions[run.variant].tally.ran(run.rows, took_s, ok)
+
+    def settle(self) -> None:
+        """Offer what was learnt of versions that were loaded, and tell the station what is loaded."""
+        self._resident = held = frozenset(self._residency.residents())
+        for name in {key.model for key in held ^ self._told}:
+            if (model := self._models.get(name)) is not None:
+                self._offer(model)
+        for key in held ^ self._told:
+            model = self._models.get(key.model)
+            if model is not None and key.version in model.versions:
+                self._station.resident(model.task(key.version), key.version, key.threads, key in held)
+        self._told = set(held)
+
+    # How
+
+    async def _known(self, name: str) -> Model:
+        model = self._models.get(name)
+        if model is None:
+            versions = await _threaded(partial(self.repository.versions, name))
+            if not versions:
+                raise UnknownModel(f"model {name!r:.140} is not known; POST /v2/repository/index lists those that are")
+            fresh = Model(name, {version.name: Served(version, version.signature) for version in versions})
+            model = self._models.setdefault(name, fresh)
+        return model
+
+    async def _reread(self, model: Model) -> None:
+        """Take in what changed in the repository; what is loaded of other bytes is unloaded."""
+        versions = await _threaded(partial(self.repository.versions, model.name))
+        if not versions or [v.stamp for v in versions] == [s.version.stamp for s in model.versions.values()]:
+            return
+        await self._drain(model)
+        kept = {}
+        for version in versions:
+            old = model.versions.get(version.name)
+            same = old is not None and old.version.stamp == version.stamp
+            kept[version.name] = old if old is not None and same else Served(version, version.signature)
+        for key in [key for key in self._residency.residents() if key.model == model.name]:
+            if kept.get(key.version) is not model.versions.get(key.version):
+                await _threaded(partial(self._residency.unload, key))
+        model.versions = kept
+        self.settle()
+
+    async def _described(self, model: Model, served: Served) -> None:
+        if served.signature is None:
+            await _threaded(partial(self._hold, model, served, 1, pin=False))
+            self.settle()
+
+    async def _drain(self, model: Model) -> None:
+        """Let what came before end, and have what comes meanwhile wait for this change."""
+        for name in [None, *model.versions]:
+            self._targets.pop((model.name, name), None)
+        if model.active:
+            model.drained = asyncio.get_running_loop().create_future()
+            await model.drained
+            model.drained = None
+        for version in model.versions:
+            self._station.withdraw(model.task(version))
+            self._tasks.pop(model.task(version), None)
+        self._told -= {key for key in self._told if key.model == model.name}
+
+    def _forget(self, model: Model) -> None:
+        if self._models.get(model.name) is model:
+            del self._models[model.name]
+
+    def _aim(self, model: Model) -> None:
+        """Have requests find the versions whose signatures are known."""
+        self._offer(model)
+        for name, served in model.versions.items():
+            if served.signature is not None:
+                self._targets[model.name, name] = Target(model, served, served.signature, model.task(name), name)
+        default = self._targets.get((model.name, model.default))
+        if default is not None:
+            variant = None if model.switching else default.variant
+            self._targets[model.name, None] = default._replace(variant=variant)
+
+    def _offer(self, model: Model) -> None:
+        groups: dict[str, list[Served]] = {}
+        for name, served in model.versions.items():
+            groups.setdefault(model.task(name), []).append(served)
+        for task, group in groups.items():
+            self._tasks[task] = model
+            rungs = sorted((_rung(served) for served in group), key=lambda rung: -rung.accuracy)
+            self._station.offer(Ladder(task, tuple(rungs)), self._clock())
+
+    def _hold(self, model: Model, served: Served, threads: int, *, pin: bool) -> None:
+        try:
+            with self._lease(model, served, threads, pin=pin):
+                served.fault = ""
+        except RuntimeFault as fault:
+            served.fault = str(fault)
+            raise
+
+    def _lease(
+        self, model: Model, served: Served, threads: int, *, pin: bool = False
+    ) -> AbstractContextManager[Lease[Loaded]]:
+        key = Key(model.name, served.version.name, threads)
+        return self._residency.lease(
+            key, lambda: _open(model, served, threads), floor_mb=served.version.floor_mb, pin=pin
+        )
+
+
+def _served(model: Model, version: str | None) -> Served:
+    name = model.default if version is None else version
+    served = model.versions.get(name)
+    if served is None:
+        raise UnknownModel(f"model {model.name} has no version {name!r:.140}; it has {', '.join(model.versions)}")
+    return served
+
+
+def _rung(served: Served) -> Rung:
+    version = served.version
+    batch = max((traits.max_batch for traits in served.traits.values()), default=1)
+    tried = {threads: traits.service for threads, traits in served.traits.items() if traits.service}
+    load_s = served.load_s or version.load_s
+    return Rung(version.name, version.accuracy or 0.0, batch, tried | dict(version.service), load_s)
+
+
+def _open(model: Model, served: Served, threads: int) -> Loaded:
+    """A session on so many threads, tried out the first time; on a loading thread."""
+    version = served.version
+    before, began = private_mb(), time.perf_counter()
+    try:
+        session = version.open(threads)
+    except Unreadable:
+        raise
+    except ExecutionFailed as fault:
+        raise Unloadable(f"{version.model} version {version.name} cannot be loaded: {fault}") from fault
+    load_s = time.perf_counter() - began
+    signature = version.signature or _signature(session)
+    _check_session(session, signature, version)
+    _check_alike(model, signature, version)
+    loaded = Loaded(session, signature, private_mb=0.0, load_s=load_s)
+    traits = served.traits.get(threads)
+    if traits is None:
+        batch = version.max_batch
+        traits = try_out(loaded, max_batch=batch or MAX_BATCH, declared=batch is not None)
+    loaded.adopt(traits)
+    give_back()
+    loaded.private_mb = max(0.0, private_mb() - before)
+    served.signature, served.load_s = signature, load_s
+    served.traits[threads] = traits
+    return loaded
+
+
+def _signature(session: OrtSession) -> Signature:
+    return Signature(
+        [Port(name, datatype, shape) for name, (datatype, shape) in session.inputs.items()],
+        [Port(name, datatype, shape) for name, (datatype, shape) in session.describe_outputs().items()],
+    )
+
+
+def _check_session(session: OrtSession, signature: Signature, version: Version) -> None:
+    takes = {name: datatype for name, (datatype, _) in session.inputs.items()}
+    gives = {name: datatype for name, (datatype, _) in session.describe_outputs().items()}
+    if (
+        takes != {port.name: port.datatype for port in signature.inputs}
+        or not {port.name: port.datatype for port in signature.outputs}.items() <= gives.items()
+    ):
+        raise Unloadable(f"{version.model} version {version.name}: its graph is not what its signature says")
+
+
+def _check_alike(model: Model, signature: Signature, version: Version) -> None:
+    """Versions that the scheduler chooses among answer the same requests."""
+    for other in model.versions.values() if model.switching else ():
+        if other.signature is not None and (other.signature.inputs, _names(other.signature)) != (
+            signature.inputs,
+            _names(signature),
+        ):
+            raise Unloadable(
+                f"{model.name} version {version.name} takes or gives other tensors than version {other.version.name}; "
+                "give an accuracy only to versions that can stand in for one another"
+            )
+
+
+def _names(signature: Signature) -> list[tuple[str, str]]:
+    return [(port.name, port.datatype) for port in signature.outputs]
+
+
+async def _threaded(job: Callable[[], T]) -> T:
+    return await asyncio.get_running_loop().run_in_executor(None, job)

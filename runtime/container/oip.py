@@ -1,0 +1,169 @@
+"""The Open Inference Protocol v2 over HTTP, with the binary tensor extension and Triton's repository and statistics.
+
+Sources: kserve/open-inference-protocol, `specification/protocol/inference_rest.md`; Triton's
+`extension_binary_data.md`, `extension_model_repository.md` and `extension_statistics.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from runtime.batcher import Outcome
+from runtime.codecs.text import loads
+from runtime.codecs.v2 import InferRequest, Parameters, parse_request, render_response
+from runtime.container.connection import BINARY, JSON, Exchange
+from runtime.container.http import refuse, reply
+from runtime.container.plane import Plane, ask_of
+from runtime.container.router import Route
+from runtime.errors import InvalidBody, RuntimeFault
+
+LENGTH_HEADER = b"inference-header-content-length"
+LENGTH_DIGITS = 18
+
+Names = Mapping[str, str]
+
+
+class Oip:
+    """The endpoints of /v2."""
+
+    def __init__(self, plane: Plane) -> None:
+        self._plane = plane
+
+    def routes(self) -> list[Route]:
+        """What is served where."""
+        table = [Route("GET", "/v2/models/stats", self.statistics)]
+        for model in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
+            table += [
+                Route("POST", f"{model}/infer", self.infer),
+                Route("GET", f"{model}/ready", self.model_ready),
+                Route("GET", f"{model}/stats", self.statistics),
+                Route("GET", model, self.model),
+            ]
+        return [
+            *table,
+            Route("POST", "/v2/repository/index", self.index),
+            Route("POST", "/v2/repository/models/{model}/load", self.load),
+            Route("POST", "/v2/repository/models/{model}/unload", self.unload),
+            Route("POST", "/v2/repository/models/{model}/versions/{version}/load", self.load),
+            Route("POST", "/v2/repository/models/{model}/versions/{version}/unload", self.unload),
+            Route("GET", "/v2/health/live", self.live),
+            Route("GET", "/v2/health/ready", self.ready),
+            Route("GET", "/v2", self.server),
+            Route("GET", "/v2/", self.server),
+        ]
+
+    def infer(self, exchange: Exchange, names: Names) -> None:
+        """Tensors to tensors, in JSON, binary or both."""
+        plane = self._plane
+        arrived = plane.clock()
+        request = parse_request(exchange.body, header_length(exchange))
+        model = names["model"]
+        reply_to = Reply(exchange, model, request)
+        ask = ask_of(request.parameters, arrived)
+        work = plane.infer(model, names.get("version"), request.inputs, ask, reply_to)
+        if not exchange.answered:
+            exchange.cancel = lambda: plane.cancel(work)
+
+    async def model(self, exchange: Exchange, names: Names) -> None:
+        """A model's metadata; it is loaded if its signature is not known."""
+        reply(exchange, await self._plane.describe(names["model"], names.get("version")))
+
+    async def model_ready(self, exchange: Exchange, names: Names) -> None:
+        """Whether a model is loaded."""
+        ready = await self._plane.model_ready(names["model"], names.get("version"))
+        reply(exchange, {"name": names["model"], "ready": ready}, 200 if ready else 503)
+
+    async def statistics(self, exchange: Exchange, names: Names) -> None:
+        """Counters since the start."""
+        found = await self._plane.statistics(names.get("model"), names.get("version"))
+        reply(exchange, {"model_stats": found})
+
+    async def index(self, exchange: Exchange, names: Names) -> None:
+        """What the repository has, and what of it is loaded."""
+        wanted = _optional(exchange)
+        reply(exchange, await self._plane.index(ready=wanted.get("ready") is True))
+
+    async def load(self, exchange: Exchange, names: Names) -> None:
+        """Load a model, and keep it loaded."""
+        _optional(exchange)
+        await self._plane.load(names["model"], names.get("version"))
+        exchange.answer(200, b"")
+
+    async def unload(self, exchange: Exchange, names: Names) -> None:
+        """Unload a model once what came before is answered."""
+        _optional(exchange)
+        await self._plane.unload(names["model"], names.get("version"))
+        exchange.answer(200, b"")
+
+    def server(self, exchange: Exchange, names: Names) -> None:
+        """The server's metadata."""
+        reply(exchange, self._plane.server_metadata())
+
+    def live(self, exchange: Exchange, names: Names) -> None:
+        """Whether the server answers."""
+        reply(exchange, {"live": True})
+
+    def ready(self, exchange: Exchange, names: Names) -> None:
+        """Whether it takes requests."""
+        ready = self._plane.ready
+        reply(exchange, {"ready": ready}, 200 if ready else 503)
+
+
+class Reply:
+    """The answer to one infer request, once its outcome is told."""
+
+    __slots__ = ("_exchange", "_model", "_request")
+
+    def __init__(self, exchange: Exchange, model: str, request: InferRequest) -> None:
+        self._exchange = exchange
+        self._model = model
+        self._request = request
+
+    def __call__(self, outcome: Outcome | RuntimeFault) -> None:
+        """Answer."""
+        exchange = self._exchange
+        if isinstance(outcome, RuntimeFault):
+            refuse(exchange, outcome)
+            return
+        try:
+            body, header = render_response(
+                self._model, outcome.outputs, self._request, version=outcome.variant, parameters=parameters_of(outcome)
+            )
+        except RuntimeFault as fault:
+            refuse(exchange, fault)
+            return
+        if header is None:
+            exchange.answer(200, body, JSON)
+        else:
+            exchange.answer(200, body, BINARY, [(LENGTH_HEADER, b"%d" % header)])
+
+
+def _optional(exchange: Exchange) -> dict[str, object]:
+    """A request's JSON object, if it has a body; raises InvalidBody for what is none."""
+    document = loads(exchange.body) if exchange.body else {}
+    if not isinstance(document, dict):
+        raise InvalidBody("the body must be an object, if there is one")
+    return document
+
+
+def parameters_of(outcome: Outcome) -> Parameters:
+    """How an answer was made, as the protocol's flat parameters."""
+    return {
+        "variant": outcome.variant,
+        "threads": outcome.threads,
+        "batch": outcome.batch,
+        "queue_ms": round(outcome.queue_s * 1e3, 3),
+        "run_ms": round(outcome.run_s * 1e3, 3),
+        "loaded": outcome.loaded,
+    }
+
+
+def header_length(exchange: Exchange) -> int | None:
+    """The length of the JSON before binary tensors, if the request has any; raises InvalidBody for what is none."""
+    given = exchange.headers.get(LENGTH_HEADER)
+    if given is None:
+        return None
+    # A longer number is more than any body has, and more digits than int() reads.
+    if not given.isdigit() or len(given) > LENGTH_DIGITS:
+        raise InvalidBody(f"Inference-Header-Content-Length is {given[:40]!r}, not a number of bytes")
+    return int(given)

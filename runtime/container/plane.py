@@ -1,0 +1,244 @@
+"""The data plane: what every transport asks of the container, in arrays and values; never bytes or statuses."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from runtime.batcher import Batcher, Done, Outcome
+from runtime.container.models import Models, Target
+from runtime.container.signature import Inputs
+from runtime.errors import InvalidBody, NotServing, RuntimeFault, UnknownModel
+from scheduler.work import Work
+
+NAME = "modelless"
+PLATFORM = "onnx_onnxv1"
+EXTENSIONS = ("binary_tensor_data", "model_repository", "parameters", "statistics", "slo_hints")
+
+DEFAULT_PRIORITY = 100
+"""What priority 0, which is the default (Triton, `extension_schedule_policy.md`), stands for: 1 to 99 go before it."""
+
+
+@dataclass(slots=True)
+class Ask:
+    """What a caller wants beside the answer."""
+
+    arrived: float
+    """On the plane's clock."""
+    deadline_s: float | None = None
+    """From arrival; None: whenever."""
+    priority: int = 0
+    """1 goes first; 0 is the default."""
+    floor: float = 0.0
+    """Least accuracy of the version that answers."""
+
+
+def ask_of(parameters: Any, arrived: float) -> Ask:
+    """What the parameters of a request ask for: timeout (µs), latency_ms, priority and min_accuracy.
+
+    The sooner of timeout and latency_ms is the deadline. Others are left to whom they are meant for. Raises InvalidBody
+    naming the parameter that is out of range.
+    """
+    ask = Ask(arrived)
+    if parameters:
+        timeout = _number(parameters, "timeout", 0.0, 9e14)
+        latency = _number(parameters, "latency_ms", 0.0, 9e8)
+        seconds = [s for s in (timeout and timeout / 1e6, latency and latency / 1e3) if s]
+        ask.deadline_s = min(seconds, default=None)
+        ask.priority = int(_number(parameters, "priority", 0.0, 2.0**63) or 0)
+        ask.floor = _number(parameters, "min_accuracy", 0.0, 1.0) or 0.0
+    return ask
+
+
+def _number(parameters: Any, name: str, least: float, most: float) -> float | None:
+    value = parameters.get(name)
+    if value is None:
+        return None
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            value = math.nan
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        raise InvalidBody(f"parameter {name!r} is {value!r:.40}; give a number from {least:g} to {most:g}")
+    return float(value)
+
+
+class Call:
+    """One request under way: told its outcome, it counts it and passes it on."""
+
+    __slots__ = ("_calls", "_clock", "_done", "_target", "_work")
+
+    def __init__(
+        self, calls: dict[Work, Call], target: Target, work: Work, clock: Callable[[], float], done: Done
+    ) -> None:
+        self._calls = calls
+        self._target = target
+        self._work = work
+        self._clock = clock
+        self._done = done
+        target.model.active += 1
+        calls[work] = self
+
+    def __call__(self, outcome: Outcome | RuntimeFault) -> None:
+        """Count and pass on."""
+        work = self._work
+        del self._calls[work]
+        model = self._target.model
+        now = self._clock()
+        total_s = now - work.arrived
+        if isinstance(outcome, RuntimeFault):
+            self._target.served.tally.failed(type(outcome).__name__, total_s)
+        else:
+            tally = model.versions[outcome.variant].tally
+            tally.answered(work.rows, outcome.queue_s, outcome.run_s, total_s, now)
+        model.done()
+        self._done(outcome)
+
+    def cancelled(self) -> None:
+        """The caller has left."""
+        del self._calls[self._work]
+        self._target.served.tally.failed("Cancelled", self._clock() - self._work.arrived)
+        self._target.model.done()
+
+
+class Plane:
+    """What the container does for its callers; every method is called on the loop."""
+
+    def __init__(
+        self, models: Models, batcher: Batcher, *, version: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.models = models
+        self.clock = clock
+        self.draining = False
+        self.starting = True
+        self._version = version
+        self._epoch = clock() - time.time()
+        self._batcher = batcher
+        self._calls: dict[Work, Call] = {}
+        self._preparing: dict[Work, asyncio.Task[None]] = {}
+
+    def infer(self, model: str, version: str | None, inputs: Inputs, ask: Ask, done: Done) -> Work:
+        """Have a model answer; `done` is called once with the outcome or fault, unless the work is cancelled before.
+
+        Without a version the scheduler chooses among those that hold the floor. `done` may be called before this
+        returns. Raises InvalidTensor for inputs that are not what the signature says, or NotServing; what is found out
+        later (an unknown model, inputs of one that had to be loaded first) `done` is told.
+        """
+        if self.draining:
+            raise NotServing("the server is stopping; ask another one")
+        deadline = math.inf if ask.deadline_s is None else ask.arrived + ask.deadline_s
+        target = self.models.find(model, version)
+        if target is None:
+            work = Work(model, 0, ask.arrived, deadline, ask.floor, None, ask.priority or DEFAULT_PRIORITY)
+            preparing = asyncio.ensure_future(self._infer_later(model, version, inputs, work, done))
+            self._preparing[work] = preparing
+            return work
+        rows, form = target.signature.check(inputs)
+        work = Work(
+            target.task, rows, ask.arrived, deadline, ask.floor, target.variant, ask.priority or DEFAULT_PRIORITY, form
+        )
+        self._batcher.submit(work, inputs, Call(self._calls, target, work, self.clock, done))
+        return work
+
+    def cancel(self, work: Work) -> None:
+        """Nobody wants the answer any more; what waits does not run, and what runs is run in vain."""
+        preparing = self._preparing.pop(work, None)
+        if preparing is not None:
+            preparing.cancel()
+            return
+        call = self._calls.get(work)
+        if call is not None and self._batcher.cancel(work):
+            call.cancelled()
+
+    def metadata(self, target: Target) -> dict[str, Any]:
+        """A model's inputs, outputs and versions."""
+        return {
+            "name": target.model.name,
+            "versions": list(target.model.versions),
+            "platform": PLATFORM,
+            "inputs": [port.document for port in target.signature.inputs],
+            "outputs": [port.document for port in target.signature.outputs],
+        }
+
+    async def describe(self, model: str, version: str | None) -> dict[str, Any]:
+        """Metadata of a model that may have to be loaded for it; raises UnknownModel or what loading raises."""
+        return self.metadata(await self.models.target(model, version))
+
+    async def model_ready(self, model: str, version: str | None) -> bool:
+        """Whether it is loaded; raises UnknownModel."""
+        known = await self.models.known(model)
+        if version is not None and version not in known.versions:
+            await self.models.target(model, version)
+        return self.models.holds(model, version)
+
+    async def index(self, *, ready: bool = False) -> list[dict[str, str]]:
+        """Every version of every model and whether it is loaded, as Triton's repository index has it."""
+        rows: list[dict[str, str]] = []
+        for name in await self.models.names():
+            try:
+                known = await self.models.known(name)
+            except RuntimeFault as fault:
+                rows.append({"name": name, "version": "", "state": "UNAVAILABLE", "reason": str(fault)})
+                continue
+            for version, served in known.versions.items():
+                held = self.models.holds(name, version)
+                reason = "" if held else served.fault or "unloaded"
+                state = "READY" if held else "UNAVAILABLE"
+                rows.append({"name": name, "version": version, "state": state, "reason": reason})
+        return [row for row in rows if row["state"] == "READY"] if ready else rows
+
+    async def load(self, model: str, version: str | None = None) -> None:
+        """Load what the repository has under this name by now, and keep it until it is unloaded.
+
+        Raises UnknownModel, NoRoom, or what loading raises.
+        """
+        await self.models.load(model, version)
+
+    async def unload(self, model: str, version: str | None = None) -> None:
+        """Answer what came before, then give the memory back; raises UnknownModel."""
+        await self.models.unload(model, version)
+
+    async def statistics(self, model: str | None = None, version: str | None = None) -> list[dict[str, Any]]:
+        """The counters of a version, of all of a model's, or of all models that were asked for; raises UnknownModel."""
+        models = self.models.all() if model is None else [await self.models.known(model)]
+        if version is not None and version not in models[0].versions:
+            raise UnknownModel(f"model {model} has no version {version:.80}; it has {', '.join(models[0].versions)}")
+        return [
+            served.tally.document(known.name, name, self._epoch)
+            for known in models
+            for name, served in known.versions.items()
+            if version in (None, name)
+        ]
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests are taken."""
+        return not self.starting and not self.draining
+
+    def server_metadata(self) -> dict[str, Any]:
+        """The server's own."""
+        return {"name": NAME, "version": self._version, "extensions": list(EXTENSIONS)}
+
+    async def close(self) -> None:
+        """Take no more work, and let that which came end."""
+        self.draining = True
+        if self._preparing:
+            await asyncio.wait(list(self._preparing.values()))
+        await self._batcher.close()
+
+    async def _infer_later(self, model: str, version: str | None, inputs: Inputs, work: Work, done: Done) -> None:
+        try:
+            target = await self.models.target(model, version)
+            work.rows, work.form = target.signature.check(inputs)
+        except RuntimeFault as fault:
+            self._preparing.pop(work, None)
+            done(fault)
+            return
+        self._preparing.pop(work, None)
+        work.task, work.variant = target.task, target.variant
+        self._batcher.submit(work, inputs, Call(self._calls, target, work, self.clock, done))

@@ -1,0 +1,173 @@
+"""The container's program: models from a folder or a home behind the Open Inference Protocol and SageMaker's contract.
+
+One process owns the accelerator, and one loop everything but the runs. What a first answer does not need is imported
+after it: a container that starts from nothing answers within a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib.metadata
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from registry.errors import InvalidValue, RegistryError
+from runtime.batcher import Batcher
+from runtime.container.connection import Limits
+from runtime.container.http import Http
+from runtime.container.listening import Listening, listen, url_of
+from runtime.container.models import Models
+from runtime.container.oip import Oip
+from runtime.container.plane import Plane
+from runtime.container.repository import Folder, Repository
+from runtime.container.settings import SAGEMAKER_MODEL, SAGEMAKER_MODELS, Settings
+from runtime.errors import RuntimeFault
+from runtime.ort import check_providers
+from scheduler.station import Station
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+SWITCH_S = 0.0005
+"""How long a thread may keep the GIL when another wants it: with Python's 5 ms, a run that ends waits that long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a container that takes requests is reached."""
+
+    url: str
+    grpc: str | None = None
+
+
+Ready = Callable[[Address], None]
+
+
+def run(settings: Settings, *, ready: Ready = lambda _: None) -> None:
+    """Serve until SIGINT or SIGTERM, then answer what is under way; `ready` is told where once requests are taken.
+
+    Raises InvalidValue for an impossible setting, NoProvider, or what loading the models raises.
+    """
+    import uvloop  # noqa: PLC0415 - tests serve on a loop of their own
+
+    sys.setswitchinterval(SWITCH_S)
+    uvloop.run(_until_stopped(settings, ready))
+
+
+async def _until_stopped(settings: Settings, ready: Ready) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, stop.set)
+    async with serving(settings) as address:
+        ready(address)
+        await stop.wait()
+
+
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[Address]:
+    """Serve on the running loop; yields once requests are taken, and drains at the end."""
+    check_providers(settings.providers)
+    clock = time.monotonic
+    station = Station(settings.usable_cores)
+    models = Models(_repository(settings), station, budget_mb=settings.budget_mb, clock=clock)
+    batcher = Batcher(station, models, cores=settings.usable_cores, clock=clock)
+    plane = Plane(models, batcher, version=_version(), clock=clock)
+    http = Http(Oip(plane).routes())
+    listening = Listening(http, Limits(body_bytes=settings.body_limit))
+    listener = listen(settings.host, settings.port)
+    try:
+        await listening.start(listener)
+        await _load(models, settings.load)
+        plane.starting = False
+        async with _grpc(settings, plane) as grpc:
+            gc.freeze()
+            yield Address(url_of(listener), grpc)
+            plane.draining = True
+    finally:
+        closing = asyncio.ensure_future(plane.close())
+        await listening.close(settings.drain_s)
+        await closing
+        await http.close()
+        await models.close()
+
+
+@asynccontextmanager
+async def _grpc(settings: Settings, plane: Plane) -> AsyncIterator[str | None]:
+    """Serve gRPC too, if it is asked for; yields where it listens."""
+    if settings.grpc_port is None:
+        yield None
+        return
+    try:
+        from runtime.container.grpc_ import serve_grpc  # noqa: PLC0415 - grpcio is an extra, and slow to import
+    except ImportError as fault:
+        raise InvalidValue(
+            "grpc_port", f"gRPC is not installed ({fault})", "pip install 'modelless[grpc]', or leave it out"
+        ) from fault
+    server = await serve_grpc(plane, settings.host, settings.grpc_port, max_message_bytes=settings.body_limit)
+    try:
+        yield f"[{settings.host}]:{server.port}" if ":" in settings.host else f"{settings.host}:{server.port}"
+    finally:
+        await server.stop(settings.drain_s)
+
+
+async def _load(models: Models, load: Sequence[str]) -> None:
+    names = [] if load == ("none",) else await models.names() if load == ("all",) else load
+    for name in names:
+        await models.load(name)
+
+
+def _repository(settings: Settings) -> Repository:
+    if settings.models is not None:
+        if not settings.models.is_dir():
+            raise InvalidValue("models", f"{settings.models} is no folder", "give one with models in it")
+        return Folder(settings.models, providers=settings.providers)
+    return Folder(SAGEMAKER_MODELS if settings.multi_model else SAGEMAKER_MODEL, providers=settings.providers)
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("modelless")
+    except importlib.metadata.PackageNotFoundError:
+        return "0"
+
+
+def main(argv: Sequence[str] | None = None, variables: Mapping[str, str] | None = None) -> int:
+    """`python -m runtime.server --models DIR --port N …`: each setting is an option; returns the exit code."""
+    import os  # noqa: PLC0415 - only the program looks at its environment
+
+    try:
+        settings = Settings.read(os.environ if variables is None else variables)
+        settings = settings.given(_options(sys.argv[1:] if argv is None else argv), lambda name: "--" + _dashed(name))
+        run(settings, ready=lambda address: print(f"listening on {address.url}", flush=True))
+    except (InvalidValue, RegistryError, RuntimeFault) as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _options(argv: Sequence[str]) -> dict[str, str]:
+    """`--name value` pairs; argparse would be the slowest import of a start."""
+    options: dict[str, str] = {}
+    words = iter(argv)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not name.startswith("--"):
+            raise InvalidValue(word, "is no option", "options are --name value")
+        given = value if equals else next(words, None)
+        if given is None:
+            raise InvalidValue(name, "has no value", f"give {name} VALUE")
+        options[name[2:].replace("-", "_")] = given
+    return options
+
+
+def _dashed(name: str) -> str:
+    return name.replace("_", "-")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
