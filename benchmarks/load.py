@@ -30,6 +30,9 @@ CONNECTIONS = 64
 MOST_CONNECTIONS = 1024
 TIMEOUT_S = 30.0
 
+WARM_S = 1.0
+"""How long the command's closed loop sends before it measures."""
+
 GRACE_S = 60.0
 """How much longer than its plan the load generator may take to start, connect and write."""
 
@@ -132,7 +135,10 @@ def _carried_out(plan: Plan) -> Measured:
         plan.write(Path(folder) / PLAN)
         command = [sys.executable, "-m", "benchmarks.load_client", folder]
         limit_s = plan.warm_s + plan.seconds + plan.timeout_s + GRACE_S
-        ended = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=limit_s, check=False)
+        try:
+            ended = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=limit_s, check=False)
+        except subprocess.TimeoutExpired as fault:
+            raise RuntimeError(f"the load generator did not end within {limit_s:.0f} s") from fault
         if ended.returncode:
             raise RuntimeError(f"the load generator failed: {ended.stderr.strip()}")
         return read_measured(Path(folder) / MEASURED)
@@ -162,7 +168,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     def rows(quick: bool) -> Sequence[Row]:
         del quick
         if times is None:
-            return [_row(closed_loop(target, requests, clients=options.clients, seconds=options.seconds, warm_s=1.0))]
+            asked = {"seconds": options.seconds, "warm_s": WARM_S, "timeout_s": options.timeout}
+            return [_row(closed_loop(target, requests, clients=options.clients, **asked))]
         return [_row(open_loop(target, requests, times, timeout_s=options.timeout))]
 
     return run("load", rows, [] if options.json is None else ["--json", str(options.json)])
@@ -189,6 +196,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _times(options: argparse.Namespace) -> Floats:
+    times = _drawn(options)
+    if not len(times):
+        raise ValueError("no request is due within --seconds")
+    return times
+
+
+def _drawn(options: argparse.Namespace) -> Floats:
     if options.trace is not None:
         if options.format is None:
             raise ValueError("--trace needs --format")
@@ -196,7 +210,9 @@ def _times(options: argparse.Namespace) -> Floats:
         return window(scaled(traced, options.faster), 0.0, options.seconds)
     if options.process == "mmpp":
         return modulated(options.rate, options.stay, options.seconds, seed=options.seed).times
-    return poisson(sum(options.rate), options.seconds, seed=options.seed)
+    if len(options.rate) > 1:
+        raise ValueError("several rates need --process mmpp")
+    return poisson(options.rate[0], options.seconds, seed=options.seed)
 
 
 def _counted(counts: traces.Ints, width_s: float, seconds: float, seed: int) -> Floats:
