@@ -44,12 +44,9 @@ class Session:
         CorruptArtifact when bytes are missing or not what their digest says, Unreadable when the storage does not give
         them, ExecutionFailed when ONNX Runtime refuses the graph.
         """
-        with reading(digest):
-            manifest = read_manifest(blobs, digest)
-            graph = blobs.get(manifest.graph)
-            _verify(blobs, manifest.digests[1:], threads)
+        graph, optimised = _checked(blobs, digest, threads)
         before = private_mb()
-        session = OrtSession(graph, blobs.folder, threads=threads, prepack=prepack, optimised=manifest.optimised)
+        session = OrtSession(graph, blobs.folder, threads=threads, prepack=prepack, optimised=optimised)
         return cls(session, digest=digest, threads=threads, prepack=prepack, private_mb=max(0.0, private_mb() - before))
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -76,6 +73,23 @@ class Session:
     def close(self) -> None:
         """Free its memory now; nobody may be running it."""
         self._session.close()
+
+
+def open_artifact(
+    blobs: Blobs, digest: str, *, threads: int, prepack: bool, providers: Sequence[str] = ("CPU",)
+) -> OrtSession:
+    """What `Session.open` wraps, on other execution providers too; raises as it does, or NoProvider."""
+    graph, optimised = _checked(blobs, digest, threads)
+    return OrtSession(graph, blobs.folder, threads=threads, prepack=prepack, optimised=optimised, providers=providers)
+
+
+def _checked(blobs: Blobs, digest: str, threads: int) -> tuple[bytes, bool]:
+    """An artifact's graph and whether it is optimised, once all its bytes are checked."""
+    with reading(digest):
+        manifest = read_manifest(blobs, digest)
+        graph = blobs.get(manifest.graph)
+        _verify(blobs, manifest.digests[1:], threads)
+    return graph, manifest.optimised
 
 
 @contextmanager

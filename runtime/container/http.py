@@ -60,7 +60,7 @@ def refuse(exchange: Exchange, fault: Exception) -> None:
     status = told(fault).status
     if status >= UNFORESEEN.status:
         log.warning("%s %s: %s: %s", exchange.method.decode(), exchange.path[:200], type(fault).__name__, fault)
-    document: dict[str, Any] = {"error": message(fault)}
+    document: dict[str, Any] = {"error": message(fault), "type": type(fault).__name__}
     headers: Headers = ()
     seconds = retry_after(fault)
     if seconds is not None:

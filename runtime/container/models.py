@@ -175,17 +175,26 @@ class Models:
 
     # Changes
 
-    async def load(self, model: str, version: str | None = None, *, pin: bool = True, fresh: bool = True) -> None:
-        """Have a version loaded (the default one when none is named), pinned until it is unloaded.
+    async def load(
+        self,
+        model: str,
+        version: str | None = None,
+        *,
+        pin: bool = True,
+        fresh: bool = True,
+        stamp: str | None = None,
+    ) -> None:
+        """Have a version loaded (the default one when none is named), and with `pin` kept until it is unloaded.
 
-        `fresh`: look at the repository again first, and load anew what has changed there. Raises UnknownModel, NoRoom,
-        or what opening raises.
+        `fresh`: look at the repository again first, and load anew what has changed there. Raises UnknownModel, also
+        where the version is not of this `stamp`, NoRoom, or what opening raises.
         """
         known = await self._known(model)
         async with known.changing:
             if fresh:
                 await self._reread(known)
             served = _served(known, version)
+            check_stamp(served, stamp)
             await _threaded(partial(self._hold, known, served, 1, pin=pin))
             self._aim(known)
             self.settle()
@@ -347,6 +356,13 @@ class Models:
         return self._residency.lease(
             key, lambda: _open(model, served, threads), floor_mb=served.version.floor_mb, pin=pin
         )
+
+
+def check_stamp(served: Served, stamp: str | None) -> None:
+    """Raise UnknownModel unless a version is of the bytes that were asked for, if any were."""
+    version = served.version
+    if stamp is not None and version.stamp != stamp:
+        raise UnknownModel(f"{version.model} version {version.name} is not of {stamp:.80}")
 
 
 def _served(model: Model, version: str | None) -> Served:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runtime.batcher import Batcher, Done, Outcome
-from runtime.container.models import Models, Target
+from runtime.container.models import Models, Target, check_stamp
 from runtime.container.signature import Inputs
 from runtime.errors import InvalidBody, NotServing, RuntimeFault, UnknownModel
 from scheduler.work import Work
@@ -35,10 +35,12 @@ class Ask:
     """1 goes first; 0 is the default."""
     floor: float = 0.0
     """Least accuracy of the version that answers."""
+    stamp: str | None = None
+    """What the version that is named must be of (its repository's stamp); None: whatever it is."""
 
 
 def ask_of(parameters: Any, arrived: float) -> Ask:
-    """What the parameters of a request ask for: timeout (µs), latency_ms, priority and min_accuracy.
+    """What the parameters of a request ask for: timeout (µs), latency_ms, priority, min_accuracy and artifact.
 
     The sooner of timeout and latency_ms is the deadline. Others are left to whom they are meant for. Raises InvalidBody
     naming the parameter that is out of range.
@@ -51,6 +53,7 @@ def ask_of(parameters: Any, arrived: float) -> Ask:
         ask.deadline_s = min(seconds, default=None)
         ask.priority = int(_number(parameters, "priority", 0.0, 2.0**63) or 0)
         ask.floor = _number(parameters, "min_accuracy", 0.0, 1.0) or 0.0
+        ask.stamp = parameters.get("artifact")
     return ask
 
 
@@ -135,9 +138,10 @@ class Plane:
         target = self.models.find(model, version)
         if target is None:
             work = Work(model, 0, ask.arrived, deadline, ask.floor, None, ask.priority or DEFAULT_PRIORITY)
-            preparing = asyncio.ensure_future(self._infer_later(model, version, inputs, work, done))
+            preparing = asyncio.ensure_future(self._infer_later(model, version, inputs, ask, work=work, done=done))
             self._preparing[work] = preparing
             return work
+        check_stamp(target.served, ask.stamp)
         rows, form = target.signature.check(inputs)
         work = Work(
             target.task, rows, ask.arrived, deadline, ask.floor, target.variant, ask.priority or DEFAULT_PRIORITY, form
@@ -192,12 +196,12 @@ class Plane:
                 rows.append({"name": name, "version": version, "state": state, "reason": reason})
         return [row for row in rows if row["state"] == "READY"] if ready else rows
 
-    async def load(self, model: str, version: str | None = None) -> None:
-        """Load what the repository has under this name by now, and keep it until it is unloaded.
+    async def load(self, model: str, version: str | None = None, *, pin: bool = True, stamp: str | None = None) -> None:
+        """Load what the repository has under this name by now, and keep it until it is unloaded if it is to be pinned.
 
-        Raises UnknownModel, NoRoom, or what loading raises.
+        Raises UnknownModel, also where it is not of this `stamp`, NoRoom, or what loading raises.
         """
-        await self.models.load(model, version)
+        await self.models.load(model, version, pin=pin, stamp=stamp)
 
     async def unload(self, model: str, version: str | None = None) -> None:
         """Answer what came before, then give the memory back; raises UnknownModel."""
@@ -231,9 +235,13 @@ class Plane:
             await asyncio.wait(list(self._preparing.values()))
         await self._batcher.close()
 
-    async def _infer_later(self, model: str, version: str | None, inputs: Inputs, work: Work, done: Done) -> None:
+    async def _infer_later(
+        self, model: str, version: str | None, inputs: Inputs, ask: Ask, *, work: Work, done: Done
+    ) -> None:
+        held = self.models.holds(model, version)
         try:
             target = await self.models.target(model, version)
+            check_stamp(target.served, ask.stamp)
             work.rows, work.form = target.signature.check(inputs)
         except RuntimeFault as fault:
             self._preparing.pop(work, None)
@@ -241,4 +249,15 @@ class Plane:
             return
         self._preparing.pop(work, None)
         work.task, work.variant = target.task, target.variant
+        if not held and self.models.holds(model, version):
+            done = _as_loaded(done)
         self._batcher.submit(work, inputs, Call(self._calls, target, work, self.clock, done))
+
+
+def _as_loaded(done: Done) -> Done:
+    """`done`, told that the model was loaded for its request: that was before the run, to learn what it takes."""
+
+    def told(outcome: Outcome | RuntimeFault) -> None:
+        done(outcome if isinstance(outcome, RuntimeFault) else outcome._replace(loaded=True))
+
+    return told
