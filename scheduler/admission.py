@@ -16,9 +16,9 @@ def lateness(task: Served, work: Work, rung: Rung, service: Service, free_at: Se
     `free_at` is when each core that it may have is free. What would be done with the works behind it counts, too: an
     accepted work is not made late by one that comes later and is more urgent.
     """
-    if not service.known:
-        return -inf
     pace = _Pace.of(service, rung, task.patience_s, len(free_at))
+    if pace.rows > service.reach:
+        return -inf  # nobody is turned away by a guess: larger runs, which are faster by the row, were not tried yet
     ahead = task.queue.ahead_of(work.deadline, work.priority)
     late = pace.done(free_at[0], ahead, work.rows) - work.deadline
     if ahead < task.queue.rows:
@@ -40,16 +40,16 @@ class _Pace:
     """Runs of one size, one after the other on each core."""
 
     def __init__(self, rows: int, service: Service, cores: int) -> None:
-        self._rows = rows
+        self.rows = rows
         self._service = service
         self._run_s = service.median(rows) / cores
 
     @classmethod
     def of(cls, service: Service, rung: Rung, patience_s: float, cores: int) -> _Pace:
         """The largest runs that leave time for who comes meanwhile."""
-        return cls(service.most(patience_s * cores / (cores + 1), rung.max_batch), service, cores)
+        return cls(service.foreseen(patience_s * cores / (cores + 1), rung.max_batch), service, cores)
 
     def done(self, begin: float, ahead: int, rows: int) -> float:
         """When a work of so many rows is done (s) with so many rows ahead of it."""
-        runs, rest = divmod(ahead, self._rows)
-        return begin + runs * self._run_s + self._service.tail(min(self._rows, rest + rows))
+        runs, rest = divmod(ahead, self.rows)
+        return begin + runs * self._run_s + self._service.tail(min(self.rows, rest + rows))

@@ -81,11 +81,14 @@ class Service:
         return bisect_right(self._sorted, ratio * self._pace) / (len(self._sorted) + 1)
 
     def most(self, seconds: float, limit: int) -> int:
-        """The most rows, up to `limit`, that 99 of 100 runs do in `seconds`; 1 at least, `limit` when unbounded."""
-        limit = max(1, min(limit, self.reach))
+        """The most rows that 99 of 100 runs do in `seconds`, from 1 to `limit`, as far as the curve is trusted."""
+        return self.foreseen(seconds, min(limit, self.reach))
+
+    def foreseen(self, seconds: float, limit: int) -> int:
+        """What `most` says once larger runs have shown that the curve goes on as it does."""
         if seconds == inf or not self._at:
-            return limit
-        return max(1, min(limit, int(self._inverse(seconds / (self._pace * self._tail)))))
+            return max(1, limit)
+        return max(1, int(min(limit, self._inverse(seconds / (self._pace * self._tail)))))
 
     def _inverse(self, seconds: float) -> float:
         """The rows at which the curve takes so long; along its last two knots beyond them."""

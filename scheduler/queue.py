@@ -12,7 +12,7 @@ _Entry = tuple[float, int, Work]
 
 
 class Queue:
-    """Waiting works, the most urgent first: earliest deadline first within a priority, first come first among equals."""
+    """Waiting works, the most urgent first: earliest deadline first within a priority, then first come first."""
 
     __slots__ = ("_classes", "_entry", "_serial", "rows")
 

@@ -171,14 +171,15 @@ class Regression:
         if not known:
             return 1.0
         means = {rows: sum(times) / len(times) for rows, times in known.items()}
-        squares = sum(sum((t - means[rows]) ** 2 for t in times) for rows, times in known.items())
+        squares = sum(sum((t - means[rows]) * (t - means[rows]) for t in times) for rows, times in known.items())
         freedom = sum(len(times) - 1 for times in known.values())
         spread = self.DEVIATIONS * math.sqrt(squares / freedom)
-        points = [(means[rows] + spread, float(rows)) for rows in known]
-        x0, y0 = (sum(axis) / len(points) for axis in zip(*points, strict=True))
+        points: list[tuple[float, float]] = [(means[rows] + spread, float(rows)) for rows in known]
+        x0 = sum(x for x, _ in points) / len(points)
+        y0 = sum(y for _, y in points) / len(points)
         # Latencies are scaled to milliseconds, so that the ridge is as released.
         covariance = sum((x - x0) * 1e3 * (y - y0) for x, y in points)
-        variance = sum(((x - x0) * 1e3) ** 2 for x, _ in points)
+        variance = sum((x - x0) * (x - x0) for x, _ in points) * 1e6
         return y0 + covariance / (variance + self.RIDGE) * (budget - x0) * 1e3
 
 

@@ -12,7 +12,7 @@ from scheduler.batching import Service
 from scheduler.queue import Queue
 from scheduler.rules import Rule
 from scheduler.switching import Option, Table, train
-from scheduler.work import Ladder, Rung, Work
+from scheduler.work import Ladder, Rung, Work, answers
 
 LOOK = 256
 """Works from the front of a queue that a choice looks at: four of the usual largest batches."""
@@ -25,6 +25,12 @@ RETRAIN_S = 0.05
 
 USUAL = 0.1
 """The weight of a new work's patience in the usual one."""
+
+LATE = 0.005
+"""The share of accepted works that may be late: half of what a 99th percentile allows."""
+
+STEP = 0.02
+"""What one late work adds to the margin, of the time that it had."""
 
 Key = tuple[str, int]
 """Variant and threads."""
@@ -47,6 +53,8 @@ class Served:
     """Right answers that were lost because this was not loaded."""
     patience_s: float = inf
     """From arrival to deadline, as it is usual; infinite while works have none."""
+    margin_s: float = 0.0
+    """Time that a work must have left over to be accepted."""
     spent: float = 0.0
     """Core-seconds over the ladder's weight."""
     holds_until: float = -inf
@@ -75,6 +83,15 @@ class Served:
             patience = work.deadline - work.arrived
             usual = patience if self.patience_s == inf else self.patience_s
             self.patience_s = usual + USUAL * (patience - usual)
+
+    def judge(self, work: Work, late: bool) -> None:
+        """An accepted work was done in time, or was not: move the margin so that in the long run LATE are not.
+
+        Quantile tracking (Gibbs & Candès 2021), as `scheduler.coverage` does it for estimates.
+        """
+        if work.deadline < inf:
+            step = STEP * (work.deadline - work.arrived)
+            self.margin_s = min(max(0.0, self.margin_s + step * (late - LATE)), 0.5 * self.patience_s)
 
     def front(self) -> list[Work]:
         """The works that can share a run with the most urgent one, it first."""
@@ -122,8 +139,3 @@ class Served:
     def _worth_threads(self, variant: str) -> bool:
         alone = self.services[variant, 1]
         return alone.known and alone.median(1) >= MANY_THREADS_FROM_S
-
-
-def answers(rung: Rung, work: Work) -> bool:
-    """Whether a variant may answer a work."""
-    return rung.accuracy >= work.floor and work.variant in (None, rung.variant)

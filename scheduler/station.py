@@ -16,8 +16,8 @@ from typing import NamedTuple
 from scheduler.admission import lateness
 from scheduler.batching import Service, pays_to_wait
 from scheduler.rules import Room, rule_named
-from scheduler.served import Served, answers
-from scheduler.switching import Choice, Option, Price, choose, tightest
+from scheduler.served import Served
+from scheduler.switching import Choice, Option, Price, choose, first, tightest
 from scheduler.work import Action, Expire, Ladder, Load, Refuse, Run, Work
 
 WAITING = 4096
@@ -134,6 +134,8 @@ class Station:
         task = self._tasks.get(run.task)
         if task is None:
             return
+        for work in run.works:
+            task.judge(work, late=now > work.deadline)
         # Charged as expected when it began; what it really took corrects that.
         task.spent += run.threads * (took_s - run.expected_s) / task.ladder.weight
         service = task.services.get((run.variant, run.threads))
@@ -149,11 +151,11 @@ class Station:
             self._expire(task, now, actions)
         passed: set[str] = set()
         while self._free:
-            task = self._next(passed, now)
-            if task is None:
+            favoured = self._next(passed, now)
+            if favoured is None:
                 break
-            if not self._begin(task, now, actions):
-                passed.add(task.ladder.task)
+            if not self._begin(favoured, now, actions):
+                passed.add(favoured.ladder.task)
         return actions
 
     def wake_at(self, now: float) -> float | None:
@@ -178,6 +180,7 @@ class Station:
         late = task.queue.before(now + task.least_s())
         for work in late:
             task.queue.remove(work)
+            task.judge(work, late=True)
             actions.append(Expire(work))
         if late:
             self._tidy(task)
@@ -197,7 +200,7 @@ class Station:
         choice = self._choice(task, works, now, actions)
         if choice is None or self._hold_back(task, choice, now):
             return False
-        option, picked = choice.option, tuple(works[: choice.count])
+        option, picked = choice.option, choice.works
         expected_s = option.service.median(choice.rows)
         name = task.ladder.task
         run = Run(next(self._number), name, option.rung.variant, option.threads, picked, choice.rows, expected_s)
@@ -253,13 +256,8 @@ class Station:
         lanes, free = self.cores // threads, self._free // threads
         room = Room(works[0].deadline - now, task.patience_s, lanes, free, task.queue.rows, limit)
         most = task.rule(option).most(room)
-        rows = picked = 0
-        for work in works:
-            if picked and (rows + work.rows > most or not answers(option.rung, work)):
-                break
-            rows += work.rows
-            picked += 1
-        return Choice(option, picked, rows, 0.0)
+        picked = first(works, option.rung, most)
+        return Choice(option, tuple(picked), sum(work.rows for work in picked), 0.0)
 
     def _regret(self, task: Served, best: Choice, held: Choice, price: Price, actions: list[Action]) -> None:
         """Load what would be better, once as much was lost without it as loading costs.
@@ -293,5 +291,5 @@ class Station:
         if work.deadline == inf or self.batching != OURS:
             return None
         cores = self._share(task) if task.queue else self.cores / (1 + len(self._waiting))
-        late = lateness(task, work, *quickest, self._free_at(now, cores))
+        late = task.margin_s + lateness(task, work, *quickest, self._free_at(now, cores))
         return Refuse(work, late, "it cannot be done by its deadline") if late > 0 else None

@@ -4,9 +4,9 @@ Effective accuracy, P(done by the deadline) × accuracy, is the objective (Zhang
 section 3). There, a table by load is consulted once a second. Here every run is chosen from the queue as it is, and the
 table, which is trained from measured profiles, sets a price: with λ rows a second for C cores a row has C / λ
 core-seconds, and the concave hull of (core-seconds, effective accuracy) over all ways to run says what one more
-core-second would bring to a row (the dual of the fractional multiple-choice knapsack; Sinha & Zoltners 1979; bid prices:
-Talluri & van Ryzin 1998). A run is worth what its works gain beyond what a row is worth anyway, less the price of its
-core time.
+core-second would bring to a row (the dual of the fractional multiple-choice knapsack; Sinha & Zoltners 1979; bid
+prices: Talluri & van Ryzin 1998). A run is worth what its works gain beyond what a row is worth anyway, less the price
+of its core time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from functools import cached_property
 from math import inf
 
 from scheduler.batching import Service
-from scheduler.work import Rung, Work
+from scheduler.work import Rung, Work, answers
 
 FILLED = 0.9
 """The share of the cores' time that is given away: the rest is for arrivals in bunches. Set by `benchmarks.switching`:
@@ -48,10 +48,10 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What to run: the first `count` of the works, and what it is worth in right answers beyond what was sure."""
+    """What to run, and what it is worth in right answers beyond what was sure."""
 
     option: Option
-    count: int
+    works: tuple[Work, ...]
     rows: int
     worth: float
 
@@ -201,35 +201,45 @@ def choose(
         if option.threads > free:
             continue
         lanes = cores // option.threads
-        for count, rows in _sizes(works, option, works[0].deadline - now, usual_s * lanes / (lanes + 1)):
-            worth = _worth(works[:count], rows, option, price, now=now)
+        for picked, passed in _picks(works, option, usual_s * lanes / (lanes + 1), now):
+            rows = sum(work.rows for work in picked)
+            worth = _worth(picked, rows, option, price, now=now) - price.per_row * passed
             if best is None or worth > best.worth:
-                best = Choice(option, count, rows, worth)
+                best = Choice(option, tuple(picked), rows, worth)
     return best
 
 
-def _sizes(works: Sequence[Work], option: Option, left_s: float, next_s: float) -> Iterator[tuple[int, int]]:
-    """How many works from the front may share a run, and their rows.
+def _picks(works: Sequence[Work], option: Option, next_s: float, now: float) -> Iterator[tuple[Sequence[Work], int]]:
+    """Which works may share a run, and how many rows are passed over for them.
 
-    As many as leave time for who comes while it runs; of these all that let the first be in time, half of them, and it
-    alone. The first may be late: where it cannot be saved, or only by a run too small for all the others.
+    At most as many as leave time for who comes while it runs: first without those that would be late in a run so
+    large, who are given up; then as many from the front as are in time, half of those, and the first alone.
     """
     service, rung = option.service, option.rung
     most = service.most(next_s, rung.max_batch)
-    fits = service.most(max(0.0, left_s), most)
-    rows, timely, sums = 0, 0, []
+    fits = service.most(max(0.0, works[0].deadline - now), most)
+    if fits < most:
+        late = now + service.median(most)
+        passed = sum(work.rows for work in works if work.deadline < late)
+        yield from ((picked, passed) for picked in (first(works, rung, most, late),) if picked)
+    front = first(works, rung, fits)
+    for count in dict.fromkeys((len(front), len(front) // 2, 1)):
+        if 0 < count <= len(front):
+            yield front[:count], 0
+
+
+def first(works: Sequence[Work], rung: Rung, most: int, after: float = -inf) -> list[Work]:
+    """The first works that a variant may answer together, of those with deadlines `after` (s)."""
+    picked: list[Work] = []
+    rows = 0
     for work in works:
-        if work.floor > rung.accuracy or (work.variant or rung.variant) != rung.variant:
-            break
-        if rows and rows + work.rows > most:
+        if work.deadline < after:
+            continue
+        if not answers(rung, work) or (picked and rows + work.rows > most):
             break
         rows += work.rows
-        sums.append(rows)
-        timely += rows <= fits
-    timely = max(1, timely)
-    for count in dict.fromkeys((len(sums), timely, timely // 2, 1)):
-        if 0 < count <= len(sums):
-            yield count, sums[count - 1]
+        picked.append(work)
+    return picked
 
 
 def _worth(works: Sequence[Work], rows: int, option: Option, price: Price, *, now: float) -> float:

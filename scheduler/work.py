@@ -44,6 +44,11 @@ class Rung:
     """How long loading takes."""
 
 
+def answers(rung: Rung, work: Work) -> bool:
+    """Whether a variant may answer a work."""
+    return rung.accuracy >= work.floor and work.variant in (None, rung.variant)
+
+
 @dataclass(frozen=True, slots=True)
 class Ladder:
     """The variants of one task, most accurate first."""
