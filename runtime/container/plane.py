@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -12,8 +13,10 @@ from typing import Any
 from runtime.batcher import Batcher, Done, Outcome
 from runtime.container.models import Models, Target, check_stamp
 from runtime.container.signature import Inputs
-from runtime.errors import InvalidBody, NotServing, RuntimeFault, UnknownModel
+from runtime.errors import ExecutionFailed, InvalidBody, NotServing, RuntimeFault, UnknownModel
 from scheduler.work import Work
+
+log = logging.getLogger(__name__)
 
 NAME = "modelless"
 PLATFORM = "onnx_onnxv1"
@@ -243,15 +246,16 @@ class Plane:
             target = await self.models.target(model, version)
             check_stamp(target.served, ask.stamp)
             work.rows, work.form = target.signature.check(inputs)
+            work.task, work.variant = target.task, target.variant
+            told = _as_loaded(done) if not held and self.models.holds(model, version) else done
+            self._batcher.submit(work, inputs, Call(self._calls, target, work, self.clock, told))
         except RuntimeFault as fault:
-            self._preparing.pop(work, None)
             done(fault)
-            return
-        self._preparing.pop(work, None)
-        work.task, work.variant = target.task, target.variant
-        if not held and self.models.holds(model, version):
-            done = _as_loaded(done)
-        self._batcher.submit(work, inputs, Call(self._calls, target, work, self.clock, done))
+        except Exception as fault:
+            log.exception("%s: a request came to nothing", model)
+            done(ExecutionFailed(f"{type(fault).__name__}: {fault}"))
+        finally:
+            self._preparing.pop(work, None)
 
 
 def _as_loaded(done: Done) -> Done:
