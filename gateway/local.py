@@ -57,6 +57,7 @@ class Platform:
     service: Service
     judgements: Judgements
     functions: Mapping[str, str]
+    containers: Mapping[str, str]
     clock: Callable[[], float]
     _preparing: set[asyncio.Task[None]] = field(default_factory=set)
     _preload: bool = False
@@ -70,6 +71,7 @@ class Platform:
         home: Path,
         *,
         functions: Mapping[str, str] | None = None,
+        containers: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> AsyncIterator[Platform]:
         """Open a home and serve its tiers; follows the store's head, and publishes what judgements say, until closed.
@@ -78,7 +80,7 @@ class Platform:
         the end.
         """
         store, blobs = open_store(home), open_blobs(home)
-        platform = cls._assembled(home, store, blobs, dict(functions or {}), clock)
+        platform = cls._assembled(home, store, blobs, clock, functions=functions or {}, containers=containers or {})
         following = asyncio.create_task(follow(store, platform.snapshots, changed=platform._follow))
         publishing = asyncio.create_task(platform.judgements.keep_published(store, platform.refresh))
         try:
@@ -94,7 +96,14 @@ class Platform:
 
     @classmethod
     def _assembled(
-        cls, home: Path, store: Store, blobs: Blobs, functions: Mapping[str, str], clock: Callable[[], float]
+        cls,
+        home: Path,
+        store: Store,
+        blobs: Blobs,
+        clock: Callable[[], float],
+        *,
+        functions: Mapping[str, str],
+        containers: Mapping[str, str],
     ) -> Platform:
         catalogue = store.load()
         snapshots = Snapshots(catalogue)
@@ -105,7 +114,9 @@ class Platform:
             snapshots, backends, clock=clock, observers=[metrics.observe], stale=stale_here, probed=metrics.probed
         )
         judgements = Judgements(service)
-        platform = cls(home, store, blobs, snapshots, backends, metrics, service, judgements, functions, clock)
+        platform = cls(
+            home, store, blobs, snapshots, backends, metrics, service, judgements, functions, containers, clock
+        )
         platform.serve_tiers_of(catalogue)
         quarantine_unfit(snapshots, clock)
         return platform
@@ -150,7 +161,15 @@ class Platform:
         """Open backends for these tiers, in the catalogue or not yet (a profiler measures before it publishes)."""
         new = [tier for tier in tiers if tier.name not in self.backends]
         self.backends.update(
-            open_backends(new, emit=self.snapshots.emit, blobs=self.blobs, functions=self.functions, clock=self.clock)
+            open_backends(
+                new,
+                emit=self.snapshots.emit,
+                blobs=self.blobs,
+                home=self.home,
+                functions=self.functions,
+                containers=self.containers,
+                clock=self.clock,
+            )
         )
 
     async def refresh(self) -> Catalogue:

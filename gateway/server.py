@@ -58,7 +58,7 @@ async def serve(
     check_binding(settings.host, keyring)
     with _listen(settings.host, settings.port) as listener:
         async with (
-            Platform.open(settings.home, functions=settings.functions) as platform,
+            Platform.open(settings.home, functions=settings.functions, containers=settings.containers) as platform,
             on_demand(platform, generate) as jobs,
         ):
             app = create_app(

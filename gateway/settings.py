@@ -15,6 +15,8 @@ HOME = Path("~/.modelless")
 BODY_LIMIT = 16 * 2**20
 """Largest request body in bytes: a batch of 25 images of 224 x 224 as FP32. Lambda's own limit is 6 MB."""
 
+CONTAINERS_VARIABLE = "MODELLESS_CONTAINERS"
+
 BODY_S = 60.0
 """Longest that a body may take to arrive, as nginx has it (`client_body_timeout`): BODY_LIMIT at 2 Mbit/s."""
 
@@ -32,6 +34,8 @@ class Settings:
     body_limit: int = BODY_LIMIT
     functions: Mapping[str, str] = field(default_factory=dict)
     """Lambda tier to the name, ARN or alias of its worker function."""
+    containers: Mapping[str, str] = field(default_factory=dict)
+    """Container or GPU tier to the URL of a container that runs elsewhere; the others are started here."""
 
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> Settings:
@@ -44,7 +48,8 @@ class Settings:
             port=_whole(variables, "MODELLESS_PORT", defaults.port, 65_535),
             keys_file=Path(keys_file) if keys_file else None,
             body_limit=_whole(variables, "MODELLESS_BODY_LIMIT", defaults.body_limit, 2**31),
-            functions=_functions(variables.get("MODELLESS_LAMBDA_FUNCTIONS", "{}")),
+            functions=_strings(variables, "MODELLESS_LAMBDA_FUNCTIONS", '{"lambda-1769": "arn"}'),
+            containers=_strings(variables, CONTAINERS_VARIABLE, '{"container-gpu": "http://10.0.0.7:8080"}'),
         )
 
     def keyring(self) -> Keyring:
@@ -61,11 +66,11 @@ def _whole(variables: Mapping[str, str], name: str, default: int, most: int) -> 
     return int(text)
 
 
-def _functions(text: str) -> dict[str, str]:
+def _strings(variables: Mapping[str, str], name: str, example: str) -> dict[str, str]:
     try:
-        functions = json.loads(text)
+        strings = json.loads(variables.get(name) or "{}")
     except ValueError:
-        functions = None
-    if not isinstance(functions, dict) or not all(isinstance(v, str) for v in functions.values()):
-        raise InvalidValue("MODELLESS_LAMBDA_FUNCTIONS", "is not a JSON object of strings", '{"lambda-1769": "arn"}')
-    return functions
+        strings = None
+    if not isinstance(strings, dict) or not all(isinstance(v, str) for v in strings.values()):
+        raise InvalidValue(name, "is not a JSON object of strings", example)
+    return strings

@@ -69,16 +69,16 @@ class TaskManifest:
 def load(
     file: Path, *, tiers: Iterable[Tier] = (), metrics: Collection[str] = (), generators: Collection[str] = ()
 ) -> TaskManifest:
-    """Read a manifest; it may name the local tiers, Lambda's and `tiers`.
+    """Read a manifest; it may name the tiers of any machine, the GPU's, Lambda's and `tiers`.
 
     Its metric and its generators are checked against `metrics` and `generators` where those are given. Without a list
-    of tiers it takes all local ones. Raises InvalidManifest with every fault at once, each with the file, the line and
-    the field.
+    of tiers it takes those of any machine. Raises InvalidManifest with every fault at once, each with the file, the
+    line and the field.
     """
     source = Source(file)
     folder = file.parent.resolve()
     root = Section(source, (), source.data)
-    known = {t.name: t for t in (*prices.local_tiers(), *prices.lambda_tiers(), *tiers)}
+    known = {t.name: t for t in (*_usual_tiers(), *tiers)}
     task = _read_task(root.section("task", required=True), metrics)
     evaluation = _read_path(root, "evaluation", folder, ".npz")
     calibration = _read_calibration(root, folder, evaluation)
@@ -94,7 +94,7 @@ def load(
 def dump(manifest: TaskManifest) -> str:
     """The manifest as YAML, from which `load` reads an equal one if it is saved in the manifest's folder."""
     task = manifest.task
-    known = {t.name: t for t in (*prices.local_tiers(), *prices.lambda_tiers())}
+    known = {t.name: t for t in _usual_tiers()}
     document = {
         "task": {
             "name": task.name,
@@ -292,12 +292,17 @@ def _read_tier(root: Section, where: Where, data: Any) -> Tier | None:
     return section.build(lambda: Tier(name, kind, vcpus, memory_mb, concurrency, mode, given, idle, timeout))
 
 
+def _usual_tiers() -> tuple[Tier, ...]:
+    """What can be named without being described."""
+    return (*prices.local_tiers(), prices.gpu_tier(), *prices.lambda_tiers())
+
+
 def _usual_price(kind: TierKind, vcpus: float, memory_mb: int, mode: StartMode) -> Price:
     if kind in (TierKind.LAMBDA, TierKind.PROCESS):
         return prices.lambda_price(memory_mb, start_mode=mode)
     if kind is TierKind.GPU:
         raise InvalidValue("kind", "a gpu tier has no usual price", "give price: {usd_per_busy_s: ...}")
-    return prices.inline_price(vcpus, memory_mb)
+    return (prices.container_price if kind is TierKind.CONTAINER else prices.inline_price)(vcpus, memory_mb)
 
 
 def _read_price(section: Section) -> Price | None:

@@ -62,6 +62,10 @@ class TierKind(StrEnum):
     GPU = "gpu"
 
 
+SHARED = frozenset({TierKind.INLINE, TierKind.CONTAINER, TierKind.GPU})
+"""Kinds of tier whose one environment runs up to `concurrency` requests at once."""
+
+
 class StartMode(StrEnum):
     """How an execution environment of a tier comes to life."""
 
@@ -227,13 +231,14 @@ class Price:
     """A tier's price model; `registry.prices` makes it from dated facts and does its arithmetic."""
 
     usd_per_busy_s: float
-    """For each second of billed duration of one execution environment (or of one vCPU slot, inline)."""
+    """For each second of billed duration of one execution environment, or of one slot where runs share one."""
     usd_per_request: float = 0.0
     usd_per_start: float = 0.0
     """For each start or restore, on top of billed INIT."""
     bills_init: bool = True
     usd_per_idle_s: float = 0.0
-    """For each second that one environment is kept provisioned, or a snapshot cached."""
+    """For each second that one environment is kept provisioned, or a snapshot cached. Where it is billed used or not, a
+    run's own price is its share of this, and not on top of it."""
     step_ms: float = 1.0
     """Billed duration is rounded up to a multiple of this."""
 
@@ -257,7 +262,7 @@ class Tier:
     vcpus: float
     memory_mb: int
     concurrency: int
-    """Most environments at once (most runs at once, inline)."""
+    """Most environments at once; most runs at once where there is one environment (see SHARED)."""
     start_mode: StartMode
     price: Price
     idle_timeout_s: float = 600.0
@@ -274,11 +279,11 @@ class Tier:
 
     @property
     def threads(self) -> int:
-        """Threads that one run may use: an environment's vCPUs, or inline its part of what all runs share.
+        """Threads that one run may use: an environment's vCPUs, or its part of them where all runs share them.
 
         So runs that overlap do not slow one another down, and a profile taken alone holds under load.
         """
-        shared_by = self.concurrency if self.kind is TierKind.INLINE else 1
+        shared_by = self.concurrency if self.kind in SHARED else 1
         return max(1, int(self.vcpus / shared_by))
 
 

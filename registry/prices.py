@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from registry.model import Price, StartMode, Tier, TierKind
 MB_PER_GB = 1024
 """Lambda and Fargate count memory in binary units: 1,769 MB is 1.7275 GB."""
 
-INLINE_STEP_MS = 0.001
+SHARE_STEP_MS = 0.001
 """A container is not billed by the run, so a run's share of it is counted to the microsecond."""
 
 
@@ -68,7 +69,19 @@ def inline_price(vcpus: float, memory_mb: int) -> Price:
     """The price of a second of one vCPU of an always-on Fargate container of this size, memory shared out with it."""
     sheet = figures()["fargate"]
     per_hour = vcpus * sheet["usd_per_vcpu_h"] + memory_mb / MB_PER_GB * sheet["usd_per_gb_h"]
-    return Price(usd_per_busy_s=per_hour / 3600 / vcpus, bills_init=False, step_ms=INLINE_STEP_MS)
+    return Price(usd_per_busy_s=per_hour / 3600 / vcpus, bills_init=False, step_ms=SHARE_STEP_MS)
+
+
+def container_price(vcpus: float, memory_mb: int) -> Price:
+    """The same container as a tier of its own: it costs as much idle, and a run's price is its share of that."""
+    share = inline_price(vcpus, memory_mb)
+    return replace(share, usd_per_idle_s=share.usd_per_busy_s * vcpus)
+
+
+def gpu_price() -> Price:
+    """The price of a second of a GPU instance, which one run at a time has to itself."""
+    per_s = figures()["gpu"]["usd_per_h"] / 3600
+    return Price(usd_per_busy_s=per_s, bills_init=False, usd_per_idle_s=per_s, step_ms=SHARE_STEP_MS)
 
 
 def invocation_cost(price: Price, billed_ms: float, *, cold: bool = False, init_ms: float = 0.0) -> float:
@@ -90,8 +103,15 @@ LAMBDA_CONCURRENCY = 100
 """Environments of one function at once: a tenth of an account's default of 1,000, so that no task drains it."""
 
 
+CONTAINER_SIZE = (2.0, 4096)
+"""vCPUs and memory (MB) of `container-cpu`: as many cores as inline has, and the least memory Fargate gives two."""
+
+
 def local_tiers() -> tuple[Tier, ...]:
-    """The tiers of one machine: `inline`, and Lambda's sizes and start modes as local processes at Lambda's price."""
+    """The tiers of any machine: `inline`, one container, and Lambda's sizes and start modes as local processes.
+
+    The processes have Lambda's price, the two others Fargate's.
+    """
     inline = Tier(
         name="inline",
         kind=TierKind.INLINE,
@@ -102,13 +122,41 @@ def local_tiers() -> tuple[Tier, ...]:
         price=inline_price(2.0, 2048),
     )
     modes = (StartMode.ONDEMAND, StartMode.SNAPSTART)
-    return (inline, *(_sized("process", TierKind.PROCESS, mb, n, mode) for mode in modes for mb, n in SIZES))
+    processes = (_sized("process", TierKind.PROCESS, mb, n, mode) for mode in modes for mb, n in SIZES)
+    return (inline, *processes, _container())
+
+
+def gpu_tier() -> Tier:
+    """`container-gpu`, a container on an instance with one GPU: for a machine that has one, or knows of one by URL."""
+    sheet = figures()["gpu"]
+    return Tier(
+        name="container-gpu",
+        kind=TierKind.GPU,
+        vcpus=float(sheet["vcpus"]),
+        memory_mb=sheet["memory_mb"],
+        concurrency=1,
+        start_mode=StartMode.ALWAYS,
+        price=gpu_price(),
+    )
 
 
 def lambda_tiers() -> tuple[Tier, ...]:
     """The same sizes and start modes on AWS Lambda."""
     modes = (StartMode.ONDEMAND, StartMode.SNAPSTART)
     return tuple(_sized("lambda", TierKind.LAMBDA, mb, LAMBDA_CONCURRENCY, mode) for mode in modes for mb, _ in SIZES)
+
+
+def _container() -> Tier:
+    vcpus, memory_mb = CONTAINER_SIZE
+    return Tier(
+        name="container-cpu",
+        kind=TierKind.CONTAINER,
+        vcpus=vcpus,
+        memory_mb=memory_mb,
+        concurrency=int(vcpus),
+        start_mode=StartMode.ALWAYS,
+        price=container_price(vcpus, memory_mb),
+    )
 
 
 def _sized(family: str, kind: TierKind, memory_mb: int, concurrency: int, mode: StartMode) -> Tier:

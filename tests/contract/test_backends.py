@@ -1,4 +1,4 @@
-"""What every backend owes the service, on each of them: inline, process, Lambda (over a local function) and fake."""
+"""What every backend owes the service: inline, process, container, Lambda (over a local function) and fake."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import io
 import json
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,9 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from gateway.backends.container import ContainerBackend
+from gateway.backends.container_child import command_of
+from gateway.backends.container_place import Local
 from gateway.backends.fake import FakeBackend, steady
 from gateway.backends.inline import InlineBackend
 from gateway.backends.lambda_ import LambdaBackend
@@ -45,7 +48,7 @@ from scheduler.fleet import Fleet
 
 WEIGHTS = {name: np.random.default_rng(seed).random((32, 16), np.float32) for seed, name in enumerate("ab")}
 X = np.linspace(0, 1, 64, dtype=np.float32).reshape(2, 32)
-KINDS = ("inline", "process", "lambda", "fake")
+KINDS = ("inline", "process", "container", "lambda", "fake")
 
 
 @dataclass
@@ -126,14 +129,17 @@ def artifact(weights: np.ndarray, blobs: Files) -> str:
     return write_artifact(blobs, made.SerializeToString(), [TensorBlob("w", digest, len(data))])
 
 
+OWN_KINDS = {"inline": TierKind.INLINE, "container": TierKind.CONTAINER, "lambda": TierKind.LAMBDA}
+
+
 def tier_of(kind: str) -> Tier:
     return Tier(
         name=f"{kind}-1769",
-        kind={"inline": TierKind.INLINE, "lambda": TierKind.LAMBDA}.get(kind, TierKind.PROCESS),
+        kind=OWN_KINDS.get(kind, TierKind.PROCESS),
         vcpus=1.0,
         memory_mb=1769,
         concurrency=1 if kind == "lambda" else 2,
-        start_mode=StartMode.ALWAYS if kind == "inline" else StartMode.ONDEMAND,
+        start_mode=StartMode.ALWAYS if kind in ("inline", "container") else StartMode.ONDEMAND,
         price=Price(0.00003),
     )
 
@@ -145,6 +151,9 @@ def open_backend(kind: str, rig: Rig) -> Backend:
             return InlineBackend(rig.tier, emit=emit, blobs=rig.blobs)
         case "process":
             return ProcessBackend(rig.tier, emit=emit, blobs_root=rig.blobs.root)
+        case "container":
+            command = command_of(rig.tier, rig.blobs.root.parent)
+            return ContainerBackend(rig.tier, emit=emit, place=lambda watcher: Local(command, watcher))
         case "lambda":
             client = LocalFunction(rig.blobs)
             return LambdaBackend(rig.tier, emit=emit, function="worker", make_client=lambda timeout_s: client)
@@ -172,8 +181,11 @@ async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[R
 async def test_preparing_twice_starts_no_environment(rig: Rig) -> None:
     before = rig.backend.status()
     await rig.backend.prepare()
+    once = rig.backend.status()
     await rig.backend.prepare()
-    assert rig.backend.status() == before
+    # What is always on need not have been on before.
+    always = rig.tier.start_mode is StartMode.ALWAYS
+    assert rig.backend.status() == once == (replace(before, idle=1) if always else before)
     np.testing.assert_allclose((await rig.invoke()).outputs["y"], X @ WEIGHTS["a"], rtol=1e-5)
     await rig.backend.close()
     with pytest.raises(NotReady):

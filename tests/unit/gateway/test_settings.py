@@ -25,9 +25,18 @@ def test_every_variable_is_read():
             "MODELLESS_BODY_LIMIT": "1000",
             "MODELLESS_API_KEYS_FILE": "/tmp/keys",
             "MODELLESS_LAMBDA_FUNCTIONS": '{"lambda-1769": "arn:x"}',
+            "MODELLESS_CONTAINERS": '{"container-gpu": "http://gpu:8080"}',
         }
     )
-    assert settings == Settings(Path("/tmp/home"), "0.0.0.0", 0, Path("/tmp/keys"), 1000, {"lambda-1769": "arn:x"})
+    assert settings == Settings(
+        Path("/tmp/home"),
+        "0.0.0.0",
+        0,
+        Path("/tmp/keys"),
+        1000,
+        {"lambda-1769": "arn:x"},
+        {"container-gpu": "http://gpu:8080"},
+    )
 
 
 @pytest.mark.parametrize(
@@ -39,6 +48,7 @@ def test_every_variable_is_read():
         ("MODELLESS_LAMBDA_FUNCTIONS", "[]"),
         ("MODELLESS_LAMBDA_FUNCTIONS", "{"),
         ("MODELLESS_LAMBDA_FUNCTIONS", '{"a": 1}'),
+        ("MODELLESS_CONTAINERS", '["http://gpu:8080"]'),
     ],
 )
 def test_a_wrong_value_names_its_variable(name, value):

@@ -146,6 +146,18 @@ def test_a_tier_may_be_defined(read: Callable[..., TaskManifest]) -> None:
     assert read(dump(manifest)) == manifest
 
 
+def test_the_gpu_s_tier_may_be_named(read: Callable[..., TaskManifest]) -> None:
+    manifest = read(GOOD.replace("[inline, process-1769]", "[container-gpu]"))
+    assert manifest.tiers == (prices.gpu_tier(),)
+    assert read(dump(manifest)) == manifest
+
+
+def test_a_container_of_another_size_costs_what_it_takes(read: Callable[..., TaskManifest]) -> None:
+    definition = "{name: big, kind: container, vcpus: 4, memory_mb: 8192, concurrency: 4, start_mode: always}"
+    manifest = read(GOOD.replace("[inline, process-1769]", f"[{definition}]"))
+    assert manifest.tiers[0].price == prices.container_price(4.0, 8192)
+
+
 def test_a_tier_with_a_price_of_its_own(read: Callable[..., TaskManifest]) -> None:
     definition = "{name: l4, kind: gpu, vcpus: 4, memory_mb: 16384, concurrency: 1, price: {usd_per_busy_s: 3e-4}}"
     manifest = read(GOOD.replace("[inline, process-1769]", f"[{definition}]"))

@@ -172,6 +172,8 @@ def test_a_placement_is_named_by_all_that_tells_it_apart() -> None:
         (TierKind.INLINE, 8.0, 2, 4),
         (TierKind.INLINE, 1.0, 4, 1),
         (TierKind.PROCESS, 2.0, 4, 2),
+        (TierKind.CONTAINER, 2.0, 2, 1),
+        (TierKind.GPU, 4.0, 1, 4),
         (TierKind.LAMBDA, 0.58, 100, 1),
     ],
 )

@@ -91,6 +91,20 @@ def test_an_inline_vcpu_second_is_half_of_a_two_vcpu_container() -> None:
     assert prices.invocation_cost(price, 0.2) == pytest.approx(0.0002 * price.usd_per_busy_s)
 
 
+def test_a_container_costs_as_much_idle_and_a_run_has_its_share_of_that() -> None:
+    price = prices.container_price(2.0, 4096)
+    assert price.usd_per_idle_s * 3600 == pytest.approx(2 * 0.04048 + 4 * 0.004445)
+    assert price.usd_per_busy_s == pytest.approx(price.usd_per_idle_s / 2)
+    assert (price.usd_per_request, price.usd_per_start, price.bills_init) == (0.0, 0.0, False)
+
+
+def test_a_gpu_costs_an_instance_hour_whether_it_runs_or_not() -> None:
+    price = prices.gpu_price()
+    assert price.usd_per_busy_s * 3600 == price.usd_per_idle_s * 3600 == pytest.approx(1.1267)
+    # One instance hour buys 10.9 hours of a busy Lambda environment of one vCPU.
+    assert price.usd_per_idle_s / prices.lambda_price(1769).usd_per_busy_s == pytest.approx(10.87, abs=0.005)
+
+
 def test_a_price_that_does_not_exist_is_refused() -> None:
     with pytest.raises(InvalidValue, match=r"arch: 'riscv' is unknown"):
         prices.lambda_price(1769, arch="riscv")
@@ -100,7 +114,7 @@ def test_a_price_that_does_not_exist_is_refused() -> None:
 
 def test_every_group_of_figures_has_a_source_and_a_date() -> None:
     figures = prices.figures()
-    for group in ("lambda", "fargate"):
+    for group in ("lambda", "fargate", "gpu"):
         assert figures[group]["source"] in figures["sources"]
         assert date(2026, 1, 1) < date.fromisoformat(figures[group]["as_of"])
 
@@ -113,18 +127,27 @@ def test_local_tiers() -> None:
         "process-3538",
         "process-1769-snapstart",
         "process-3538-snapstart",
+        "container-cpu",
     ]
-    inline = tiers["inline"]
+    inline, container = tiers["inline"], tiers["container-cpu"]
     assert (inline.kind, inline.start_mode, inline.concurrency) == (TierKind.INLINE, StartMode.ALWAYS, 2)
-    assert [t.vcpus for t in tiers.values()] == [2.0, 1.0, 2.0, 1.0, 2.0]
-    assert [t.concurrency for t in tiers.values()] == [2, 4, 2, 4, 2]
-    assert {t.idle_timeout_s for name, t in tiers.items() if name != "inline"} == {300.0}
+    assert (container.kind, container.start_mode, container.threads) == (TierKind.CONTAINER, StartMode.ALWAYS, 1)
+    assert container.price == prices.container_price(container.vcpus, container.memory_mb)
+    assert [t.vcpus for t in tiers.values()] == [2.0, 1.0, 2.0, 1.0, 2.0, 2.0]
+    assert [t.concurrency for t in tiers.values()] == [2, 4, 2, 4, 2, 2]
+    assert {t.idle_timeout_s for t in tiers.values() if t.kind is TierKind.PROCESS} == {300.0}
+
+
+def test_a_gpu_tier_is_not_every_machine_s() -> None:
+    tier = prices.gpu_tier()
+    assert tier.name not in {t.name for t in prices.local_tiers()}
+    assert (tier.kind, tier.start_mode, tier.concurrency) == (TierKind.GPU, StartMode.ALWAYS, 1)
 
 
 def test_lambda_tiers_are_priced_like_the_local_processes_of_their_size() -> None:
-    local = {t.name.partition("-")[2]: t for t in prices.local_tiers()}
+    local = {t.name.partition("-")[2]: t for t in prices.local_tiers() if t.kind is TierKind.PROCESS}
     tiers = prices.lambda_tiers()
-    assert [t.name.partition("-")[2] for t in tiers] == [name for name in local if name]
+    assert [t.name.partition("-")[2] for t in tiers] == list(local)
     for tier in tiers:
         twin = local[tier.name.partition("-")[2]]
         assert tier.kind is TierKind.LAMBDA

@@ -39,8 +39,9 @@ def test_variation_is_of_the_smallest_batch(build, spec, ramp, flat) -> None:
     assert layout.variation[1:].tolist() == [0.0, 0.0]
 
 
-def test_only_inline_shares_an_environment_and_only_kept_tiers_never_expire(build, spec, tier) -> None:
-    inline = tier("inline", kind=TierKind.INLINE, start_mode=StartMode.ALWAYS, concurrency=3)
+@pytest.mark.parametrize("kind", [TierKind.INLINE, TierKind.CONTAINER, TierKind.GPU])
+def test_only_some_kinds_share_an_environment_and_only_kept_tiers_never_expire(build, spec, tier, kind) -> None:
+    inline = tier("inline", kind=kind, start_mode=StartMode.ALWAYS, concurrency=3)
     layout = layout_of(build(spec("a"), tiers=(tier("cpu"), inline, tier("kept", start_mode=StartMode.PROVISIONED))))
     assert [layout.slots(i) for i in range(3)] == [1, 3, 1]
     assert [layout.idle_timeout_s(i) for i in range(3)] == [100.0, math.inf, math.inf]

@@ -1,0 +1,305 @@
+"""A container as a tier: asks exactly for the variant of a placement; never batches, queues or chooses by itself.
+
+The container does that among the requests that it has at the time, so all are passed on at once. It names a published
+variant as a version of its task, and any artifact by its digest: what is not published yet is measured that way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from gateway.backends.connections import Answer, ConnectionLost, Connections, Unreachable
+from gateway.backends.container_place import Place, Watcher
+from gateway.backends.protocol import Emit, Invocation, Reply, TierStatus
+from gateway.backends.shared_environment import SharedEnvironment
+from gateway.errors import (
+    BackendError,
+    CorruptArtifact,
+    EnvironmentLost,
+    ExecutionFailed,
+    NotReady,
+    Throttled,
+    TimedOut,
+)
+from registry.model import Placement, Tier, Variant
+from runtime.codecs.text import dumps, loads
+from runtime.codecs.v2_client import InferAnswer, parse_answer, render_request
+from runtime.errors import RuntimeFault
+
+log = logging.getLogger(__name__)
+
+QUEUE = 512
+"""Requests beyond its slots that the container may have at a time, held in memory here as well as there: it refuses
+those that it cannot serve in time itself, and eight of its usual largest batches is as far as it looks."""
+
+UNPUBLISHED_S = 2.0
+"""For how long what the container does not know as a version of its task is asked for by its digest before the version
+is tried again: it follows the catalogue, as whoever asks does."""
+
+LOOK_S = 5.0
+"""How old may be what is known to be resident: the container loads and evicts as it sees fit."""
+
+LENGTH = b"inference-header-content-length"
+JSON = "content-type: application/json\r\n"
+DIGEST = "blake3:"
+READY_ONLY = dumps({"ready": True})
+
+FAULTS: Mapping[str, type[BackendError]] = {"CorruptArtifact": CorruptArtifact, "Unreadable": ExecutionFailed}
+"""Faults by the names that travel, where their status says less."""
+
+STATUSES: Mapping[int, type[BackendError]] = {
+    HTTPStatus.SERVICE_UNAVAILABLE: NotReady,
+    HTTPStatus.GATEWAY_TIMEOUT: TimedOut,
+}
+"""Statuses that are not the variant's own failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What a container calls an artifact."""
+
+    model: str
+    version: str | None = None
+
+    @property
+    def infer_path(self) -> str:
+        """Where it is asked to run."""
+        return f"/v2/models/{self.model}{f'/versions/{self.version}' if self.version else ''}/infer"
+
+    def control(self, **parameters: Any) -> bytes:
+        """The body that asks for something to be done to it."""
+        return dumps({"parameters": parameters | ({"version": self.version} if self.version else {})})
+
+
+class ContainerBackend:
+    """A Backend over one container."""
+
+    def __init__(
+        self,
+        tier: Tier,
+        *,
+        emit: Emit,
+        place: Callable[[Watcher], Place],
+        clock: Callable[[], float] = time.monotonic,
+        queue: int = QUEUE,
+    ) -> None:
+        """`place` says where it is, given whom to tell when it comes and goes."""
+        self.tier = tier
+        self._clock = clock
+        self._most = tier.concurrency + queue
+        self._environment = SharedEnvironment(tier, emit=emit, clock=clock)
+        self._place = place(Watcher(self._environment.starts, self._came, self._environment.went))
+        self._unpublished_until: dict[str, float] = {}
+        """By digest."""
+        self._variants: dict[str, str] = {}
+        """Digest to the id of the variant that was asked for by it."""
+        self._looked_at = 0.0
+        self._looking: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def prepare(self) -> None:
+        """Have the container started, or see that it is there. Raises NotReady."""
+        await self._connections()
+
+    async def invoke(self, invocation: Invocation) -> Reply:
+        """Run once, at most for the time that is left."""
+        self._check_open()
+        if self._environment.under_way >= self._most:
+            raise Throttled(f"{self.tier.name} has {self._environment.under_way} requests under way")
+        try:
+            async with asyncio.timeout(max(0.0, invocation.deadline - self._clock())):
+                connections = await self._connections()
+                waits, life = self._environment.full, self._environment.begin()
+                try:
+                    return await self._run(connections, invocation, waits=waits)
+                finally:
+                    self._environment.end(life)
+        except TimeoutError:
+            raise TimedOut(f"no answer from {self.tier.name} by the deadline") from None
+
+    def status(self) -> TierStatus:
+        """What is running now; its one environment counts as busy while every slot is taken."""
+        return self._environment.status(f"{self.tier.name} is closed" if self._closed else self._place.reason)
+
+    async def ensure(self, placement: Placement, variant: Variant, copies: int) -> None:
+        """Make the variant resident; one copy serves every slot, and it is not pinned."""
+        connections = await self._connections()
+        if copies <= 0 or variant.id in self._environment.resident:
+            return
+        digest = digest_of(placement, variant)
+
+        async def load(named: Named) -> Answer:
+            return await self._control(connections, "load", named, artifact=digest, pin=False)
+
+        _check(await self._by_name(digest, variant, load))
+        await self._look(connections)
+
+    async def release(self, copies: int = 0) -> None:
+        """Give up what is resident when no copy is to stay; the container ends what is in use first."""
+        if copies or self._place.reason or not self._environment.resident:
+            return
+        connections = await self._connections()
+        for named, variant in (await self._residents(connections)).items():
+            if variant in self._environment.resident:
+                _check(await self._control(connections, "unload", named))
+        await self._look(connections)
+
+    async def close(self) -> None:
+        """Stop the container, if it was started here."""
+        self._closed = True
+        if self._looking is not None:
+            self._looking.cancel()
+        await self._place.close()
+        self._environment.went("closed")
+
+    def _came(self) -> None:
+        """It may be another one than before."""
+        self._unpublished_until.clear()
+        self._environment.came()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise NotReady(f"{self.tier.name} is closed")
+
+    async def _connections(self) -> Connections:
+        self._check_open()
+        return await self._place.reach()
+
+    async def _run(self, connections: Connections, invocation: Invocation, *, waits: bool) -> Reply:
+        variant, digest = invocation.variant, digest_of(invocation.placement, invocation.variant)
+        started = self._clock()
+        parameters = {"timeout": max(1, int((invocation.deadline - started) * 1e6)), "artifact": digest}
+        pieces, length = _rendered(invocation, parameters)
+        headers = f"content-type: application/octet-stream\r\ninference-header-content-length: {length}\r\n"
+
+        def infer(named: Named) -> Awaitable[Answer]:
+            return self._exchange(connections, named.infer_path, pieces, headers)
+
+        answer = _check(await self._by_name(digest, variant, infer))
+        took_ms = (self._clock() - started) * 1000
+        reply = self._reply(_parsed(answer), invocation.rows, took_ms, waits=waits)
+        self._note(connections, variant.id, loaded=reply.loaded)
+        return reply
+
+    def _reply(self, answer: InferAnswer, rows: int, took_ms: float, *, waits: bool) -> Reply:
+        """What a container tells of a run, as a reply; what it does not tell is laid to the run."""
+        told = answer.parameters
+        run_ms = float(told.get("run_ms", took_ms))
+        wait_ms = float(told.get("queue_ms", 0.0)) if waits else 0.0
+        loaded = bool(told.get("loaded", False))
+        load_ms = max(0.0, took_ms - run_ms - wait_ms) if loaded else 0.0
+        # Of a run that requests shared, and of its cores, each is billed its part.
+        share = rows / max(rows, int(told.get("batch", rows)))
+        cores = float(told.get("threads", self.tier.threads)) / self.tier.threads
+        return Reply(
+            outputs=answer.outputs,
+            environment=self.tier.name,
+            cold=False,
+            loaded=loaded,
+            run_ms=run_ms,
+            billed_ms=run_ms * share * cores + load_ms,
+            load_ms=load_ms,
+            wait_ms=wait_ms,
+        )
+
+    async def _by_name(self, digest: str, variant: Variant, ask: Callable[[Named], Awaitable[Answer]]) -> Answer:
+        """Ask for a variant as a version of its task, or by its digest where the container has another one or none."""
+        now = self._clock()
+        if self._unpublished_until.get(digest, now) <= now:
+            answer = await ask(Named(variant.task, variant.name))
+            if answer.status != HTTPStatus.NOT_FOUND:
+                return answer
+            self._unpublished_until[digest] = now + UNPUBLISHED_S
+        self._variants[digest] = variant.id
+        return await ask(Named(digest))
+
+    async def _control(self, connections: Connections, action: str, named: Named, **parameters: Any) -> Answer:
+        path = f"/v2/repository/models/{named.model}/{action}"
+        return await self._exchange(connections, path, [named.control(**parameters)])
+
+    async def _exchange(
+        self, connections: Connections, path: str, body: Sequence[bytes | memoryview], headers: str = JSON
+    ) -> Answer:
+        try:
+            return await connections.exchange("POST", path, body, headers)
+        except Unreachable as fault:
+            self._place.lost(str(fault))
+            raise NotReady(str(fault)) from fault
+        except ConnectionLost as fault:
+            raise EnvironmentLost(str(fault)) from fault
+
+    # What is resident
+
+    def _note(self, connections: Connections, variant: str, *, loaded: bool) -> None:
+        """Take in that a variant has run, and look what else is resident when that may have changed."""
+        if variant not in self._environment.resident:
+            self._environment.resident |= {variant}
+        if (loaded or self._clock() - self._looked_at > LOOK_S) and self._looking is None:
+            self._looking = asyncio.create_task(self._look_later(connections))
+
+    async def _look_later(self, connections: Connections) -> None:
+        try:
+            await self._look(connections)
+        except BackendError as fault:
+            log.info("what is resident on %s is not known: %s", self.tier.name, fault)
+        finally:
+            self._looking = None
+
+    async def _look(self, connections: Connections) -> None:
+        self._looked_at = self._clock()
+        self._environment.report(frozenset((await self._residents(connections)).values()))
+
+    async def _residents(self, connections: Connections) -> dict[Named, str]:
+        """What is loaded, with the id of the variant that each is; what nobody asked for by its digest is left out."""
+        answer = _check(await self._exchange(connections, "/v2/repository/index", [READY_ONLY]))
+        entries = [Named(str(entry["name"]), str(entry["version"])) for entry in loads(answer.body)]
+        found = {named: self._variants.get(named.model, f"{named.model}/{named.version}") for named in entries}
+        return {named: variant for named, variant in found.items() if not variant.startswith(DIGEST)}
+
+
+def digest_of(placement: Placement, variant: Variant) -> str:
+    """What a container calls the artifact of a placement: other weights, or weights in another form, are another."""
+    return variant.artifact if placement.prepack else f"{variant.artifact}:u"
+
+
+def _rendered(invocation: Invocation, parameters: Mapping[str, Any]) -> tuple[list[bytes | memoryview], int]:
+    try:
+        return render_request(invocation.inputs, parameters)
+    except RuntimeFault as fault:
+        raise ExecutionFailed(str(fault)) from fault
+
+
+def _parsed(answer: Answer) -> InferAnswer:
+    try:
+        length = answer.headers.get(LENGTH)
+        return parse_answer(answer.body, None if length is None else int(length))
+    except (RuntimeFault, ValueError) as fault:
+        raise ExecutionFailed(f"the container's answer is not one: {fault}") from fault
+
+
+def _check(answer: Answer) -> Answer:
+    """The answer, if it is a good one; raises the error that another status stands for."""
+    if answer.status == HTTPStatus.OK:
+        return answer
+    said = _said(answer)
+    message = f"{said.get('error', 'no reason given')} (HTTP {answer.status})"
+    known = FAULTS.get(str(said.get("type")))
+    if known is not None:
+        raise known(message)
+    if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+        raise Throttled(message, float(said.get("retry_after_s", 1.0)))
+    raise STATUSES.get(answer.status, ExecutionFailed)(message)
+
+
+def _said(answer: Answer) -> Mapping[str, Any]:
+    try:
+        document = loads(answer.body)
+    except RuntimeFault:
+        return {}
+    return document if isinstance(document, dict) else {}
