@@ -16,27 +16,40 @@ TIMEOUT_S = 60.0
 """Longer than any tier's timeout: the platform, not the client, decides when a request is over."""
 
 
-def connect(url: str, api_key: str | None) -> Server:
-    """The platform at `url`, over the transport in the command's context where there is one (tests give one)."""
+def connect(url: str, api_key: str | None = None, *, start: str = "modelless up", named: str = "--url") -> Server:
+    """What `start` serves at `url`, over the transport in the command's context where there is one (tests give one).
+
+    `named` is what the command calls the address.
+    """
     import httpx
 
-    return Server(url, api_key, transport=click.get_current_context().find_object(httpx.BaseTransport))
+    transport = click.get_current_context().find_object(httpx.BaseTransport)
+    return Server(url, api_key, start=start, named=named, transport=transport)
 
 
 class Server:
     """A running platform at `url`."""
 
-    def __init__(self, url: str, api_key: str | None = None, *, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        api_key: str | None = None,
+        *,
+        start: str = "modelless up",
+        named: str = "--url",
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
         import httpx
 
         self.url = url.rstrip("/")
+        self._start, self._named = start, named
         if api_key and not (api_key.isascii() and api_key.isprintable()):
             raise BadInput("--api-key: holds characters that no key has; give it as it was shown")
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         try:
             self._http = httpx.Client(base_url=self.url, headers=headers, timeout=TIMEOUT_S, transport=transport)
         except httpx.InvalidURL as error:
-            raise BadInput(f"--url {url!r}: {error}") from error
+            raise BadInput(f"{named} {url!r}: {error}") from error
 
     def __enter__(self) -> Server:
         return self
@@ -52,6 +65,12 @@ class Server:
         """The JSON answer to `body`; raises as `get` does."""
         return self._send("POST", path, json=body)
 
+    def tell(self, path: str, body: Any) -> None:
+        """Send `body`, to which there is nothing to be said; raises as `get` does."""
+        response = self._request("POST", path, json=body)
+        if not response.is_success:
+            raise self._refusal(path, response)
+
     def exchange(self, path: str, body: Any) -> tuple[int, Any]:
         """The status and the JSON of whatever the platform answers; raises Failed when it does not."""
         response = self._request("POST", path, json=body)
@@ -62,7 +81,7 @@ class Server:
             return response.json()
         except ValueError as error:
             raise Failed(
-                f"{self.url} answers, but not with JSON: is it Modelless? Give its address with --url"
+                f"{self.url} answers, but not with JSON: is it Modelless? Give its address with {self._named}"
             ) from error
 
     def _send(self, method: str, path: str, **body: Any) -> Any:
@@ -77,9 +96,11 @@ class Server:
         try:
             return self._http.request(method, path, **body)
         except httpx.UnsupportedProtocol as error:
-            raise BadInput(f"--url {self.url!r}: {error}") from error
+            raise BadInput(f"{self._named} {self.url!r}: {error}") from error
         except httpx.ConnectError as error:
-            raise Failed(f"nothing answers at {self.url}; start it with `modelless up`, or give --url") from error
+            raise Failed(
+                f"nothing answers at {self.url}; start it with `{self._start}`, or give another {self._named}"
+            ) from error
         except httpx.HTTPError as error:
             raise Failed(f"{self.url}: {type(error).__name__}: {error}") from error
         except ValueError as error:

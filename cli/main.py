@@ -13,6 +13,7 @@ from registry.errors import InvalidManifest, InvalidValue, NotFound, RegistryErr
 COMMANDS: dict[str, str] = {
     "up": "cli.up:up",
     "demo": "cli.demo:demo",
+    "container": "cli.container:container",
     "register": "cli.register:register",
     "profile": "cli.profile:profile",
     "generate": "cli.generate:generate",
