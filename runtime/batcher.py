@@ -7,6 +7,7 @@ next run. A run of microseconds is done on the loop itself, for a thread would c
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 from numpy.typing import NDArray
 
-from runtime.errors import ExecutionFailed, Expired, NotServing, Refused, RuntimeFault
+from runtime.errors import ExecutionFailed, Expired, InvalidBody, NotServing, Refused, RuntimeFault
 from runtime.lanes import Lanes
 from scheduler.station import Station
 from scheduler.work import Expire, Load, Refuse, Run, Work
@@ -72,10 +73,7 @@ class Engine(Protocol):
         """Take note of a run that ended."""
 
 
-class _Waiting(NamedTuple):
-    work: Work
-    inputs: Inputs
-    done: Done
+_Asked = tuple[Work, Inputs, Done]
 
 
 class Batcher:
@@ -98,7 +96,7 @@ class Batcher:
         self._loop = loop or asyncio.get_running_loop()
         self._lanes = Lanes(cores, self._loop, "run")
         self._loader = Lanes(1, self._loop, "load")
-        self._waiting: dict[Work, _Waiting] = {}
+        self._waiting: dict[Work, _Asked] = {}
         self._running = 0
         self._turn_due = False
         self._timer: asyncio.TimerHandle | None = None
@@ -128,16 +126,18 @@ class Batcher:
         if refuse is not None:
             done(_refused(refuse))
             return
-        self._waiting[work] = _Waiting(work, inputs, done)
-        self.wake()
+        self._waiting[work] = (work, inputs, done)
+        if not self._turn_due:
+            self.wake()
 
-    def cancel(self, work: Work) -> bool:
-        """Nobody wants the answer any more; whether it waited, and `done` will not be called."""
-        if self._waiting.pop(work, None) is None:
-            return False
+    def cancel(self, work: Work) -> Done | None:
+        """Nobody wants the answer any more; the `done` that will not be called, or None where the work did not wait."""
+        asked = self._waiting.pop(work, None)
+        if asked is None:
+            return None
         self._station.cancel(work)
         self._check_idle()
-        return True
+        return asked[2]
 
     def withdraw(self, task: str, fault: RuntimeFault) -> None:
         """Serve a task no more, and tell those that waited why."""
@@ -188,34 +188,33 @@ class Batcher:
             self._timer = self._loop.call_later(max(0.0, at - now), self.wake)
 
     def _begin(self, run: Run) -> None:
-        waiting = [self._waiting.pop(work) for work in run.works]
+        asked = [self._waiting.pop(work) for work in run.works]
         self._running += 1
-        started = self._clock()
         if run.expected_s < self._inline_s and self._engine.immediate(run):
-            self._end(run, waiting, started, self._execute(run, waiting))
+            self._end(run, asked, self._clock(), self._execute(run, asked))
         else:
             self._lanes.put(
-                lambda: (self._clock(), self._execute(run, waiting)),
-                lambda ended: self._end(run, waiting, *ended),
+                lambda: (self._clock(), self._execute(run, asked)),
+                lambda ended: self._end(run, asked, *ended),
             )
 
-    def _execute(self, run: Run, waiting: Sequence[_Waiting]) -> list[Executed | RuntimeFault]:
+    def _execute(self, run: Run, asked: Sequence[_Asked]) -> list[Executed | RuntimeFault]:
         """What became of all of them together, or of each alone where together they failed: on any thread."""
-        result = self._attempt(run, waiting)
-        if isinstance(result, ExecutionFailed) and len(waiting) > 1:
-            return [self._attempt(run, [each]) for each in waiting]
+        result = self._attempt(run, asked)
+        if isinstance(result, ExecutionFailed) and len(asked) > 1:
+            return [self._attempt(run, [each]) for each in asked]
         return [result]
 
-    def _attempt(self, run: Run, waiting: Sequence[_Waiting]) -> Executed | RuntimeFault:
+    def _attempt(self, run: Run, asked: Sequence[_Asked]) -> Executed | RuntimeFault:
         try:
-            return self._engine.execute(run, [w.inputs for w in waiting], [w.work.rows for w in waiting])
+            return self._engine.execute(run, [inputs for _, inputs, _ in asked], [work.rows for work, _, _ in asked])
         except RuntimeFault as fault:
             return fault
         except Exception as fault:  # noqa: BLE001 - a lane's outermost loop: whatever it was, callers must be told
             return ExecutionFailed(f"{type(fault).__name__}: {fault}")
 
     def _end(
-        self, run: Run, waiting: Sequence[_Waiting], started: float, results: Sequence[Executed | RuntimeFault]
+        self, run: Run, asked: Sequence[_Asked], started: float, results: Sequence[Executed | RuntimeFault]
     ) -> None:
         self._running -= 1
         now = self._clock()
@@ -227,34 +226,14 @@ class Batcher:
         if any(isinstance(result, Executed) and result.loaded for result in results):
             self._engine.settle()
         if len(results) == 1:
-            self._deliver(run, waiting, started, first, run.rows)
+            _deliver(run, asked, started, first, run.rows)
         else:
-            for each, result in zip(waiting, results, strict=True):
-                self._deliver(run, [each], started, result, each.work.rows)
+            for each, result in zip(asked, results, strict=True):
+                _deliver(run, [each], started, result, each[0].rows)
         if self._waiting:
             self.wake()
         else:
             self._check_idle()
-
-    def _deliver(
-        self, run: Run, waiting: Sequence[_Waiting], started: float, result: Executed | RuntimeFault, rows: int
-    ) -> None:
-        if isinstance(result, RuntimeFault):
-            for each in waiting:
-                each.done(result)
-            return
-        for each, outputs in zip(waiting, result.outputs, strict=True):
-            each.done(
-                Outcome(
-                    outputs,
-                    run.variant,
-                    run.threads,
-                    rows,
-                    max(0.0, started - each.work.arrived),
-                    result.run_s,
-                    result.loaded,
-                )
-            )
 
     def _load(self, task: str, variant: str, threads: int) -> None:
         # Whoever needs it meets the error itself, and what serves now goes on serving.
@@ -266,9 +245,9 @@ class Batcher:
         self.wake()
 
     def _tell(self, work: Work, fault: RuntimeFault) -> None:
-        waiting = self._waiting.pop(work, None)
-        if waiting is not None:
-            waiting.done(fault)
+        asked = self._waiting.pop(work, None)
+        if asked is not None:
+            asked[2](fault)
         self._check_idle()
 
     def _check_idle(self) -> None:
@@ -276,5 +255,19 @@ class Batcher:
             self._idle.set_result(None)
 
 
-def _refused(refuse: Refuse) -> Refused:
+def _deliver(run: Run, asked: Sequence[_Asked], started: float, result: Executed | RuntimeFault, rows: int) -> None:
+    """Tell each of the works what became of it."""
+    if isinstance(result, RuntimeFault):
+        for _, _, done in asked:
+            done(result)
+        return
+    variant, threads = run.variant, run.threads
+    _, run_s, loaded = result
+    for (work, _, done), outputs in zip(asked, result.outputs, strict=True):
+        done(Outcome(outputs, variant, threads, rows, max(0.0, started - work.arrived), run_s, loaded))
+
+
+def _refused(refuse: Refuse) -> RuntimeFault:
+    if refuse.retry_after_s == math.inf:
+        return InvalidBody(f"{refuse.reason}; ask for less")
     return Refused(f"{refuse.reason}; try again in {refuse.retry_after_s:.3g} s", refuse.retry_after_s)

@@ -9,31 +9,44 @@ from __future__ import annotations
 import asyncio
 import gc
 import importlib.metadata
+import logging
 import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from socket import socket
 
+from registry.blobs.files import Files
 from registry.errors import InvalidValue, RegistryError
 from runtime.batcher import Batcher
-from runtime.container.connection import Limits
+from runtime.container.artifacts import Artifacts
+from runtime.container.connection import Exchange, Limits
+from runtime.container.home import BLOBS, Home
 from runtime.container.http import Http
 from runtime.container.listening import Listening, listen, url_of
+from runtime.container.metrics import CONTENT_TYPE, exposition
 from runtime.container.models import Models
 from runtime.container.oip import Oip
 from runtime.container.plane import Plane
 from runtime.container.repository import Folder, Repository
+from runtime.container.router import Route
+from runtime.container.sagemaker import SageMaker
 from runtime.container.settings import SAGEMAKER_MODEL, SAGEMAKER_MODELS, Settings
 from runtime.errors import RuntimeFault
 from runtime.ort import check_providers
 from scheduler.station import Station
 
+log = logging.getLogger(__name__)
+
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 SWITCH_S = 0.0005
 """How long a thread may keep the GIL when another wants it: with Python's 5 ms, a run that ends waits that long."""
+
+FOLLOW_S = 1.0
+"""How stale a home's catalogue may be; looking costs some 20 µs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +55,9 @@ class Address:
 
     url: str
     grpc: str | None = None
+
+    def __str__(self) -> str:
+        return self.url if self.grpc is None else f"{self.url} and gRPC on {self.grpc}"
 
 
 Ready = Callable[[Address], None]
@@ -72,28 +88,53 @@ async def _until_stopped(settings: Settings, ready: Ready) -> None:
 async def serving(settings: Settings) -> AsyncIterator[Address]:
     """Serve on the running loop; yields once requests are taken, and drains at the end."""
     check_providers(settings.providers)
-    clock = time.monotonic
-    station = Station(settings.usable_cores)
+    clock, cores = time.monotonic, settings.usable_cores
+    station = Station(cores)
     models = Models(_repository(settings), station, budget_mb=settings.budget_mb, clock=clock)
-    batcher = Batcher(station, models, cores=settings.usable_cores, clock=clock)
+    batcher = Batcher(station, models, cores=cores, clock=clock)
     plane = Plane(models, batcher, version=_version(), clock=clock)
-    http = Http(Oip(plane).routes())
+    with listen(settings.host, settings.port) as listener:
+        async with _http(settings, plane, batcher, listener):
+            await _load(models, ("none",) if settings.multi_model else settings.load)
+            plane.starting = False
+            async with _grpc(settings, plane) as grpc, _following(models):
+                # What is there by now stays; a full collection then looks at requests only.
+                gc.freeze()
+                yield Address(url_of(listener), grpc)
+                plane.draining = True
+    await models.close()
+
+
+@asynccontextmanager
+async def _http(settings: Settings, plane: Plane, batcher: Batcher, listener: socket) -> AsyncIterator[None]:
+    """Answer over HTTP, at first that the server is starting; at the end what is under way is answered first."""
+    folder = Folder(settings.models or SAGEMAKER_MODELS, providers=settings.providers)
+    http = Http(
+        [*Oip(plane).routes(), *SageMaker(plane, folder).routes(), Route("GET", "/metrics", lambda e, _: show(e))]
+    )
     listening = Listening(http, Limits(body_bytes=settings.body_limit))
-    listener = listen(settings.host, settings.port)
+
+    def show(exchange: Exchange) -> None:
+        exchange.answer(200, exposition(plane.models, batcher, listening.connections), CONTENT_TYPE)
+
+    await listening.start(listener)
     try:
-        await listening.start(listener)
-        await _load(models, settings.load)
-        plane.starting = False
-        async with _grpc(settings, plane) as grpc:
-            gc.freeze()
-            yield Address(url_of(listener), grpc)
-            plane.draining = True
+        yield
     finally:
         closing = asyncio.ensure_future(plane.close())
         await listening.close(settings.drain_s)
         await closing
         await http.close()
-        await models.close()
+
+
+@asynccontextmanager
+async def _following(models: Models) -> AsyncIterator[None]:
+    """Keep what is served at the repository's head."""
+    following = asyncio.create_task(_follow(models))
+    try:
+        yield
+    finally:
+        following.cancel()
 
 
 @asynccontextmanager
@@ -121,11 +162,28 @@ async def _load(models: Models, load: Sequence[str]) -> None:
         await models.load(name)
 
 
+async def _follow(models: Models) -> None:
+    """Look at the repository again and again; what cannot be read is tried again."""
+    head = await asyncio.to_thread(models.repository.head)
+    while True:
+        await asyncio.sleep(FOLLOW_S)
+        try:
+            newest = await asyncio.to_thread(models.repository.head)
+            if newest != head:
+                await models.refresh()
+                head = newest
+        except (RegistryError, RuntimeFault) as fault:
+            log.warning("the repository cannot be read: %s", fault)
+
+
 def _repository(settings: Settings) -> Repository:
     if settings.models is not None:
         if not settings.models.is_dir():
             raise InvalidValue("models", f"{settings.models} is no folder", "give one with models in it")
         return Folder(settings.models, providers=settings.providers)
+    if settings.home is not None:
+        home = Home(settings.home, settings.tier, providers=settings.providers)
+        return Artifacts(Files(settings.home / BLOBS), home, providers=settings.providers)
     return Folder(SAGEMAKER_MODELS if settings.multi_model else SAGEMAKER_MODEL, providers=settings.providers)
 
 
@@ -143,7 +201,7 @@ def main(argv: Sequence[str] | None = None, variables: Mapping[str, str] | None 
     try:
         settings = Settings.read(os.environ if variables is None else variables)
         settings = settings.given(_options(sys.argv[1:] if argv is None else argv), lambda name: "--" + _dashed(name))
-        run(settings, ready=lambda address: print(f"listening on {address.url}", flush=True))
+        run(settings, ready=lambda address: print(f"listening on {address}", flush=True))
     except (InvalidValue, RegistryError, RuntimeFault) as fault:
         print(f"error: {fault}", file=sys.stderr)
         return 2

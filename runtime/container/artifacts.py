@@ -6,13 +6,18 @@ That is how what no catalogue has yet is measured. `blake3:<hex>` has its weight
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from registry.blobs import Blobs
 from runtime.container.repository import ONLY_VERSION, Repository, Version
 from runtime.session import open_artifact
 
 NAME = re.compile(r"(blake3:[0-9a-f]{64})(:u)?")
+
+
+def artifact_name(digest: str, *, prepack: bool) -> str:
+    """What an artifact is called in a form: weights that are laid out otherwise are another model."""
+    return digest if prepack else f"{digest}:u"
 
 
 class Artifacts:
@@ -26,6 +31,10 @@ class Artifacts:
     def names(self) -> Sequence[str]:
         """The other repository's models: nobody asks which artifacts there are."""
         return self._others.names()
+
+    def head(self) -> Hashable:
+        """The other repository's: an artifact never changes."""
+        return self._others.head()
 
     def versions(self, model: str) -> Sequence[Version]:
         """The one version of an artifact that is stored here; of other models what the other repository has."""

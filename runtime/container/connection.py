@@ -55,7 +55,6 @@ class Exchange:
         "body",
         "cancel",
         "continue_due",
-        "head_only",
         "headers",
         "keep_alive",
         "method",
@@ -75,8 +74,8 @@ class Exchange:
         self.cancel: Callable[[], None] | None = None
         """Called when the peer has left before the answer."""
         self.keep_alive = True
-        self.head_only = False
         self.old = False
+        """HTTP/1.0, and yet it wants to go on."""
         self.continue_due = False
 
     @property
@@ -91,7 +90,7 @@ class Exchange:
             head = b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n" % (content_type, len(body))
         else:
             head = self._head(status, len(body), content_type, headers)
-        self._answer = head if self.head_only else head + body
+        self._answer = head if self.method == b"HEAD" else head + body
         self.cancel = None
         connection.flush(self)
 
@@ -165,7 +164,11 @@ class Connection(asyncio.Protocol):
         if self._deaf:
             return
         try:
-            self._feed(data)
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            # Another protocol was offered; a server may go on as if it had not been (RFC 9110, section 7.8).
+            self.data_received(data[upgrade.args[0] :])
+            return
         except httptools.HttpParserError:
             if not self._deaf:
                 self._refuse(400, "this is not an HTTP/1.1 request that can be understood")
@@ -174,7 +177,7 @@ class Connection(asyncio.Protocol):
             self._head_size += len(data)
             if self._head_size > self._limits.head_bytes:
                 self._refuse(431, f"the request line and headers are over {self._limits.head_bytes} bytes")
-        if len(self._pending) >= self._limits.pipelined:
+        if self._reading and len(self._pending) >= self._limits.pipelined:
             self._pace()
 
     def pause_writing(self) -> None:
@@ -217,14 +220,14 @@ class Connection(asyncio.Protocol):
         self._since = 0.0
         parser = self._parser
         exchange.method = parser.get_method()
-        exchange.head_only = exchange.method == b"HEAD"
         exchange.keep_alive = parser.should_keep_alive()
-        exchange.old = parser.get_http_version() == "1.0"
         headers = exchange.headers
+        if b"connection" in headers:
+            exchange.old = parser.get_http_version() == "1.0"
         length = headers.get(b"content-length", b"0")
         if len(length) > 18 or int(length) > self._limits.body_bytes:
             self._too_large()
-        elif b"expect" in headers and not exchange.old and headers[b"expect"].lower() == b"100-continue":
+        elif b"expect" in headers and headers[b"expect"].lower() == b"100-continue":
             exchange.continue_due = True
             if not self._pending:
                 self._continue(exchange)
@@ -307,15 +310,6 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     # How
-
-    def _feed(self, data: bytes) -> None:
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            # Another protocol was offered; a server may go on as if it had not been (RFC 9110, section 7.8).
-            rest = data[upgrade.args[0] :]
-            if rest and not self._deaf:
-                self._feed(rest)
 
     def _sweep_incoming(self, took: float) -> None:
         limits = self._limits

@@ -26,8 +26,8 @@ class Http:
     def __call__(self, exchange: Exchange) -> None:
         """Have a request handled; whatever comes of it is answered."""
         try:
-            found = self._router.find(exchange.method, exchange.path)
-            later = found.handler(exchange, found.names)
+            handler, names = self._router.find(exchange.method, exchange.path)
+            later = handler(exchange, names)
         except Exception as fault:  # noqa: BLE001 - the outermost handler
             refuse(exchange, fault)
             return

@@ -73,7 +73,7 @@ class Loaded:
     def run_alone(self, inputs: Inputs) -> Outputs:
         """All outputs of one run."""
         outputs = self.session.run({name: to_tensor(name, array) for name, array in inputs.items()})
-        return {name: from_tensor(name, tensor) for name, tensor in outputs.items()}
+        return {port.name: from_tensor(port.name, outputs[port.name]) for port in self.signature.outputs}
 
     def close(self) -> None:
         """Free its memory now; nobody may be running it."""

@@ -62,7 +62,10 @@ class Model:
     name: str
     versions: dict[str, Served]
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    added: bool = False
+    """It is not the repository's: unloaded, it is known no more."""
     active: int = 0
+    """Requests under way."""
     drained: asyncio.Future[None] | None = None
 
     @property
@@ -151,8 +154,9 @@ class Models:
         return [self._models[name] for name in sorted(self._models)]
 
     async def names(self) -> list[str]:
-        """The models that are there now."""
-        return sorted({*await _threaded(self.repository.names), *self._models})
+        """The models that are there now, or loaded."""
+        loaded = (key.model for key in self._resident)
+        return sorted({*await _threaded(self.repository.names), *loaded})
 
     @property
     def loaded(self) -> frozenset[Key]:
@@ -201,22 +205,32 @@ class Models:
 
     async def add(self, model: str, versions: Sequence[Version]) -> None:
         """Serve and load a model that is not the repository's; raises AlreadyLoaded, NoRoom or what opening raises."""
-        if self.holds(model):
-            raise AlreadyLoaded(f"model {model} is loaded; unload it first")
-        added = Model(model, {version.name: Served(version, version.signature) for version in versions})
-        if self._models.setdefault(model, added) is not added:
-            raise AlreadyLoaded(f"model {model} is being loaded; unload it first")
-        try:
-            await self.load(model, fresh=False)
-        except RuntimeFault:
-            self._forget(added)
-            raise
+        known = self._models.setdefault(model, Model(model, {}, added=True))
+        async with known.changing:
+            if self.holds(model):
+                raise AlreadyLoaded(f"model {model} is loaded; unload it first")
+            await self._drain(known)
+            self._models[model], known.added = known, True
+            known.versions = {version.name: Served(version, version.signature) for version in versions}
+            try:
+                await _threaded(partial(self._hold, known, _served(known, None), 1, pin=True))
+            except RuntimeFault:
+                self._forget(known)
+                raise
+            self._aim(known)
+            self.settle()
 
-    async def unload(self, model: str, version: str | None = None, *, forget: bool = False) -> None:
+    async def refresh(self) -> None:
+        """Take in what changed in the repository of the models that were asked for."""
+        for known in self.all():
+            async with known.changing:
+                await self._reread(known)
+                self._aim(known)
+
+    async def unload(self, model: str, version: str | None = None) -> None:
         """Have a version, or all of them, loaded no more; requests that came before are answered first.
 
-        Its memory is free when this returns. `forget`: know the model no more unless the repository does. Raises
-        UnknownModel.
+        Its memory is free when this returns. Raises UnknownModel.
         """
         known = await self._known(model)
         if version is not None:
@@ -226,7 +240,7 @@ class Models:
             keys = [key for key in self._residency.residents() if key.model == model and version in (None, key.version)]
             for key in keys:
                 await _threaded(partial(self._residency.unload, key))
-            if forget:
+            if known.added:
                 self._forget(known)
             self.settle()
 
@@ -285,14 +299,21 @@ class Models:
     async def _reread(self, model: Model) -> None:
         """Take in what changed in the repository; what is loaded of other bytes is unloaded."""
         versions = await _threaded(partial(self.repository.versions, model.name))
-        if not versions or [v.stamp for v in versions] == [s.version.stamp for s in model.versions.values()]:
+        known = [served.version for served in model.versions.values()]
+        if not versions or list(versions) == known:
+            return
+        if [(v.name, v.stamp) for v in versions] == [(v.name, v.stamp) for v in known]:
+            for version in versions:
+                model.versions[version.name].version = version
             return
         await self._drain(model)
-        kept = {}
+        kept: dict[str, Served] = {}
         for version in versions:
             old = model.versions.get(version.name)
-            same = old is not None and old.version.stamp == version.stamp
-            kept[version.name] = old if old is not None and same else Served(version, version.signature)
+            if old is None or old.version.stamp != version.stamp:
+                old = Served(version, version.signature)
+            old.version = version
+            kept[version.name] = old
         for key in [key for key in self._residency.residents() if key.model == model.name]:
             if kept.get(key.version) is not model.versions.get(key.version):
                 await _threaded(partial(self._residency.unload, key))

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 
 from runtime.batcher import Outcome
 from runtime.codecs.text import loads
-from runtime.codecs.v2 import InferRequest, Parameters, parse_request, render_response
+from runtime.codecs.v2 import InferRequest
+from runtime.container import quick
 from runtime.container.connection import BINARY, JSON, Exchange
 from runtime.container.http import refuse, reply
 from runtime.container.plane import Plane, ask_of
@@ -54,15 +55,8 @@ class Oip:
 
     def infer(self, exchange: Exchange, names: Names) -> None:
         """Tensors to tensors, in JSON, binary or both."""
-        plane = self._plane
-        arrived = plane.clock()
-        request = parse_request(exchange.body, header_length(exchange))
-        model = names["model"]
-        reply_to = Reply(exchange, model, request)
-        ask = ask_of(request.parameters, arrived)
-        work = plane.infer(model, names.get("version"), request.inputs, ask, reply_to)
-        if not exchange.answered:
-            exchange.cancel = lambda: plane.cancel(work)
+        length = header_length(exchange) if LENGTH_HEADER in exchange.headers else None
+        infer(self._plane, exchange, names["model"], names.get("version"), length)
 
     async def model(self, exchange: Exchange, names: Names) -> None:
         """A model's metadata; it is loaded if its signature is not known."""
@@ -84,9 +78,12 @@ class Oip:
         reply(exchange, await self._plane.index(ready=wanted.get("ready") is True))
 
     async def load(self, exchange: Exchange, names: Names) -> None:
-        """Load a model, and keep it loaded."""
-        _optional(exchange)
-        await self._plane.load(names["model"], names.get("version"))
+        """Load a model, and keep it loaded unless the parameter `pin` is false."""
+        parameters = _parameters(exchange)
+        pin, stamp = parameters.get("pin", True), parameters.get("artifact")
+        if not isinstance(pin, bool) or not isinstance(stamp, str | None):
+            raise InvalidBody("parameter 'pin' must be a boolean, and 'artifact' a string")
+        await self._plane.load(names["model"], names.get("version"), pin=pin, stamp=stamp)
         exchange.answer(200, b"")
 
     async def unload(self, exchange: Exchange, names: Names) -> None:
@@ -126,16 +123,40 @@ class Reply:
             refuse(exchange, outcome)
             return
         try:
-            body, header = render_response(
-                self._model, outcome.outputs, self._request, version=outcome.variant, parameters=parameters_of(outcome)
-            )
+            body, header = quick.render(self._model, outcome, self._request)
         except RuntimeFault as fault:
             refuse(exchange, fault)
             return
         if header is None:
-            exchange.answer(200, body, JSON)
+            self.answer_json(exchange, body)
         else:
-            exchange.answer(200, body, BINARY, [(LENGTH_HEADER, b"%d" % header)])
+            self.answer_binary(exchange, body, header)
+
+    def answer_json(self, exchange: Exchange, body: bytes) -> None:
+        """Answer with JSON."""
+        exchange.answer(200, body, JSON)
+
+    def answer_binary(self, exchange: Exchange, body: bytes, header: int) -> None:
+        """Answer with binary tensors after `header` bytes of JSON."""
+        exchange.answer(200, body, BINARY, [(LENGTH_HEADER, b"%d" % header)])
+
+
+def infer(
+    plane: Plane,
+    exchange: Exchange,
+    model: str,
+    version: str | None,
+    header: int | None,
+    *,
+    reply_with: type[Reply] = Reply,
+) -> None:
+    """Have a model answer an exchange whose body is an infer request with so many bytes of JSON before its tensors."""
+    arrived = plane.clock()
+    request = quick.parse(exchange.body, header)
+    ask = ask_of(request.parameters, arrived)
+    work = plane.infer(model, version, request.inputs, ask, reply_with(exchange, model, request))
+    if not exchange.answered:
+        exchange.cancel = lambda: plane.cancel(work)
 
 
 def _optional(exchange: Exchange) -> dict[str, object]:
@@ -146,16 +167,12 @@ def _optional(exchange: Exchange) -> dict[str, object]:
     return document
 
 
-def parameters_of(outcome: Outcome) -> Parameters:
-    """How an answer was made, as the protocol's flat parameters."""
-    return {
-        "variant": outcome.variant,
-        "threads": outcome.threads,
-        "batch": outcome.batch,
-        "queue_ms": round(outcome.queue_s * 1e3, 3),
-        "run_ms": round(outcome.run_s * 1e3, 3),
-        "loaded": outcome.loaded,
-    }
+def _parameters(exchange: Exchange) -> dict[str, object]:
+    """The parameters of what is asked of the repository."""
+    parameters = _optional(exchange).get("parameters", {})
+    if not isinstance(parameters, dict):
+        raise InvalidBody("parameters must be an object")
+    return parameters
 
 
 def header_length(exchange: Exchange) -> int | None:

@@ -77,37 +77,30 @@ def _number(parameters: Any, name: str, least: float, most: float) -> float | No
 class Call:
     """One request under way: told its outcome, it counts it and passes it on."""
 
-    __slots__ = ("_calls", "_clock", "_done", "_target", "_work")
+    __slots__ = ("_clock", "_done", "_target", "_work")
 
-    def __init__(
-        self, calls: dict[Work, Call], target: Target, work: Work, clock: Callable[[], float], done: Done
-    ) -> None:
-        self._calls = calls
+    def __init__(self, target: Target, work: Work, clock: Callable[[], float], done: Done) -> None:
         self._target = target
         self._work = work
         self._clock = clock
         self._done = done
         target.model.active += 1
-        calls[work] = self
 
     def __call__(self, outcome: Outcome | RuntimeFault) -> None:
         """Count and pass on."""
         work = self._work
-        del self._calls[work]
         model = self._target.model
         now = self._clock()
-        total_s = now - work.arrived
         if isinstance(outcome, RuntimeFault):
-            self._target.served.tally.failed(type(outcome).__name__, total_s)
+            self._target.served.tally.failed(type(outcome).__name__, now - work.arrived)
         else:
             tally = model.versions[outcome.variant].tally
-            tally.answered(work.rows, outcome.queue_s, outcome.run_s, total_s, now)
+            tally.answered(work.rows, outcome.queue_s, outcome.run_s, now - work.arrived, now)
         model.done()
         self._done(outcome)
 
     def cancelled(self) -> None:
         """The caller has left."""
-        del self._calls[self._work]
         self._target.served.tally.failed("Cancelled", self._clock() - self._work.arrived)
         self._target.model.done()
 
@@ -125,7 +118,6 @@ class Plane:
         self._version = version
         self._epoch = clock() - time.time()
         self._batcher = batcher
-        self._calls: dict[Work, Call] = {}
         self._preparing: dict[Work, asyncio.Task[None]] = {}
 
     def infer(self, model: str, version: str | None, inputs: Inputs, ask: Ask, done: Done) -> Work:
@@ -149,7 +141,7 @@ class Plane:
         work = Work(
             target.task, rows, ask.arrived, deadline, ask.floor, target.variant, ask.priority or DEFAULT_PRIORITY, form
         )
-        self._batcher.submit(work, inputs, Call(self._calls, target, work, self.clock, done))
+        self._batcher.submit(work, inputs, Call(target, work, self.clock, done))
         return work
 
     def cancel(self, work: Work) -> None:
@@ -158,8 +150,8 @@ class Plane:
         if preparing is not None:
             preparing.cancel()
             return
-        call = self._calls.get(work)
-        if call is not None and self._batcher.cancel(work):
+        call = self._batcher.cancel(work)
+        if isinstance(call, Call):
             call.cancelled()
 
     def metadata(self, target: Target) -> dict[str, Any]:
@@ -248,7 +240,7 @@ class Plane:
             work.rows, work.form = target.signature.check(inputs)
             work.task, work.variant = target.task, target.variant
             told = _as_loaded(done) if not held and self.models.holds(model, version) else done
-            self._batcher.submit(work, inputs, Call(self._calls, target, work, self.clock, told))
+            self._batcher.submit(work, inputs, Call(target, work, self.clock, told))
         except RuntimeFault as fault:
             done(fault)
         except Exception as fault:

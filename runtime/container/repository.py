@@ -39,7 +39,7 @@ class Version:
 
     model: str
     name: str
-    open: Open
+    open: Open = field(compare=False)
     stamp: Hashable
     """Another one means other bytes."""
     accuracy: float | None = None
@@ -64,6 +64,9 @@ class Repository(Protocol):
 
         Raises InvalidBody for a description that is not to be understood, Unreadable when the storage fails.
         """
+
+    def head(self) -> Hashable:
+        """Another one means that what is there may have changed, and is to be looked at; cheap."""
 
 
 class Folder:
@@ -90,6 +93,10 @@ class Folder:
         if _graph(self.root) is not None:
             return self.read(model, self.root) if model == "model" else []
         return self.read(model, self.root / model)
+
+    def head(self) -> Hashable:
+        """Always the same: what changed in a folder is looked at when a model is loaded, for copying takes a while."""
+        return None
 
     def read(self, model: str, folder: Path) -> Sequence[Version]:
         """The versions in this folder under this name, the newest first."""

@@ -36,7 +36,7 @@ class Router:
     """A table of routes."""
 
     def __init__(self, routes: Sequence[Route]) -> None:
-        self._kept: dict[tuple[bytes, bytes], Found] = {}
+        self._kept: dict[bytes, dict[bytes, Found]] = {}
         self._table: dict[str, list[tuple[re.Pattern[str], Handler]]] = {}
         for route in routes:
             pattern = re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(route.pattern)))
@@ -44,12 +44,16 @@ class Router:
 
     def find(self, method: bytes, path: bytes) -> Found:
         """The handler of a request; raises UnknownModel for a path that is not served, WrongMethod, or InvalidBody."""
-        found = self._kept.get((method, path))
+        kept = self._kept.get(method)
+        if kept is None:
+            kept = {}
+        found = kept.get(path)
         if found is None:
             found = self._find("GET" if method == b"HEAD" else method.decode("latin-1"), path)
-            if len(self._kept) >= KEPT:
-                self._kept.clear()
-            self._kept[method, path] = found
+            if len(kept) >= KEPT:
+                kept.clear()
+            kept[path] = found
+            self._kept[method] = kept
         return found
 
     def _find(self, method: str, path: bytes) -> Found:

@@ -53,10 +53,14 @@ class Tally:
     def answered(self, rows: int, queue_s: float, run_s: float, total_s: float, now: float) -> None:
         """Count an answer."""
         self.last = now
-        self.success.add(total_s)
-        self.queue.add(queue_s)
-        self.infer.add(run_s)
         self.rows += rows
+        success, queue, infer = self.success, self.queue, self.infer
+        success.count += 1
+        success.s += total_s
+        queue.count += 1
+        queue.s += queue_s
+        infer.count += 1
+        infer.s += run_s
         self.buckets[bisect_left(BUCKETS_S, total_s)] += 1
 
     def failed(self, fault: str, total_s: float) -> None:
