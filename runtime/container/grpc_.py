@@ -1,0 +1,197 @@
+"""Open Inference Protocol v2 over gRPC: a shell over the data plane; never looks into a tensor, and decides nothing.
+
+Imported only when gRPC is asked for: grpcio is an extra, and takes longer to import than a small model to load.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import grpc
+from google.protobuf.json_format import ParseDict
+from google.protobuf.message import DecodeError
+
+from runtime.batcher import Outcome
+from runtime.codecs.v2 import InferRequest
+from runtime.container import inference_pb2 as pb
+from runtime.container.errors import UNFORESEEN, message, told
+from runtime.container.messages import parse_message, render_message
+from runtime.container.plane import Plane, ask_of
+from runtime.container.quick import parameters_of
+from runtime.errors import InvalidBody, Refused, RuntimeFault, UnknownModel
+
+log = logging.getLogger(__name__)
+
+SERVICE = "GRPCInferenceService"
+
+MAX_DETAILS = 2000
+"""Most bytes of an error's text: it travels in a header, of which clients take 8 KiB, and what is not ASCII triples."""
+
+Answer = Callable[[Any, Any], Awaitable[Any]]
+"""Answers a request's message, given the call's context."""
+
+
+class GrpcServer:
+    """A server that listens on `port`."""
+
+    def __init__(self, server: Any, port: int) -> None:
+        self._server = server
+        self.port = port
+
+    async def stop(self, grace_s: float = 30.0) -> None:
+        """Take no more calls, and give those under way so many seconds before they are cancelled."""
+        await self._server.stop(grace_s)
+
+
+async def serve_grpc(plane: Plane, host: str, port: int, *, max_message_bytes: int) -> GrpcServer:
+    """A server of this plane that listens when this returns; port 0 takes a free one.
+
+    A larger message is answered RESOURCE_EXHAUSTED before it is read. Raises RuntimeError when the address is taken.
+    """
+    server = grpc.aio.server(
+        options=(
+            ("grpc.max_receive_message_length", max_message_bytes),
+            ("grpc.max_send_message_length", -1),
+            # A second server on the same port must fail, not take half of the calls.
+            ("grpc.so_reuseport", 0),
+        )
+    )
+    server.add_generic_rpc_handlers((_handlers(_answers(plane)),))
+    bound = server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    await server.start()
+    return GrpcServer(server, bound)
+
+
+def _handlers(answers: Mapping[str, Answer]) -> Any:
+    service = pb.DESCRIPTOR.services_by_name[SERVICE]
+    handlers = {
+        method.name: grpc.unary_unary_rpc_method_handler(
+            _guarded(getattr(pb, method.input_type.name), answers[method.name])
+        )
+        for method in service.methods
+    }
+    return grpc.method_handlers_generic_handler(service.full_name, handlers)
+
+
+def _guarded(kind: Any, answer: Answer) -> Callable[[bytes, Any], Awaitable[bytes]]:
+    """Bytes in, bytes out; what goes wrong becomes the status that the table of faults says."""
+
+    async def guarded(data: bytes, context: Any) -> bytes:
+        try:
+            reply: bytes = (await answer(_decoded(kind, data), context)).SerializeToString()
+        except Exception as fault:
+            # The outermost handler: whatever it was, the caller must be told.
+            code = told(fault).code
+            if code == UNFORESEEN.code:
+                log.exception("a call failed: %s", kind.__name__)
+            await context.abort(grpc.StatusCode[code], _details(fault), _pushback(fault))
+        return reply
+
+    return guarded
+
+
+def _decoded(kind: Any, data: bytes) -> Any:
+    try:
+        return kind.FromString(data)
+    except DecodeError:
+        raise InvalidBody(f"these {len(data)} bytes are no {kind.__name__}") from None
+
+
+def _details(fault: Exception) -> str:
+    return message(fault).encode("utf-8", "replace")[:MAX_DETAILS].decode("utf-8", "ignore")
+
+
+def _pushback(fault: Exception) -> tuple[tuple[str, str], ...]:
+    """When a client may try again, as gRPC's retry policies read it (gRFC A6)."""
+    if not isinstance(fault, Refused):
+        return ()
+    return (("grpc-retry-pushback-ms", str(math.ceil(fault.retry_after_s * 1e3))),)
+
+
+def _answers(plane: Plane) -> dict[str, Answer]:
+    """What answers each method."""
+
+    async def live(_request: pb.ServerLiveRequest, _context: Any) -> pb.ServerLiveResponse:
+        return pb.ServerLiveResponse(live=True)
+
+    async def ready(_request: pb.ServerReadyRequest, _context: Any) -> pb.ServerReadyResponse:
+        return pb.ServerReadyResponse(ready=plane.ready)
+
+    async def model_ready(request: pb.ModelReadyRequest, _context: Any) -> pb.ModelReadyResponse:
+        try:
+            return pb.ModelReadyResponse(ready=await plane.model_ready(request.name, request.version or None))
+        except UnknownModel:
+            # As Triton has it: its client's is_model_ready is asked in a loop until a model has come.
+            return pb.ModelReadyResponse(ready=False)
+
+    async def metadata(_request: pb.ServerMetadataRequest, _context: Any) -> pb.ServerMetadataResponse:
+        return ParseDict(plane.server_metadata(), pb.ServerMetadataResponse())
+
+    async def model_metadata(request: pb.ModelMetadataRequest, _context: Any) -> pb.ModelMetadataResponse:
+        described = await asyncio.shield(plane.describe(request.name, request.version or None))
+        return ParseDict(described, pb.ModelMetadataResponse())
+
+    async def infer(request: pb.ModelInferRequest, context: Any) -> pb.ModelInferResponse:
+        parsed = parse_message(request)
+        outcome = await _outcome(plane, request, parsed, context)
+        return render_message(
+            request.model_name, outcome.outputs, parsed, version=outcome.variant, parameters=parameters_of(outcome)
+        )
+
+    async def statistics(request: pb.ModelStatisticsRequest, _context: Any) -> pb.ModelStatisticsResponse:
+        found = await plane.statistics(request.name or None, request.version or None)
+        return ParseDict({"model_stats": found}, pb.ModelStatisticsResponse(), ignore_unknown_fields=True)
+
+    async def index(request: pb.RepositoryIndexRequest, _context: Any) -> pb.RepositoryIndexResponse:
+        return ParseDict({"models": await plane.index(ready=request.ready)}, pb.RepositoryIndexResponse())
+
+    async def load(request: pb.RepositoryModelLoadRequest, _context: Any) -> pb.RepositoryModelLoadResponse:
+        # Shielded: a change that is under way comes to its end though its caller leaves.
+        await asyncio.shield(plane.load(request.model_name))
+        return pb.RepositoryModelLoadResponse()
+
+    async def unload(request: pb.RepositoryModelUnloadRequest, _context: Any) -> pb.RepositoryModelUnloadResponse:
+        await asyncio.shield(plane.unload(request.model_name))
+        return pb.RepositoryModelUnloadResponse()
+
+    return {
+        "ServerLive": live,
+        "ServerReady": ready,
+        "ModelReady": model_ready,
+        "ServerMetadata": metadata,
+        "ModelMetadata": model_metadata,
+        "ModelInfer": infer,
+        "ModelStatistics": statistics,
+        "RepositoryIndex": index,
+        "RepositoryModelLoad": load,
+        "RepositoryModelUnload": unload,
+    }
+
+
+async def _outcome(plane: Plane, request: pb.ModelInferRequest, parsed: InferRequest, context: Any) -> Outcome:
+    """What came of an inference; raises its fault. A caller that leaves takes its work along."""
+    ask = ask_of(parsed.parameters, plane.clock())
+    left_s = context.time_remaining()
+    if left_s is not None:
+        ask.deadline_s = left_s if ask.deadline_s is None else min(left_s, ask.deadline_s)
+    answered: asyncio.Future[Outcome | RuntimeFault] = asyncio.get_running_loop().create_future()
+    work = plane.infer(
+        request.model_name,
+        request.model_version or None,
+        parsed.inputs,
+        ask,
+        # A call that was cancelled while its run was under way is told all the same.
+        lambda outcome: None if answered.done() else answered.set_result(outcome),
+    )
+    try:
+        outcome = await answered
+    except asyncio.CancelledError:
+        plane.cancel(work)
+        raise
+    if isinstance(outcome, RuntimeFault):
+        raise outcome
+    return outcome
