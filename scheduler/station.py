@@ -115,6 +115,7 @@ class Station:
             task.spent = max(task.spent, least)
             self._waiting[work.task] = task
         task.queue.add(work)
+        task.holds_until = -inf  # it was waited for
         return None
 
     def cancel(self, work: Work) -> bool:
