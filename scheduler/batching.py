@@ -74,7 +74,7 @@ class Service:
             return 1.0
         ratio = seconds / (curve * self._pace)
         if ratio >= self._tail:
-            return 0.99 if len(self._sorted) < KEPT else 1.0
+            return 1.0
         if len(self._sorted) < TURN * 2:
             # Half at the median, 99 of 100 at the tail, nothing much below it.
             return max(0.0, 0.5 + 0.49 * (ratio - 1) / max(self._tail - 1, 1e-9)) if ratio >= 0.9 else 0.0

@@ -63,7 +63,8 @@ class Served:
     """Whether the front has been held back once."""
     _rules: dict[Key, Rule] = field(default_factory=dict)
     _table: Table | None = None
-    _trained: tuple[float, float, frozenset[Key]] = (-inf, 0.0, frozenset())
+    _trained: tuple[float, object] = (-inf, None)
+    """Until when (s) the table stands, and what it was trained from."""
 
     def offer(self, ladder: Ladder) -> None:
         """Serve these variants from now on; what was learnt of those that stay is kept."""
@@ -120,11 +121,11 @@ class Served:
 
     def table(self, options: Sequence[Option], cores: float, now: float) -> Table:
         """What is best at which load, trained again when what it was trained from may have changed."""
-        keys = frozenset(option.key for option in options)
-        until, of_cores, of_keys = self._trained
-        if self._table is None or now >= until or of_cores != cores or of_keys != keys:
+        basis = (cores, tuple((option.key, option.service.largest) for option in options))
+        until, trained_from = self._trained
+        if self._table is None or now >= until or basis != trained_from:
             self._table = train(options, patience_s=self.patience_s, cores=cores)
-            self._trained = (now + RETRAIN_S, cores, keys)
+            self._trained = (now + RETRAIN_S, basis)
         return self._table
 
     def quickest(self, work: Work) -> tuple[Rung, Service] | None:
