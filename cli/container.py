@@ -155,7 +155,7 @@ def models(url: str, as_json: bool) -> None:
 @json_option
 def load(url: str, model: str, version: str | None, pin: bool, as_json: bool) -> None:
     """Have the container at URL load MODEL, and look for newer bytes of it first."""
-    _control(url, model, "load", {"version": version, "pin": pin})
+    _control(url, model, version, "load", pin=pin)
     done = {"url": url, "model": model, "version": version, "pinned": pin}
     kept = ", and is kept until it is unloaded" if pin else ""
     say(done, as_json=as_json, render=lambda console: console.print(f"{_named(model, version)} is loaded{kept}."))
@@ -168,7 +168,7 @@ def load(url: str, model: str, version: str | None, pin: bool, as_json: bool) ->
 @json_option
 def unload(url: str, model: str, version: str | None, as_json: bool) -> None:
     """Have the container at URL unload MODEL, pinned or not; requests that came before are answered first."""
-    _control(url, model, "unload", {"version": version})
+    _control(url, model, version, "unload")
     done = {"url": url, "model": model, "version": version}
     say(done, as_json=as_json, render=lambda console: console.print(f"{_named(model, version)} is unloaded."))
 
@@ -182,8 +182,7 @@ def stats(url: str, model: str | None, version: str | None, as_json: bool) -> No
     """Show what the container at URL has answered so far, for every model or for MODEL."""
     if version is not None and model is None:
         raise BadInput("--version: name its model before it")
-    of_version = f"/versions/{_segment(version)}" if version is not None else ""
-    path = "/v2/models/stats" if model is None else f"/v2/models/{_segment(model)}{of_version}/stats"
+    path = "/v2/models/stats" if model is None else f"/v2/models/{_path(model, version)}/stats"
     with _connected(url) as server:
         document = server.get(path)
 
@@ -209,21 +208,20 @@ def _mean_ms(duration: Mapping[str, int]) -> float | None:
     return duration["ns"] / duration["count"] / 1e6 if duration["count"] else None
 
 
-def _control(url: str, model: str, action: str, parameters: Mapping[str, Any]) -> None:
-    given = {name: value for name, value in parameters.items() if value is not None}
+def _control(url: str, model: str, version: str | None, action: str, **parameters: Any) -> None:
     with _connected(url) as server:
-        server.tell(f"/v2/repository/models/{_segment(model)}/{action}", {"parameters": given})
+        server.tell(f"/v2/repository/models/{_path(model, version)}/{action}", {"parameters": parameters})
 
 
 def _connected(url: str) -> Server:
     return connect(url, start="modelless container up", named="URL")
 
 
-def _segment(name: str) -> str:
-    """A name as one segment of a path."""
+def _path(model: str, version: str | None) -> str:
+    """The part of a path that names them."""
     from urllib.parse import quote
 
-    return quote(name, safe="")
+    return quote(model, safe="") + ("" if version is None else f"/versions/{quote(version, safe='')}")
 
 
 def _named(model: str, version: str | None) -> str:

@@ -67,14 +67,9 @@ class Named:
     model: str
     version: str | None = None
 
-    @property
-    def infer_path(self) -> str:
-        """Where it is asked to run."""
-        return f"/v2/models/{self.model}{f'/versions/{self.version}' if self.version else ''}/infer"
-
-    def control(self, **parameters: Any) -> bytes:
-        """The body that asks for something to be done to it."""
-        return dumps({"parameters": parameters | ({"version": self.version} if self.version else {})})
+    def __str__(self) -> str:
+        """As paths have it."""
+        return self.model if self.version is None else f"{self.model}/versions/{self.version}"
 
 
 class ContainerBackend:
@@ -179,7 +174,7 @@ class ContainerBackend:
         headers = f"content-type: application/octet-stream\r\ninference-header-content-length: {length}\r\n"
 
         def infer(named: Named) -> Awaitable[Answer]:
-            return self._exchange(connections, named.infer_path, pieces, headers)
+            return self._exchange(connections, f"/v2/models/{named}/infer", pieces, headers)
 
         answer = _check(await self._by_name(digest, variant, infer))
         took_ms = (self._clock() - started) * 1000
@@ -220,8 +215,8 @@ class ContainerBackend:
         return await ask(Named(digest))
 
     async def _control(self, connections: Connections, action: str, named: Named, **parameters: Any) -> Answer:
-        path = f"/v2/repository/models/{named.model}/{action}"
-        return await self._exchange(connections, path, [named.control(**parameters)])
+        path = f"/v2/repository/models/{named}/{action}"
+        return await self._exchange(connections, path, [dumps({"parameters": parameters})])
 
     async def _exchange(
         self, connections: Connections, path: str, body: Sequence[bytes | memoryview], headers: str = JSON
