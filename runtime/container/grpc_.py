@@ -19,8 +19,8 @@ from runtime.batcher import Outcome
 from runtime.codecs.v2 import InferRequest
 from runtime.container import inference_pb2 as pb
 from runtime.container.errors import UNFORESEEN, message, told
-from runtime.container.messages import parse_message, render_message
-from runtime.container.plane import Plane, ask_of
+from runtime.container.messages import parse_message, parse_parameters, render_message
+from runtime.container.plane import Plane, ask_of, keep_of
 from runtime.container.quick import parameters_of
 from runtime.errors import InvalidBody, Refused, RuntimeFault, UnknownModel
 
@@ -150,8 +150,9 @@ def _answers(plane: Plane) -> dict[str, Answer]:
         return ParseDict({"models": await plane.index(ready=request.ready)}, pb.RepositoryIndexResponse())
 
     async def load(request: pb.RepositoryModelLoadRequest, _context: Any) -> pb.RepositoryModelLoadResponse:
+        pin, stamp = keep_of(parse_parameters(request.parameters, "the request"))
         # Shielded: a change that is under way comes to its end though its caller leaves.
-        await asyncio.shield(plane.load(request.model_name))
+        await asyncio.shield(plane.load(request.model_name, pin=pin, stamp=stamp))
         return pb.RepositoryModelLoadResponse()
 
     async def unload(request: pb.RepositoryModelUnloadRequest, _context: Any) -> pb.RepositoryModelUnloadResponse:

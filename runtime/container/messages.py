@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 
 from runtime.codecs.binary import DTYPES, datatype_of, from_binary, to_binary
 from runtime.codecs.v2 import UNSERVED, InferRequest, Parameters
-from runtime.container.inference_pb2 import InferParameter, InferTensorContents, ModelInferRequest, ModelInferResponse
+from runtime.container.inference_pb2 import (
+    InferParameter,
+    InferTensorContents,
+    ModelInferRequest,
+    ModelInferResponse,
+    ModelRepositoryParameter,
+)
 from runtime.errors import InvalidBody, InvalidTensor
 from runtime.tensor import check_datatype, check_extents
 
@@ -54,7 +60,7 @@ def parse_message(message: ModelInferRequest) -> InferRequest:
     )
 
 
-def parse_parameters(parameters: Mapping[str, InferParameter], what: str) -> Parameters:
+def parse_parameters(parameters: Mapping[str, InferParameter | ModelRepositoryParameter], what: str) -> Parameters:
     """The values of a message's parameters; raises InvalidBody for one without a value, or that is not served."""
     values: dict[str, str | int | float | bool] = {}
     for key, parameter in parameters.items():

@@ -14,7 +14,7 @@ from runtime.codecs.v2 import InferRequest
 from runtime.container import quick
 from runtime.container.connection import BINARY, JSON, Exchange
 from runtime.container.http import refuse, reply
-from runtime.container.plane import Plane, ask_of
+from runtime.container.plane import Plane, ask_of, keep_of
 from runtime.container.router import Route
 from runtime.errors import InvalidBody, RuntimeFault
 
@@ -79,10 +79,7 @@ class Oip:
 
     async def load(self, exchange: Exchange, names: Names) -> None:
         """Load a model, and keep it loaded unless the parameter `pin` is false."""
-        parameters = _parameters(exchange)
-        pin, stamp = parameters.get("pin", True), parameters.get("artifact")
-        if not isinstance(pin, bool) or not isinstance(stamp, str | None):
-            raise InvalidBody("parameter 'pin' must be a boolean, and 'artifact' a string")
+        pin, stamp = keep_of(_parameters(exchange))
         await self._plane.load(names["model"], names.get("version"), pin=pin, stamp=stamp)
         exchange.answer(200, b"")
 

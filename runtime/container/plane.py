@@ -56,8 +56,26 @@ def ask_of(parameters: Any, arrived: float) -> Ask:
         ask.deadline_s = min(seconds, default=None)
         ask.priority = int(_number(parameters, "priority", 0.0, 2.0**63) or 0)
         ask.floor = _number(parameters, "min_accuracy", 0.0, 1.0) or 0.0
-        ask.stamp = parameters.get("artifact")
+        ask.stamp = _stamp(parameters)
     return ask
+
+
+def keep_of(parameters: Any) -> tuple[bool, str | None]:
+    """What the parameters of a load ask for: `pin`, whether it is kept until it is unloaded, and `artifact`.
+
+    Raises InvalidBody naming the one that is of another type.
+    """
+    pin = parameters.get("pin", True)
+    if not isinstance(pin, bool):
+        raise InvalidBody(f"parameter 'pin' is {pin!r:.40}; give true or false")
+    return pin, _stamp(parameters)
+
+
+def _stamp(parameters: Any) -> str | None:
+    stamp = parameters.get("artifact")
+    if not isinstance(stamp, str | None):
+        raise InvalidBody(f"parameter 'artifact' is {stamp!r:.40}; give a string")
+    return stamp
 
 
 def _number(parameters: Any, name: str, least: float, most: float) -> float | None:

@@ -39,7 +39,7 @@ class Told:
         self.ready = True
         self.asked: asyncio.Queue[tuple[str, str | None, Any, Ask, Work, Tell]] = asyncio.Queue()
         self.cancelled: asyncio.Queue[Work] = asyncio.Queue()
-        self.changes: list[tuple[str, ...]] = []
+        self.changes: list[tuple[object, ...]] = []
         self.gate = asyncio.Event()
 
     def clock(self) -> float:
@@ -70,9 +70,9 @@ class Told:
     async def index(self, *, ready: bool) -> list[dict[str, str]]:
         return [{"name": "m", "version": "1", "state": "READY" if ready else "UNAVAILABLE", "reason": ""}]
 
-    async def load(self, model: str) -> None:
+    async def load(self, model: str, *, pin: bool, stamp: str | None) -> None:
         await self.gate.wait()
-        self.changes.append(("load", model))
+        self.changes.append(("load", model, pin, stamp))
 
     async def unload(self, model: str) -> None:
         self.changes.append(("unload", model))
@@ -278,7 +278,23 @@ async def test_a_load_comes_to_its_end_though_its_caller_leaves(plane: Told, stu
     await stub.RepositoryModelUnload(pb.RepositoryModelUnloadRequest(model_name="m"))
 
     assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
-    assert plane.changes == [("load", "m"), ("unload", "m")]
+    assert plane.changes == [("load", "m", True, None), ("unload", "m")]
+
+
+async def test_a_load_says_whether_to_keep_the_model_and_of_which_bytes_it_must_be(plane: Told, stub: Any) -> None:
+    plane.gate.set()
+    asked = pb.RepositoryModelLoadRequest(model_name="m")
+    asked.parameters["pin"].bool_param = False
+    asked.parameters["artifact"].string_param = "b3"
+    await stub.RepositoryModelLoad(asked)
+    asked.parameters["pin"].int64_param = 0
+    error = await fails(stub.RepositoryModelLoad(asked))
+
+    assert plane.changes == [("load", "m", False, "b3")]
+    assert (error.code(), error.details()) == (
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "parameter 'pin' is 0; give true or false",
+    )
 
 
 async def test_what_it_says_of_itself_and_of_models(plane: Told, stub: Any) -> None:
