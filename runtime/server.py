@@ -157,6 +157,49 @@ async def _grpc(settings: Settings, plane: Plane) -> AsyncIterator[str | None]:
 
 
 async def _load(models: Models, load: Sequence[str]) -> None:
+    """Load what is to be loaded before requests are taken.
+
+    What is named is kept, and raises where it cannot be loaded. With `all` that is said and left to whoever asks.
+    """
+    if load not in (("all",), ("none",)):
+        for name in load:
+            await models.load(name)
+    for name in await models.names() if load == ("all",) else ():
+        try:
+            await models.load(name, pin=False)
+        except RuntimeFault as fault:
+            log.warning("%s", fault)
+
+
+async def _following(models: Models) -> AsyncIterator[None]:
+    """Keep what is served at the repository's head."""
+    following = asyncio.create_task(_follow(models))
+    try:
+        yield
+    finally:
+        following.cancel()
+
+
+@asynccontextmanager
+async def _grpc(settings: Settings, plane: Plane) -> AsyncIterator[str | None]:
+    """Serve gRPC too, if it is asked for; yields where it listens."""
+    if settings.grpc_port is None:
+        yield None
+        return
+    try:
+        from runtime.container.grpc_ import serve_grpc  # noqa: PLC0415 - grpcio is an extra, and slow to import
+    except ImportError as fault:
+        raise InvalidValue(
+            "grpc_port", f"gRPC is not installed ({fault})", "pip install 'modelless[grpc]', or leave it out"
+        ) from fault
+    server = await serve_grpc(plane, settings.host, settings.grpc_port, max_message_bytes=settings.body_limit)
+    try:
+        yield f"[{settings.host}]:{server.port}" if ":" in settings.host else f"{settings.host}:{server.port}"
+    finally:
+        await server.stop(settings.drain_s)
+
+
+async def _load(models: Models, load: Sequence[str]) -> None:
     names = [] if load == ("none",) else await models.names() if load == ("all",) else load
     for name in names:
         await models.load(name)

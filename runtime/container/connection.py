@@ -131,6 +131,8 @@ class Connection(asyncio.Protocol):
         self._in_body = False
         self._body: bytes | bytearray = b""
         self._head_size = 0
+        self._mixed = False
+        """The bytes that are being taken in end a request."""
         self._since = 0.0
         """When a head or body began to come in, or the last answer went out, by the sweep's clock; 0: since the last
         sweep."""
@@ -163,6 +165,7 @@ class Connection(asyncio.Protocol):
         """Take bytes in."""
         if self._deaf:
             return
+        self._mixed = False
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -174,7 +177,8 @@ class Connection(asyncio.Protocol):
                 self._refuse(400, "this is not an HTTP/1.1 request that can be understood")
             return
         if self._current is not None and not self._in_body:
-            self._head_size += len(data)
+            # What began behind the end of another request is counted from the next bytes on: they come in 256 KiB.
+            self._head_size += 0 if self._mixed else len(data)
             if self._head_size > self._limits.head_bytes:
                 self._refuse(431, f"the request line and headers are over {self._limits.head_bytes} bytes")
         if self._reading and len(self._pending) >= self._limits.pipelined:
@@ -248,7 +252,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """A request is whole."""
-        exchange, self._current, self._in_body = self._current, None, False
+        exchange, self._current, self._in_body, self._mixed = self._current, None, False, True
         if self._deaf or exchange is None:
             return
         if self._body:

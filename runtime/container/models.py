@@ -240,7 +240,7 @@ class Models:
             keys = [key for key in self._residency.residents() if key.model == model and version in (None, key.version)]
             for key in keys:
                 await _threaded(partial(self._residency.unload, key))
-            if known.added:
+            if known.added or not await _threaded(partial(self.repository.versions, model)):
                 self._forget(known)
             self.settle()
 
@@ -413,7 +413,7 @@ def _open(model: Model, served: Served, threads: int) -> Loaded:
     except ExecutionFailed as fault:
         raise Unloadable(f"{version.model} version {version.name} cannot be loaded: {fault}") from fault
     load_s = time.perf_counter() - began
-    signature = version.signature or _signature(session)
+    signature = version.signature or signature_of(session)
     _check_session(session, signature, version)
     _check_alike(model, signature, version)
     loaded = Loaded(session, signature, private_mb=0.0, load_s=load_s)
@@ -429,7 +429,8 @@ def _open(model: Model, served: Served, threads: int) -> Loaded:
     return loaded
 
 
-def _signature(session: OrtSession) -> Signature:
+def signature_of(session: OrtSession) -> Signature:
+    """What a graph says of itself."""
     return Signature(
         [Port(name, datatype, shape) for name, (datatype, shape) in session.inputs.items()],
         [Port(name, datatype, shape) for name, (datatype, shape) in session.describe_outputs().items()],

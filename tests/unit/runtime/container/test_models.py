@@ -1,0 +1,293 @@
+"""Models: loaded on demand and once, given up under pressure, kept while in use or pinned, changed one by one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from runtime.batcher import Batcher, Outcome
+from runtime.container.models import Key, Models
+from runtime.container.plane import Ask, Plane
+from runtime.container.repository import Folder
+from runtime.errors import AlreadyLoaded, NoRoom, RuntimeFault, UnknownModel, Unloadable
+from scheduler.station import Station
+
+MakeFolder = Callable[[dict[str, bytes]], Path]
+
+WIDTH = 1024
+WEIGHT = np.eye(WIDTH, dtype=np.float32)
+"""Four megabytes: more than what a load takes beside its weights."""
+
+ROOM_FOR_TWO_MB = 11.0
+
+
+class House:
+    """A plane over the models of a folder."""
+
+    def __init__(self, root: Path, budget_mb: float) -> None:
+        clock = asyncio.get_running_loop().time
+        station = Station(1)
+        self.folder = Folder(root)
+        self.models = Models(self.folder, station, budget_mb=budget_mb, clock=clock)
+        self.batcher = Batcher(station, self.models, cores=1, clock=clock)
+        self.plane = Plane(self.models, self.batcher, version="0", clock=clock)
+
+    def ask(self, model: str, value: float = 1.0, *, version: str | None = None, width: int = 4) -> Any:
+        told: asyncio.Future[Outcome | RuntimeFault] = asyncio.get_running_loop().create_future()
+        inputs = {"x": np.full((1, width), value, np.float32)}
+        self.plane.infer(model, version, inputs, Ask(self.plane.clock()), told.set_result)
+        return told
+
+    async def answer(self, model: str, value: float = 1.0, **options: Any) -> Any:
+        outcome = await self.ask(model, value, **options)
+        if isinstance(outcome, RuntimeFault):
+            raise outcome
+        return outcome
+
+    @property
+    def held(self) -> set[str]:
+        return {f"{key.model}/{key.version}" for key in self.models.loaded}
+
+
+@asynccontextmanager
+async def house(root: Path, budget_mb: float = 1000.0) -> AsyncIterator[House]:
+    made = House(root, budget_mb)
+    async with asyncio.timeout(30):
+        yield made
+        await made.plane.close()
+        await made.models.close()
+
+
+async def test_a_model_is_loaded_by_the_first_who_asks(folder_of: MakeFolder, graphs: Any) -> None:
+    async with house(folder_of({"m": graphs.scaled(2.0)})) as h:
+        assert h.held == set()
+        first, second = await h.answer("m", 3.0), await h.answer("m", 4.0)
+        assert (first.outputs["y"][0, 0], second.outputs["y"][0, 0]) == (6.0, 8.0)
+        assert (first.loaded, second.loaded) == (True, False)
+        assert h.held == {"m/1"}
+
+
+async def test_many_who_ask_at_once_load_it_once(
+    folder_of: MakeFolder, graphs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    opening = Folder._version
+
+    def counted(self: Folder, *arguments: Any) -> Any:
+        version = opening(self, *arguments)
+        opens = version.open
+        object.__setattr__(version, "open", lambda threads: (opened.append(version.model), opens(threads))[1])
+        return version
+
+    monkeypatch.setattr(Folder, "_version", counted)
+    async with house(folder_of({"m": graphs.scaled(2.0)})) as h:
+        outcomes = await asyncio.gather(*(h.answer("m", i) for i in range(8)), h.models.load("m"), h.models.load("m"))
+        assert [outcome.outputs["y"][0, 0] for outcome in outcomes[:8]] == [2.0 * i for i in range(8)]
+        assert opened == ["m"]
+
+
+@pytest.mark.parametrize(("model", "version"), [("nope", None), ("m", "7"), ("nope", "1"), ("..", None)])
+async def test_what_is_not_there_is_said_to_be_unknown(
+    folder_of: MakeFolder, graphs: Any, model: str, version: str | None
+) -> None:
+    async with house(folder_of({"m": graphs.scaled(2.0)})) as h:
+        with pytest.raises(UnknownModel):
+            await h.answer(model, version=version)
+        with pytest.raises(UnknownModel):
+            await h.models.load(model, version)
+        with pytest.raises(UnknownModel):
+            await h.models.unload(model, version)
+
+
+async def test_a_model_that_comes_later_is_found(folder_of: MakeFolder, graphs: Any) -> None:
+    async with house(folder_of({"m": graphs.scaled(2.0)})) as h:
+        with pytest.raises(UnknownModel):
+            await h.answer("late")
+        folder_of({"late": graphs.scaled(3.0)})
+        assert (await h.answer("late")).outputs["y"][0, 0] == 3.0
+        assert await h.models.names() == ["late", "m"]
+
+
+async def test_a_broken_model_says_so_to_whoever_asks(folder_of: MakeFolder, graphs: Any) -> None:
+    async with house(folder_of({"bad": b"no graph", "m": graphs.scaled(2.0)})) as h:
+        for _ in range(2):
+            with pytest.raises(Unloadable, match="bad version 1 cannot be loaded"):
+                await h.answer("bad")
+        index = {row["name"]: row for row in await h.plane.index()}
+        assert index["bad"]["state"] == "UNAVAILABLE"
+        assert "cannot be loaded" in index["bad"]["reason"]
+        assert (await h.answer("m")).outputs["y"][0, 0] == 2.0
+
+
+async def test_the_newest_version_is_meant_where_none_is_named(folder_of: MakeFolder, graphs: Any) -> None:
+    async with house(folder_of({"m/1": graphs.scaled(1.0), "m/2": graphs.scaled(2.0)})) as h:
+        newest, oldest = await h.answer("m"), await h.answer("m", version="1")
+        assert (newest.variant, newest.outputs["y"][0, 0]) == ("2", 2.0)
+        assert (oldest.variant, oldest.outputs["y"][0, 0]) == ("1", 1.0)
+
+
+async def test_versions_of_known_accuracy_are_chosen_among(folder_of: MakeFolder, graphs: Any) -> None:
+    root = folder_of({"m/1": graphs.scaled(1.0), "m/2": graphs.scaled(2.0)})
+    (root / "m" / "model.json").write_text(json.dumps({"versions": {"1": {"accuracy": 0.9}, "2": {"accuracy": 0.8}}}))
+    async with house(root) as h:
+        assert (await h.answer("m")).variant == "1"
+        assert (await h.answer("m", version="2")).outputs["y"][0, 0] == 2.0
+        assert (await h.answer("m")).variant == "1"
+
+
+async def test_versions_that_cannot_stand_in_for_one_another_are_not_loaded(folder_of: MakeFolder, graphs: Any) -> None:
+    root = folder_of({"m/1": graphs.scaled(1.0), "m/2": graphs.scaled(2.0, width=5)})
+    (root / "m" / "model.json").write_text('{"accuracy": 0.9}')
+    async with house(root) as h:
+        await h.models.load("m", "1")
+        with pytest.raises(Unloadable, match="takes or gives other tensors than version 1"):
+            await h.models.load("m", "2")
+
+
+async def test_pressure_evicts_what_nobody_uses(folder_of: MakeFolder, graphs: Any) -> None:
+    models = {name: graphs.linear(WEIGHT * (i + 1)) for i, name in enumerate("abc")}
+    async with house(folder_of(models), budget_mb=ROOM_FOR_TWO_MB) as h:
+        for i, name in enumerate("abc"):
+            assert (await h.answer(name, width=WIDTH)).outputs["y"][0, 0] == i + 1
+        (evicted,) = {"a/1", "b/1", "c/1"} - h.held
+        again = await h.answer(evicted[0], width=WIDTH)
+        assert (again.outputs["y"][0, 0], again.loaded) == (" abc".index(evicted[0]), True)
+
+
+async def test_what_is_pinned_stays_and_what_does_not_fit_beside_it_is_refused(
+    folder_of: MakeFolder, graphs: Any
+) -> None:
+    models = {name: graphs.linear(WEIGHT) for name in "abc"}
+    async with house(folder_of(models), budget_mb=ROOM_FOR_TWO_MB) as h:
+        await h.models.load("a")
+        await h.models.load("b")
+        with pytest.raises(NoRoom, match=r"c version 1 needs \d\.\d MB of 11\.0 MB"):
+            await h.answer("c", width=WIDTH)
+        assert h.held == {"a/1", "b/1"}
+        await h.models.unload("a")
+        await h.answer("c", width=WIDTH)
+        assert h.held == {"b/1", "c/1"}
+
+
+async def test_what_changed_is_loaded_anew_when_it_is_loaded_again(folder_of: MakeFolder, graphs: Any) -> None:
+    root = folder_of({"m": graphs.scaled(2.0)})
+    async with house(root) as h:
+        await h.answer("m")
+        folder_of({"m": graphs.scaled(30.0)})
+        assert (await h.answer("m")).outputs["y"][0, 0] == 2.0
+        await h.models.load("m")
+        assert (await h.answer("m")).outputs["y"][0, 0] == 30.0
+
+
+async def test_a_refresh_takes_new_versions_in(folder_of: MakeFolder, graphs: Any) -> None:
+    async with house(folder_of({"m/1": graphs.scaled(1.0)})) as h:
+        assert (await h.answer("m")).variant == "1"
+        folder_of({"m/2": graphs.scaled(2.0)})
+        await h.models.refresh()
+        assert (await h.answer("m")).variant == "2"
+        assert (await h.answer("m", version="1")).outputs["y"][0, 0] == 1.0
+
+
+async def test_a_refresh_takes_another_accuracy_in_and_keeps_what_is_loaded(folder_of: MakeFolder, graphs: Any) -> None:
+    root = folder_of({"m/1": graphs.scaled(1.0), "m/2": graphs.scaled(2.0)})
+    description = root / "m" / "model.json"
+    description.write_text('{"versions": {"1": {"accuracy": 0.9}, "2": {"accuracy": 0.8}}}')
+    async with house(root) as h:
+        for version in ("1", "2"):
+            await h.models.load("m", version)
+        assert (await h.answer("m")).variant == "1"
+        description.write_text('{"versions": {"1": {"accuracy": 0.7}, "2": {"accuracy": 0.8}}}')
+        await h.models.refresh()
+        assert h.held == {"m/1", "m/2"}
+        assert (await h.answer("m")).variant == "2"
+
+
+async def test_a_model_whose_folder_is_gone_serves_until_it_is_unloaded(folder_of: MakeFolder, graphs: Any) -> None:
+    root = folder_of({"m": graphs.scaled(2.0)})
+    async with house(root) as h:
+        await h.models.load("m")
+        shutil.rmtree(root / "m")
+        await h.models.refresh()
+        assert (await h.answer("m")).outputs["y"][0, 0] == 2.0
+        await h.models.unload("m")
+        with pytest.raises(UnknownModel):
+            await h.answer("m")
+
+
+async def test_unloading_waits_for_what_came_before_and_makes_what_comes_after_wait(
+    folder_of: MakeFolder, graphs: Any
+) -> None:
+    async with house(folder_of({"m": graphs.scaled(2.0)})) as h:
+        await h.models.load("m")
+        before = [h.ask("m", i) for i in range(5)]
+        unloading = asyncio.ensure_future(h.models.unload("m"))
+        await asyncio.sleep(0)
+        after = h.ask("m", 9.0)
+        await unloading
+        assert all(told.done() for told in before)
+        assert [told.result().outputs["y"][0, 0] for told in before] == [2.0 * i for i in range(5)]
+        outcome = await after
+        assert (outcome.outputs["y"][0, 0], outcome.loaded) == (18.0, True)
+
+
+async def test_loads_and_unloads_that_race_with_requests_lose_none(folder_of: MakeFolder, graphs: Any) -> None:
+    async with house(folder_of({"m": graphs.scaled(2.0), "n": graphs.scaled(3.0)})) as h:
+
+        async def change(model: str) -> None:
+            for _ in range(6):
+                await h.models.load(model)
+                await h.models.unload(model)
+
+        async def ask(model: str, factor: float) -> None:
+            for i in range(40):
+                outcome = await h.answer(model, float(i))
+                assert outcome.outputs["y"][0, 0] == factor * i
+
+        await asyncio.gather(*(change(m) for m in "mnm"), *(ask(m, f) for m, f in (("m", 2.0), ("n", 3.0)) * 3))
+
+
+async def test_a_model_of_another_place_is_served_until_it_is_unloaded(folder_of: MakeFolder, graphs: Any) -> None:
+    root = folder_of({"m": graphs.scaled(2.0), "elsewhere/x": graphs.scaled(5.0)})
+    async with house(root / "elsewhere") as h:
+        versions = h.folder.read("added", root / "m")
+        await h.models.add("added", versions)
+        assert (await h.answer("added")).outputs["y"][0, 0] == 2.0
+        with pytest.raises(AlreadyLoaded):
+            await h.models.add("added", versions)
+        assert await h.models.names() == ["added", "x"]
+        await h.models.unload("added")
+        assert await h.models.names() == ["x"]
+        with pytest.raises(UnknownModel):
+            await h.answer("added")
+        await h.models.add("added", versions)
+        assert h.held == {"added/1"}
+
+
+async def test_a_model_that_cannot_be_added_leaves_nothing_behind(folder_of: MakeFolder, graphs: Any) -> None:
+    root = folder_of({"bad": b"", "m": graphs.scaled(2.0)})
+    async with house(root / "nowhere") as h:
+        for _ in range(2):
+            with pytest.raises(Unloadable):
+                await h.models.add("a", h.folder.read("a", root / "bad"))
+        await h.models.add("a", h.folder.read("a", root / "m"))
+        assert h.held == {"a/1"}
+
+
+async def test_two_who_add_the_same_model_at_once_load_it_once(folder_of: MakeFolder, graphs: Any) -> None:
+    root = folder_of({"m": graphs.scaled(2.0)})
+    async with house(root / "nowhere") as h:
+        versions = h.folder.read("a", root / "m")
+        came = await asyncio.gather(*(h.models.add("a", versions) for _ in range(3)), return_exceptions=True)
+        assert sorted(type(outcome).__name__ for outcome in came) == ["AlreadyLoaded", "AlreadyLoaded", "NoneType"]
+
+
+def test_a_key_in_words() -> None:
+    assert str(Key("m", "2", 4)) == "m version 2"

@@ -1,0 +1,60 @@
+"""Trying models out: requests share runs only where rows keep to themselves, and run right either way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from onnx import TensorProto
+
+from runtime.container.loaded import Loaded, Traits
+from runtime.container.models import signature_of
+from runtime.container.probe import try_out
+from runtime.errors import ExecutionFailed
+from runtime.ort import OrtSession
+
+
+def load(graph: bytes, folder: Path) -> Loaded:
+    session = OrtSession(graph, str(folder), threads=1, prepack=True, optimised=False)
+    return Loaded(session, signature_of(session), private_mb=0.0, load_s=0.0)
+
+
+def test_rows_that_keep_to_themselves_share_runs(graphs: Any, tmp_path: Path) -> None:
+    traits = try_out(load(graphs.scaled(2.0), tmp_path), max_batch=16, declared=False)
+
+    assert (traits.max_batch, traits.aligned) == (16, True)
+    assert [rows for rows, _, _ in traits.service][:2] == [1, 2]
+    assert all(0 < median <= worst for _, median, worst in traits.service)
+
+
+def test_rows_that_depend_on_one_another_never_do(graphs: Any, tmp_path: Path) -> None:
+    traits = try_out(load(graphs.centred(), tmp_path), max_batch=16, declared=True)
+
+    assert traits.max_batch == 1
+    assert [rows for rows, _, _ in traits.service] == [1]
+
+
+def test_a_fixed_first_extent_is_no_batch(graphs: Any, tmp_path: Path) -> None:
+    graph = graphs.echoed(TensorProto.FLOAT, [1, 3])
+    assert try_out(load(graph, tmp_path), max_batch=16, declared=False).max_batch == 1
+
+
+@pytest.mark.parametrize("kind", [TensorProto.STRING, TensorProto.INT64, TensorProto.BOOL, TensorProto.FLOAT16])
+def test_every_kind_of_tensor_is_tried(graphs: Any, tmp_path: Path, kind: int) -> None:
+    loaded = load(graphs.echoed(kind, ["n", "m"]), tmp_path)
+    assert try_out(loaded, max_batch=16, declared=False).max_batch == 16
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_what_cannot_be_tried_shares_runs_only_if_that_was_declared(
+    graphs: Any, tmp_path: Path, declared: bool
+) -> None:
+    loaded = load(graphs.scaled(1.0), tmp_path)
+    loaded.run_alone = _fails  # type: ignore[method-assign]
+
+    assert try_out(loaded, max_batch=16, declared=declared) == Traits(16 if declared else 1)
+
+
+def _fails(inputs: Any) -> Any:
+    raise ExecutionFailed("no such index")

@@ -1,0 +1,273 @@
+"""The batcher: what arrives together runs together, and everybody is told what became of theirs, once."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+
+from runtime.batcher import Batcher, Executed, Inputs, Outcome
+from runtime.errors import ExecutionFailed, Expired, InvalidBody, NoRoom, NotServing, Refused, RuntimeFault
+from scheduler.station import Station
+from scheduler.work import Action, Ladder, Load, Run, Rung, Work
+
+SLOW = {1: ((1, 0.01, 0.02), (64, 0.02, 0.03))}
+QUICK = {1: ((1, 1e-5, 2e-5), (64, 2e-5, 3e-5))}
+
+
+class Doubler:
+    """An engine that doubles x; what holds 13 fails whatever it is run with."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.started = asyncio.Event()
+        self.batches: list[int] = []
+        self.threads: set[str] = set()
+        self.gate = threading.Event()
+        self.gate.set()
+        self.held = True
+        self.fault: Exception | None = None
+        self.loaded = False
+        self.settled = 0
+        self.ended: list[bool] = []
+        self.prefetched: list[tuple[str, str, int]] = []
+
+    def immediate(self, run: Run) -> bool:
+        return self.held
+
+    def execute(self, run: Run, inputs: Sequence[Inputs], rows: Sequence[int]) -> Executed:
+        self.batches.append(len(inputs))
+        self._loop.call_soon_threadsafe(self.started.set)
+        self.threads.add(threading.current_thread().name)
+        self.gate.wait(10)
+        if self.fault is not None:
+            raise self.fault
+        if any(13 in request["x"] for request in inputs):
+            raise ExecutionFailed("13 is poison")
+        return Executed([{"y": 2 * request["x"]} for request in inputs], 1e-3, self.loaded)
+
+    def prefetch(self, task: str, variant: str, threads: int) -> None:
+        self.prefetched.append((task, variant, threads))
+        raise NoRoom("no room")
+
+    def settle(self) -> None:
+        self.settled += 1
+
+    def ran(self, run: Run, took_s: float, ok: bool) -> None:
+        self.ended.append(ok)
+
+
+class Bench:
+    """A batcher over a Doubler on the running loop."""
+
+    def __init__(self, service: Any = QUICK, *, max_batch: int = 64, waiting: int = 4096) -> None:
+        self.engine = Doubler()
+        self.station = Station(1, waiting=waiting)
+        self.loop = asyncio.get_running_loop()
+        self.clock = self.loop.time
+        self.station.offer(Ladder("m", (Rung("v", 0.9, max_batch, service),)), self.clock())
+        self.station.resident("m", "v", 1)
+        self.batcher = Batcher(self.station, self.engine, cores=1, clock=self.clock)
+
+    def ask(self, value: int = 1, rows: int = 1, **options: Any) -> tuple[Work, asyncio.Future[Outcome | RuntimeFault]]:
+        told: asyncio.Future[Outcome | RuntimeFault] = self.loop.create_future()
+        now = self.clock()
+        deadline = now + options.pop("within_s") if "within_s" in options else float("inf")
+        work = Work("m", rows, now, deadline, **options)
+        self.batcher.submit(work, {"x": np.full((rows, 2), value)}, told.set_result)
+        return work, told
+
+
+@asynccontextmanager
+async def bench(service: Any = QUICK, **options: Any) -> AsyncIterator[Bench]:
+    made = Bench(service, **options)
+    async with asyncio.timeout(20):
+        yield made
+        made.engine.gate.set()
+        await made.batcher.close()
+
+
+async def answer(told: asyncio.Future[Outcome | RuntimeFault]) -> Outcome:
+    outcome = await told
+    assert isinstance(outcome, Outcome), outcome
+    return outcome
+
+
+async def test_what_arrives_together_runs_together_on_the_loop() -> None:
+    async with bench() as b:
+        asked = [b.ask(i, rows=i)[1] for i in (1, 2, 3)]
+        for i, told in zip((1, 2, 3), asked, strict=True):
+            outcome = await answer(told)
+            np.testing.assert_array_equal(outcome.outputs["y"], np.full((i, 2), 2 * i))
+            assert (outcome.variant, outcome.threads, outcome.batch, outcome.loaded) == ("v", 1, 6, False)
+        assert b.engine.batches == [3]
+        assert b.engine.threads == {threading.current_thread().name}
+
+
+@pytest.mark.parametrize(("service", "held"), [(SLOW, True), (QUICK, False)])
+async def test_what_takes_long_or_must_be_loaded_leaves_the_loop(service: Any, held: bool) -> None:
+    async with bench(service) as b:
+        b.engine.held = held
+        await answer(b.ask()[1])
+        assert threading.current_thread().name not in b.engine.threads
+
+
+async def test_what_comes_during_a_run_is_the_next_one() -> None:
+    async with bench(SLOW) as b:
+        b.engine.gate.clear()
+        first = b.ask()[1]
+        await b.engine.started.wait()
+        later = [b.ask()[1] for _ in range(4)]
+        assert (b.batcher.waiting, b.batcher.running) == (4, 1)
+        b.engine.gate.set()
+        await answer(first)
+        for told in later:
+            await answer(told)
+        assert b.engine.batches == [1, 4]
+
+
+async def test_works_of_other_forms_never_share_a_run() -> None:
+    async with bench() as b:
+        asked = [b.ask(form=form)[1] for form in ("a", "b", "a")]
+        for told in asked:
+            await answer(told)
+        assert sorted(b.engine.batches) == [1, 2]
+
+
+async def test_a_poisoned_request_fails_alone() -> None:
+    async with bench() as b:
+        asked = [b.ask(value)[1] for value in (1, 13, 3)]
+        first, poisoned, last = [await told for told in asked]
+        assert isinstance(poisoned, ExecutionFailed)
+        for outcome, value in ((first, 2), (last, 6)):
+            assert isinstance(outcome, Outcome)
+            assert outcome.outputs["y"][0, 0] == value
+            assert outcome.batch == 1
+        assert b.engine.batches == [3, 1, 1, 1]
+        assert b.engine.ended == [False]
+
+
+async def test_what_keeps_a_whole_run_from_running_is_not_tried_one_by_one() -> None:
+    async with bench() as b:
+        b.engine.fault = NoRoom("full")
+        asked = [b.ask()[1] for _ in range(3)]
+        assert [type(await told) for told in asked] == [NoRoom] * 3
+        assert b.engine.batches == [3]
+
+
+async def test_a_defect_is_told_and_nothing_stops() -> None:
+    async with bench() as b:
+        b.engine.fault = ZeroDivisionError("oops")
+        fault = await b.ask()[1]
+        assert isinstance(fault, ExecutionFailed)
+        assert "ZeroDivisionError: oops" in str(fault)
+        b.engine.fault = None
+        await answer(b.ask()[1])
+
+
+async def test_expired_work_never_runs_and_is_told_at_once() -> None:
+    async with bench(SLOW) as b:
+        b.engine.gate.clear()
+        first = b.ask()[1]
+        await b.engine.started.wait()
+        late = b.ask(within_s=0.2)[1]
+        assert isinstance(await late, Expired)
+        assert not first.done()
+        b.engine.gate.set()
+        await answer(first)
+        assert b.engine.batches == [1]
+
+
+async def test_who_cannot_be_served_in_time_is_refused() -> None:
+    async with bench(SLOW) as b:
+        refused = await b.ask(within_s=0.001)[1]
+        assert isinstance(refused, Refused)
+        assert refused.retry_after_s > 0
+        assert b.engine.batches == []
+
+
+async def test_a_floor_that_nothing_holds_is_the_callers_to_lower() -> None:
+    async with bench() as b:
+        assert isinstance(await b.ask(floor=0.99)[1], InvalidBody)
+
+
+async def test_no_more_wait_than_may() -> None:
+    async with bench(SLOW, waiting=2) as b:
+        asked = [b.ask()[1] for _ in range(3)]
+        assert isinstance(await asked[2], Refused)
+        for told in asked[:2]:
+            await answer(told)
+
+
+async def test_what_is_cancelled_while_it_waits_never_runs() -> None:
+    async with bench() as b:
+        work, told = b.ask()
+        assert b.batcher.cancel(work) is not None
+        other = b.ask()[1]
+        await answer(other)
+        assert not told.done()
+        assert b.engine.batches == [1]
+        assert b.batcher.cancel(work) is None
+
+
+async def test_what_runs_cannot_be_cancelled() -> None:
+    async with bench(SLOW) as b:
+        b.engine.gate.clear()
+        work, told = b.ask()
+        await b.engine.started.wait()
+        assert b.batcher.cancel(work) is None
+        b.engine.gate.set()
+        await answer(told)
+
+
+async def test_a_task_that_is_withdrawn_tells_those_that_waited() -> None:
+    async with bench() as b:
+        told = b.ask()[1]
+        b.batcher.withdraw("m", NotServing("gone"))
+        assert isinstance(await told, NotServing)
+
+
+async def test_a_run_that_loaded_is_told_of() -> None:
+    async with bench() as b:
+        b.engine.loaded = True
+        outcome = await answer(b.ask()[1])
+        assert outcome.loaded
+        assert b.engine.settled == 1
+
+
+async def test_closing_lets_what_came_end_and_takes_no_more() -> None:
+    async with bench(SLOW) as b:
+        b.engine.gate.clear()
+        asked = [b.ask()[1] for _ in range(3)]
+        closing = asyncio.ensure_future(b.batcher.close())
+        await asyncio.sleep(0)
+        assert isinstance(await b.ask()[1], NotServing)
+        assert not closing.done()
+        b.engine.gate.set()
+        await closing
+        for told in asked:
+            await answer(told)
+
+
+class Prefetching(Station):
+    """A station that wants a variant loaded, once."""
+
+    def act(self, now: float) -> list[Action]:
+        wanted, self.wanted = getattr(self, "wanted", [Load("m", "v", 2, "it pays")]), []
+        return [*wanted, *super().act(now)]
+
+
+async def test_what_is_prefetched_in_vain_changes_nothing() -> None:
+    async with bench() as b:
+        settled = asyncio.Event()
+        b.engine.settle = settled.set  # type: ignore[method-assign]
+        batcher = Batcher(Prefetching(1), b.engine, cores=1, clock=b.clock)
+        batcher.wake()
+        await settled.wait()
+        assert b.engine.prefetched == [("m", "v", 2)]
+        await batcher.close()
