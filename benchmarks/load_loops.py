@@ -243,16 +243,17 @@ class OpenLoop(Loop):
         """`wake_at` arranges a call of `send_due` at that time on the clock, in place of the one arranged before."""
         super().__init__(requests, record, most=most, timeout_s=timeout_s, clock=clock, connect=connect)
         self._times = times.tolist()
-        self._due_at: list[float] = []
+        self._origin = math.inf
         self._wake_at = wake_at
         # Turns are taken by the connection that idled longest: a server's workers, who share them, get equal parts.
         self._idle: deque[Connection] = deque()
         self._next = 0
-        self._woken_for = IDLE
+        # For which slot a call is arranged; the first, until the start, so that none is before.
+        self._woken_for = 0
 
     def start(self, origin: float) -> None:
         """Count the times from `origin` on the clock, and begin."""
-        self._due_at = [origin + time for time in self._times]
+        self._origin = origin
         self.send_due()
 
     def finished(self) -> bool:
@@ -270,8 +271,7 @@ class OpenLoop(Loop):
 
     def sweep(self, now: float) -> None:
         super().sweep(now)
-        due_at, last = self._due_at, len(self._due_at)
-        while self._next < last and now - due_at[self._next] > self._timeout_s:
+        while self._next < len(self._times) and now - self._due(self._next) > self._timeout_s:
             self.record.given_up(self._next, now)
             self._next += 1
         self._send_due(now)
@@ -281,10 +281,10 @@ class OpenLoop(Loop):
         self._send_due(now)
 
     def _send_due(self, now: float) -> None:
-        due_at, last, slot = self._due_at, len(self._due_at), self._next
-        while slot < last and due_at[slot] <= now:
+        times, last, slot, elapsed = self._times, len(self._times), self._next, now - self._origin
+        while slot < last and times[slot] <= elapsed:
             if not self._idle:
-                self._grow(bisect_right(due_at, now, slot) - slot)
+                self._grow(bisect_right(times, elapsed, slot) - slot)
                 return
             self.record.sent[slot] = now
             self._next = slot + 1
@@ -292,7 +292,7 @@ class OpenLoop(Loop):
             slot = self._next
         if slot < last and slot != self._woken_for:
             self._woken_for = slot
-            self._wake_at(due_at[slot])
+            self._wake_at(self._due(slot))
 
     def _due(self, slot: int) -> float:
-        return self._due_at[slot]
+        return self._origin + self._times[slot]

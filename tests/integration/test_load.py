@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from itertools import count
@@ -13,7 +14,9 @@ import numpy as np
 import pytest
 
 from benchmarks import load
-from benchmarks.load import Target, closed_loop, main, open_loop, post
+from benchmarks.load import ROOT, Target, closed_loop, main, open_loop, post
+from benchmarks.load_client import MEASURED, PLAN
+from benchmarks.load_files import Plan
 
 Answer = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 """What a server does with a request's body; it may close the writer."""
@@ -240,6 +243,34 @@ async def test_a_load_generator_that_does_not_end_is_ended(monkeypatch: pytest.M
     async with serving(answer) as target:
         with pytest.raises(RuntimeError, match="did not end"):
             await asyncio.to_thread(open_loop, target, requests(target, b"x"), np.zeros(1))
+
+
+async def test_a_fault_of_its_own_ends_the_load_generator(tmp_path: Path) -> None:
+    broken = (
+        "import sys; from pathlib import Path; from benchmarks import load_client, load_loops\n"
+        "load_loops.Record.answered = None\n"
+        "load_client.main(Path(sys.argv[1]))"
+    )
+    async with serving(echo) as target:
+        plan = Plan(
+            host=target.host,
+            port=target.port,
+            requests=requests(target, b"x"),
+            timeout_s=LIMIT_S,
+            connections=1,
+            most_connections=1,
+            times=np.zeros(1),
+            seconds=0.0,
+            warm_s=0.0,
+        )
+        plan.write(tmp_path / PLAN)
+        client = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", broken, str(tmp_path), cwd=ROOT, stderr=asyncio.subprocess.PIPE
+        )
+        _, said = await client.communicate()
+    assert client.returncode == 1
+    assert b"TypeError" in said
+    assert not (tmp_path / MEASURED).exists()
 
 
 async def test_the_command_prints_what_it_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
