@@ -6,7 +6,7 @@ import argparse
 import json
 import platform
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -25,15 +25,21 @@ RESAMPLES = 2000
 """Bootstrap resamples: the end points of a 95 % interval settle well below the third digit (Efron 1993, ch. 13)."""
 
 
-def run(name: str, rows: Callable[[bool], Sequence[Row]], argv: Sequence[str] | None = None) -> int:
+def run(
+    name: str,
+    rows: Callable[[bool], Sequence[Row]],
+    argv: Sequence[str] | None = None,
+    *,
+    details: Collection[str] = (),
+) -> int:
     """Run benchmark `name`: print its rows as a table, then one JSON object as the last line of output; return 0.
 
     `rows(quick)` measures. `argv` (default: the command line) may hold `--quick` and `--json FILE`, which gets the
-    same object.
+    same object. The table leaves the fields named in `details` to the object.
     """
     options = _options(name, argv)
     measured = [dict(row) for row in rows(options.quick)]
-    _print_table(name, measured)
+    _print_table(name, [{field: row[field] for field in row if field not in details} for row in measured])
     result = json.dumps({"benchmark": name, "quick": options.quick, "machine": machine(), "rows": measured})
     if options.json is not None:
         options.json.write_text(result + "\n")

@@ -41,6 +41,13 @@ def test_many_columns_stay_whole_without_a_terminal(capsys: pytest.CaptureFixtur
     assert all(name in header for name in names)
 
 
+def test_details_stand_in_the_object_only(capsys: pytest.CaptureFixture[str]) -> None:
+    run("example", lambda quick: ROWS, [], details=("count",))
+    lines = capsys.readouterr().out.splitlines()
+    assert not any("count" in line for line in lines[:-1])
+    assert json.loads(lines[-1])["rows"] == ROWS
+
+
 def test_no_rows_are_no_fault(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("empty", lambda quick: [], []) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["rows"] == []
