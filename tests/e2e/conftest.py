@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
+import onnx
 import psutil
 import pytest
 from numpy.typing import NDArray
+from onnx import TensorProto, helper
 
 from cli.demo import environments_only
 from cli.running import Running, running
@@ -30,6 +34,7 @@ ROOT = Path(__file__).resolve().parents[2]
 Rows = NDArray[np.float32]
 Start = Callable[..., Running]
 Environment = Callable[[str], Path]
+Serve = Callable[..., "Container"]
 
 
 @pytest.fixture(scope="session")
@@ -148,6 +153,139 @@ def environment() -> Environment:
         return folder
 
     return make
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container's program, and where it listens."""
+
+    url: str
+    grpc: str
+    pid: int
+
+    @property
+    def host(self) -> str:
+        """Of HTTP, with the port."""
+        return self.url.partition("://")[2]
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of models that answer what anyone can reckon.
+
+    `double` (whole numbers), `mix` (two inputs), `kinds` (every datatype), `pets` (strings, and what is known of them),
+    and `scale`, whose two versions multiply by 1 and by 2.
+    """
+    folder = tmp_path_factory.mktemp("models")
+    pair, fp32 = ["n", 4], TensorProto.FLOAT
+    write_model(
+        folder / "mix",
+        [("Add", ["a", "b"], "sum", {}), ("Sub", ["a", "b"], "difference", {})],
+        {"a": (fp32, pair), "b": (fp32, pair)},
+        {"sum": (fp32, pair), "difference": (fp32, pair)},
+    )
+    write_model(
+        folder / "kinds",
+        [("Identity", [f"in_{name}"], f"out_{name}", {}) for name in KINDS],
+        {f"in_{name}": (kind, ["n", 2]) for name, kind in KINDS.items()},
+        {f"out_{name}": (kind, ["n", 2]) for name, kind in KINDS.items()},
+    )
+    known = {"keys_strings": ["cat", "dog"], "values_int64s": [0, 1], "default_int64": -1, "domain": "ai.onnx.ml"}
+    write_model(
+        folder / "pets",
+        [("Identity", ["name"], "echo", {}), ("LabelEncoder", ["name"], "number", known)],
+        {"name": (TensorProto.STRING, ["n", 2])},
+        {"echo": (TensorProto.STRING, ["n", 2]), "number": (TensorProto.INT64, ["n", 2])},
+    )
+    counts = (TensorProto.INT32, ["n", 4])
+    write_model(folder / "double", [("Add", ["x", "x"], "y", {})], {"x": counts}, {"y": counts})
+    for factor in (1, 2):
+        constant = {"value_float": float(factor)}
+        write_model(
+            folder / "scale" / str(factor),
+            [("Constant", [], "factor", constant), ("Mul", ["x", "factor"], "y", {})],
+            {"x": (fp32, pair)},
+            {"y": (fp32, pair)},
+        )
+    return folder
+
+
+KINDS = {
+    "BOOL": TensorProto.BOOL,
+    "UINT8": TensorProto.UINT8,
+    "UINT16": TensorProto.UINT16,
+    "UINT32": TensorProto.UINT32,
+    "UINT64": TensorProto.UINT64,
+    "INT8": TensorProto.INT8,
+    "INT16": TensorProto.INT16,
+    "INT32": TensorProto.INT32,
+    "INT64": TensorProto.INT64,
+    "FP16": TensorProto.FLOAT16,
+    "FP32": TensorProto.FLOAT,
+    "FP64": TensorProto.DOUBLE,
+}
+"""The type of ONNX for each of the protocol's datatypes but BYTES."""
+
+
+def write_model(folder: Path, nodes: list[Any], inputs: dict[str, Any], outputs: dict[str, Any]) -> None:
+    """DIR/model.onnx of nodes (operator, inputs, output, attributes) between tensors (type, shape)."""
+    graph = helper.make_graph(
+        [helper.make_node(kind, taken, [given], **attributes) for kind, taken, given, attributes in nodes],
+        folder.name,
+        [helper.make_tensor_value_info(name, kind, shape) for name, (kind, shape) in inputs.items()],
+        [helper.make_tensor_value_info(name, kind, shape) for name, (kind, shape) in outputs.items()],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    onnx.checker.check_model(model)
+    folder.mkdir(parents=True)
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Start containers that end with the test."""
+    with ExitStack() as stack:
+        yield lambda folder, *options: stack.enter_context(
+            container_of(folder, *options, log=tmp_path / "container.log")
+        )
+
+
+@pytest.fixture(scope="session")
+def container(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
+    """One container for every test that only asks."""
+    with container_of(models, log=tmp_path_factory.mktemp("container") / "container.log") as serving:
+        yield serving
+
+
+@contextmanager
+def container_of(folder: Path, *options: str, log: Path) -> Iterator[Container]:
+    """`python -m runtime.server` over a folder of models, on free loopback ports."""
+    command = [sys.executable, "-m", "runtime.server", "--models", os.fspath(folder), "--port", "0", "--grpc-port", "0"]
+    with (
+        log.open("wb") as sink,
+        subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=sink, cwd=ROOT, text=True) as process,
+    ):
+        try:
+            yield Container(*_addresses(process, log), process.pid)
+            process.terminate()
+            assert process.wait(60) == 0, log.read_text()
+        finally:
+            process.kill()
+
+
+def _addresses(process: subprocess.Popen[str], log: Path) -> tuple[str, str]:
+    """Where a container listens, as its one line says."""
+    assert process.stdout is not None
+    timer = threading.Timer(60, process.kill)
+    timer.start()
+    try:
+        line = process.stdout.readline()
+    finally:
+        timer.cancel()
+    found = re.fullmatch(r"listening on (\S+) and gRPC on (\S+)", line.strip())
+    assert found is not None, line + log.read_text()
+    return found[1], found[2]
 
 
 def _program(process: psutil.Process) -> str:
