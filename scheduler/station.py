@@ -237,9 +237,9 @@ class Station:
         free_at = self._free_at(now, cores)
         row_s = min(table.budget(task.arrivals.rate(now)), tightest(works, now=now, free_at=free_at))
         price, near = table.price(row_s), table.near(row_s)
-        options = [option for option in options if option.rung.variant in near]
         usual = task.patience_s
-        best = choose(works, options, price, now=now, free=self._free, cores=self.cores, usual_s=usual)
+        worth_a_look = [option for option in options if option.rung.variant in near or not option.service.known]
+        best = choose(works, worth_a_look, price, now=now, free=self._free, cores=self.cores, usual_s=usual)
         if best is None or best.option.resident:
             return best
         resident = [option for option in options if option.resident]
@@ -266,7 +266,7 @@ class Station:
         That is the ski-rental rule, which never loses more than twice what hindsight would (Karlin et al. 1988).
         Loading takes a core for its time, and what it gains must be wanted for as long.
         """
-        gain = best.worth - held.worth
+        gain = max(0.0, best.worth - held.worth)
         lost = task.lost[best.option.key] = task.lost.get(best.option.key, 0.0) + gain
         wanted = task.arrivals.newest_rate * gain / best.rows
         if lost >= best.option.rung.load_s * max(price.per_core_s, wanted):

@@ -127,11 +127,12 @@ def train(options: Sequence[Option], *, patience_s: float, cores: float) -> Tabl
     """The table for works with `patience_s` from arrival to deadline; raises ValueError without options.
 
     Sweeps all loads at once: a load is a budget of core-seconds for each row, and the settings that are best for some
-    budget are the corners of the hull.
+    budget are the corners of the hull. What never ran sets no price: it would seem to cost nothing.
     """
     if not options:
         raise ValueError("a table needs a way to run")
-    points = [_steady(option, patience_s, cores) for option in options]
+    known = [option for option in options if option.service.known] or options
+    points = [_steady(option, patience_s, cores) for option in known]
     return Table(patience_s, cores, tuple(_hull(points) or points[:1]))
 
 
@@ -193,19 +194,25 @@ def choose(
 ) -> Choice | None:
     """The run that is worth most, of those that `free` of the `cores` can begin now; None when no option can run.
 
-    `works` are of one form, the most urgent first, and `usual_s` is their usual time from arrival to deadline. All
-    works of a run are answered by a variant that holds the floors of all of them.
+    Where none is worth its core time that is priced too high, and what brings most in a core-second is best: else it
+    would be the smallest run, as it loses least. `works` are of one form, the most urgent first, and `usual_s` is their
+    usual time from arrival to deadline. All works of a run are answered by a variant that holds the floors of all of
+    them.
     """
     best: Choice | None = None
+    highest = (-1, 0.0)
     for option in options:
         if option.threads > free:
             continue
         lanes = cores // option.threads
         for picked, passed in _picks(works, option, usual_s * lanes / (lanes + 1), now):
             rows = sum(work.rows for work in picked)
-            worth = _worth(picked, rows, option, price, now=now) - price.per_row * passed
-            if best is None or worth > best.worth:
-                best = Choice(option, tuple(picked), rows, worth)
+            gain = _right(picked, rows, option, now=now) - price.per_row * (rows + passed)
+            core_s = option.threads * option.service.median(rows)
+            worth = gain - price.per_core_s * core_s
+            score = (2, worth) if worth >= 0 else (1, gain / core_s) if gain > 0 else (0, gain)
+            if score > highest:
+                highest, best = score, Choice(option, tuple(picked), rows, worth)
     return best
 
 
@@ -242,12 +249,12 @@ def first(works: Sequence[Work], rung: Rung, most: int, after: float = -inf) -> 
     return picked
 
 
-def _worth(works: Sequence[Work], rows: int, option: Option, price: Price, *, now: float) -> float:
+def _right(works: Sequence[Work], rows: int, option: Option, *, now: float) -> float:
+    """Right answers in time that a run is expected to give."""
     service = option.service
     chance = service.within(rows, works[0].deadline - now)
     if chance >= SURE:
         sure = chance * rows
     else:
         sure = sum(work.rows * service.within(rows, work.deadline - now) for work in works)
-    spent = price.per_core_s * option.threads * service.median(rows)
-    return option.rung.accuracy * sure - price.per_row * rows - spent
+    return option.rung.accuracy * sure
