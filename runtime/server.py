@@ -42,6 +42,9 @@ log = logging.getLogger(__name__)
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+SERVE = "serve"
+"""What SageMaker runs a container with, to tell serving from training."""
+
 SWITCH_S = 0.0005
 """How long a thread may keep the GIL when another wants it: with Python's 5 ms, a run that ends waits that long."""
 
@@ -93,25 +96,26 @@ async def serving(settings: Settings) -> AsyncIterator[Address]:
     models = Models(_repository(settings), station, budget_mb=settings.budget_mb, clock=clock)
     batcher = Batcher(station, models, cores=cores, clock=clock)
     plane = Plane(models, batcher, version=_version(), clock=clock)
-    with listen(settings.host, settings.port) as listener:
-        async with _http(settings, plane, batcher, listener):
-            await _load(models, ("none",) if settings.multi_model else settings.load)
-            plane.starting = False
-            async with _grpc(settings, plane) as grpc, _following(models):
-                # What is there by now stays; a full collection then looks at requests only.
-                gc.freeze()
-                yield Address(url_of(listener), grpc)
-                plane.draining = True
-    await models.close()
+    try:
+        with listen(settings.host, settings.port) as listener:
+            async with _http(settings, plane, batcher, listener):
+                await _load(models, ("none",) if settings.multi_model else settings.load)
+                async with _grpc(settings, plane) as grpc, _following(models):
+                    # What is there by now stays; a full collection then looks at requests only.
+                    gc.freeze()
+                    plane.starting = False
+                    yield Address(url_of(listener), grpc)
+                    plane.draining = True
+    finally:
+        await models.close()
 
 
 @asynccontextmanager
 async def _http(settings: Settings, plane: Plane, batcher: Batcher, listener: socket) -> AsyncIterator[None]:
     """Answer over HTTP, at first that the server is starting; at the end what is under way is answered first."""
     folder = Folder(settings.models or SAGEMAKER_MODELS, providers=settings.providers)
-    http = Http(
-        [*Oip(plane).routes(), *SageMaker(plane, folder).routes(), Route("GET", "/metrics", lambda e, _: show(e))]
-    )
+    metrics = Route("GET", "/metrics", lambda exchange, _: show(exchange))
+    http = Http([*Oip(plane).routes(), *SageMaker(plane, folder).routes(), metrics])
     listening = Listening(http, Limits(body_bytes=settings.body_limit))
 
     def show(exchange: Exchange) -> None:
@@ -121,9 +125,9 @@ async def _http(settings: Settings, plane: Plane, batcher: Batcher, listener: so
     try:
         yield
     finally:
-        closing = asyncio.ensure_future(plane.close())
-        await listening.close(settings.drain_s)
-        await closing
+        # Whatever still waits when its connection is closed is cancelled, so that the plane comes to its end.
+        within_s = settings.drain_s if settings.grpc_port is None else settings.drain_s / 2
+        await asyncio.gather(plane.close(), listening.close(within_s))
         await http.close()
 
 
@@ -153,7 +157,8 @@ async def _grpc(settings: Settings, plane: Plane) -> AsyncIterator[str | None]:
     try:
         yield f"[{settings.host}]:{server.port}" if ":" in settings.host else f"{settings.host}:{server.port}"
     finally:
-        await server.stop(settings.drain_s)
+        # HTTP drains after it, in the other half of the time.
+        await server.stop(settings.drain_s / 2)
 
 
 async def _load(models: Models, load: Sequence[str]) -> None:
@@ -169,40 +174,6 @@ async def _load(models: Models, load: Sequence[str]) -> None:
             await models.load(name, pin=False)
         except RuntimeFault as fault:
             log.warning("%s", fault)
-
-
-async def _following(models: Models) -> AsyncIterator[None]:
-    """Keep what is served at the repository's head."""
-    following = asyncio.create_task(_follow(models))
-    try:
-        yield
-    finally:
-        following.cancel()
-
-
-@asynccontextmanager
-async def _grpc(settings: Settings, plane: Plane) -> AsyncIterator[str | None]:
-    """Serve gRPC too, if it is asked for; yields where it listens."""
-    if settings.grpc_port is None:
-        yield None
-        return
-    try:
-        from runtime.container.grpc_ import serve_grpc  # noqa: PLC0415 - grpcio is an extra, and slow to import
-    except ImportError as fault:
-        raise InvalidValue(
-            "grpc_port", f"gRPC is not installed ({fault})", "pip install 'modelless[grpc]', or leave it out"
-        ) from fault
-    server = await serve_grpc(plane, settings.host, settings.grpc_port, max_message_bytes=settings.body_limit)
-    try:
-        yield f"[{settings.host}]:{server.port}" if ":" in settings.host else f"{settings.host}:{server.port}"
-    finally:
-        await server.stop(settings.drain_s)
-
-
-async def _load(models: Models, load: Sequence[str]) -> None:
-    names = [] if load == ("none",) else await models.names() if load == ("all",) else load
-    for name in names:
-        await models.load(name)
 
 
 async def _follow(models: Models) -> None:
@@ -225,6 +196,8 @@ def _repository(settings: Settings) -> Repository:
             raise InvalidValue("models", f"{settings.models} is no folder", "give one with models in it")
         return Folder(settings.models, providers=settings.providers)
     if settings.home is not None:
+        if not settings.home.is_dir():
+            raise InvalidValue("home", f"{settings.home} is no folder", "register a model there first")
         home = Home(settings.home, settings.tier, providers=settings.providers)
         return Artifacts(Files(settings.home / BLOBS), home, providers=settings.providers)
     return Folder(SAGEMAKER_MODELS if settings.multi_model else SAGEMAKER_MODEL, providers=settings.providers)
@@ -242,13 +215,21 @@ def main(argv: Sequence[str] | None = None, variables: Mapping[str, str] | None 
     import os  # noqa: PLC0415 - only the program looks at its environment
 
     try:
-        settings = Settings.read(os.environ if variables is None else variables)
-        settings = settings.given(_options(sys.argv[1:] if argv is None else argv), lambda name: "--" + _dashed(name))
+        settings = settings_of(sys.argv[1:] if argv is None else argv, os.environ if variables is None else variables)
         run(settings, ready=lambda address: print(f"listening on {address}", flush=True))
     except (InvalidValue, RegistryError, RuntimeFault) as fault:
         print(f"error: {fault}", file=sys.stderr)
         return 2
     return 0
+
+
+def settings_of(argv: Sequence[str], variables: Mapping[str, str]) -> Settings:
+    """What the variables say, and over them the command line; SageMaker's argument `serve` says nothing.
+
+    Raises InvalidValue naming the variable or the option.
+    """
+    options = _options(argv[1:] if list(argv[:1]) == [SERVE] else argv)
+    return Settings.read(variables).given(options, lambda name: "--" + _dashed(name))
 
 
 def _options(argv: Sequence[str]) -> dict[str, str]:

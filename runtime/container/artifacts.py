@@ -36,6 +36,10 @@ class Artifacts:
         """The other repository's: an artifact never changes."""
         return self._others.head()
 
+    def close(self) -> None:
+        """Close the other repository."""
+        self._others.close()
+
     def versions(self, model: str) -> Sequence[Version]:
         """The one version of an artifact that is stored here; of other models what the other repository has."""
         named = NAME.fullmatch(model)

@@ -249,6 +249,7 @@ class Models:
         for key in self._residency.residents():
             await _threaded(partial(self._residency.unload, key))
         self.settle()
+        self.repository.close()
 
     # An engine for a batcher; it calls `execute` and `prefetch` on its threads
 

@@ -68,6 +68,9 @@ class Repository(Protocol):
     def head(self) -> Hashable:
         """Another one means that what is there may have changed, and is to be looked at; cheap."""
 
+    def close(self) -> None:
+        """Let go of files."""
+
 
 class Folder:
     """Models in the subfolders of one folder, or one model in the folder itself."""
@@ -97,6 +100,9 @@ class Folder:
     def head(self) -> Hashable:
         """Always the same: what changed in a folder is looked at when a model is loaded, for copying takes a while."""
         return None
+
+    def close(self) -> None:
+        """Nothing is kept open."""
 
     def read(self, model: str, folder: Path) -> Sequence[Version]:
         """The versions in this folder under this name, the newest first."""

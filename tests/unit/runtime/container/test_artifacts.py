@@ -22,6 +22,9 @@ class Others:
     def head(self) -> int:
         return 7
 
+    def close(self) -> None:
+        pass
+
     def versions(self, model: str) -> Sequence[Version]:
         return [Version(model, "1", open=lambda threads: pytest.fail("nobody runs it"), stamp=1)]
 
