@@ -63,6 +63,7 @@ def stop_with(parent: int) -> None:
 async def _work(home: Path, *, quick: bool) -> list[Job]:
     from gateway.generation.worker import work
     from gateway.local import Platform
+    from gateway.settings import containers_of
     from optimizer.plan import FULL, QUICK
     from registry.stores.jobs import FILE, SqliteJobs
 
@@ -72,7 +73,7 @@ async def _work(home: Path, *, quick: bool) -> list[Job]:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, here.cancel)
     jobs = SqliteJobs(home / FILE)
     try:
-        async with Platform.open(home) as platform:
+        async with Platform.open(home, containers=containers_of(os.environ)) as platform:
             return await work(platform, jobs, plan=QUICK if quick else FULL, told=_tell)
     finally:
         jobs.close()

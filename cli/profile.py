@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,11 +61,12 @@ async def _measured(
     task: str, home: Path, tiers: tuple[str, ...], *, quick: bool, fresh: bool, step: Step
 ) -> Remeasured:
     from gateway.local import Platform
+    from gateway.settings import containers_of
     from optimizer.journal import FILE, Journal
     from optimizer.plan import FULL, QUICK
     from optimizer.remeasure import remeasure
 
-    async with Platform.open(home) as platform:
+    async with Platform.open(home, containers=containers_of(os.environ)) as platform:
         await platform.prepare()
         with told(), Journal.open(home / FILE, fresh=fresh) as journal:
             return await remeasure(

@@ -1,16 +1,51 @@
-"""What of a catalogue does not hold on this machine: it is flagged or kept from running, and never measured here."""
+"""What this machine is to a catalogue: which tiers it can serve, and what does not hold here; nothing is measured."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
 
+from gateway.settings import containers_of
 from gateway.snapshots import Snapshots
 from optimizer.fingerprint import fingerprint, stale, unfit
 from registry.catalogue import Catalogue
+from registry.model import Tier
+from registry.prices import gpu_tier, local_tiers
 from scheduler.events import VariantQuarantined
 
 log = logging.getLogger(__name__)
+
+CUDA_DISTRIBUTION = "onnxruntime-gpu"
+
+ASK_CUDA = "from runtime.ort import check_providers; check_providers(['CUDA'])"
+"""In a process of its own: ONNX Runtime, once loaded, would have the threads that it has then."""
+
+ASK_S = 60.0
+
+
+def tiers_here(variables: Mapping[str, str]) -> tuple[Tier, ...]:
+    """The tiers that are measured where nobody names any: those of any machine, and `container-gpu` where there is one.
+
+    There is one where MODELLESS_CONTAINERS says at which URL, or where CUDA can be used here. Raises InvalidValue.
+    """
+    gpu = gpu_tier()
+    return (*local_tiers(), gpu) if gpu.name in containers_of(variables) or cuda_here() else local_tiers()
+
+
+def cuda_here() -> bool:
+    """Whether ONNX Runtime can use CUDA on this machine: it is asked, where a build with CUDA is installed."""
+    try:
+        version(CUDA_DISTRIBUTION)
+    except PackageNotFoundError:
+        return False
+    command = [sys.executable, "-P", "-c", ASK_CUDA]
+    asked = subprocess.run(command, capture_output=True, text=True, timeout=ASK_S, check=False)  # noqa: S603 - ours
+    if asked.returncode:
+        log.warning("%s is installed, and there is no tier for it: %s", CUDA_DISTRIBUTION, asked.stderr.strip()[-300:])
+    return asked.returncode == 0
 
 
 def stale_here(catalogue: Catalogue) -> frozenset[str]:

@@ -15,8 +15,6 @@ HOME = Path("~/.modelless")
 BODY_LIMIT = 16 * 2**20
 """Largest request body in bytes: a batch of 25 images of 224 x 224 as FP32. Lambda's own limit is 6 MB."""
 
-CONTAINERS_VARIABLE = "MODELLESS_CONTAINERS"
-
 BODY_S = 60.0
 """Longest that a body may take to arrive, as nginx has it (`client_body_timeout`): BODY_LIMIT at 2 Mbit/s."""
 
@@ -49,12 +47,17 @@ class Settings:
             keys_file=Path(keys_file) if keys_file else None,
             body_limit=_whole(variables, "MODELLESS_BODY_LIMIT", defaults.body_limit, 2**31),
             functions=_strings(variables, "MODELLESS_LAMBDA_FUNCTIONS", '{"lambda-1769": "arn"}'),
-            containers=_strings(variables, CONTAINERS_VARIABLE, '{"container-gpu": "http://10.0.0.7:8080"}'),
+            containers=containers_of(variables),
         )
 
     def keyring(self) -> Keyring:
         """The keys, or an open keyring when no file is set; raises InvalidValue."""
         return Keyring() if self.keys_file is None else Keyring.load(self.keys_file)
+
+
+def containers_of(variables: Mapping[str, str]) -> dict[str, str]:
+    """The containers that run elsewhere, by tier; raises InvalidValue."""
+    return _strings(variables, "MODELLESS_CONTAINERS", '{"container-gpu": "http://10.0.0.7:8080"}')
 
 
 def _whole(variables: Mapping[str, str], name: str, default: int, most: int) -> int:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gateway.hardware import tiers_here
 from optimizer.generate.table import GENERATORS
 from registry.errors import InvalidValue
 from registry.model import Slo, Tier
-from registry.prices import local_tiers
+from registry.prices import gpu_tier, local_tiers
 from registry.sections import nearest
 
 Tiers = str | Sequence[str | Tier] | None
-"""Tiers, or names of local ones, or one name; None: all local ones."""
+"""Tiers, or names of local ones, or one name; None: all that this machine can serve."""
 
 Generate = bool | str | Sequence[str]
 """Whether every generator is to propose variants, or the names of those that are, or one name."""
@@ -23,9 +25,9 @@ Hints = Slo | Mapping[str, Any] | None
 
 def tiers_named(tiers: Tiers) -> tuple[Tier, ...]:
     """The tiers; raises InvalidValue for a name that no local tier has, and for none or one twice."""
-    known = {tier.name: tier for tier in local_tiers()}
     if tiers is None:
-        return tuple(known.values())
+        return tiers_here(os.environ)
+    known = {tier.name: tier for tier in (*local_tiers(), gpu_tier())}
     tiers = (tiers,) if isinstance(tiers, str) else tiers
     for tier in tiers:
         if isinstance(tier, str) and tier not in known:

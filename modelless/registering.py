@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.local import Platform
+from gateway.settings import containers_of
 from modelless.choices import Generate, Hints, Tiers
 from modelless.describing import describe
 from modelless.homes import check_home, default_home, make_home
@@ -49,7 +50,7 @@ def register(
     which nothing is judged; without them some of `X` are set aside when a generator needs rows.
 
     `output` and `metric` say which output `y` answers and how it is judged, where that is not plain: `accuracy` for
-    labels, `rmse_skill` for numbers. `tiers` are names of local tiers (None: all), `slo` the task's default bounds,
+    labels, `rmse_skill` for numbers. `tiers` are names of tiers (None: all that are here), `slo` the task's default bounds,
     `home` the folder to publish in (None: MODELLESS_HOME, else ~/.modelless), `generate` whether variants are made of
     the model, or the generators that make them. `quick` measures for a shorter time, and `fresh` measures anew what was
     measured within a day, too. A task registered before is replaced.
@@ -96,7 +97,7 @@ async def registered(
     One that was interrupted goes on where it stopped, unless `fresh`.
     """
     make_home(home)
-    async with Platform.open(home) as platform:
+    async with Platform.open(home, containers=containers_of(os.environ)) as platform:
         platform.serve(*registration.tiers)
         await platform.prepare()
         with Journal.open(home / FILE, fresh=fresh) as journal:

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.hardware import quarantine_unfit, stale_here, warn_of_stale
+from gateway import hardware
+from gateway.hardware import cuda_here, quarantine_unfit, stale_here, tiers_here, warn_of_stale
 from gateway.snapshots import Snapshots
 from optimizer.fingerprint import fingerprint
 from registry.catalogue import Catalogue
@@ -27,7 +28,7 @@ from registry.model import (
     TensorSpec,
     Variant,
 )
-from registry.prices import local_tiers
+from registry.prices import gpu_tier, local_tiers
 from scheduler.choose import choose
 from scheduler.requests import Request
 
@@ -77,3 +78,26 @@ def test_what_this_cpu_would_answer_wrongly_is_never_chosen(catalogue: Catalogue
     decision = choose(request, *snapshots.view(), 1.0)
     assert [estimate.placement.variant for estimate in decision.ranked] == ["t/plain"]
     assert f"compiled for {OTHER}" in decision.why_not()["t/other@inline:1"]
+
+
+def test_a_gpu_s_tier_is_there_where_a_url_says_so() -> None:
+    assert tiers_here({}) == local_tiers()
+    assert tiers_here({"MODELLESS_CONTAINERS": '{"container-cpu": "http://a"}'}) == local_tiers()
+    assert tiers_here({"MODELLESS_CONTAINERS": '{"container-gpu": "http://a"}'}) == (*local_tiers(), gpu_tier())
+
+
+@pytest.mark.parametrize("asked", ["pass", "raise SystemExit('no driver')"])
+def test_or_where_cuda_can_really_be_used(
+    asked: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(hardware, "CUDA_DISTRIBUTION", "numpy")  # one that is installed
+    monkeypatch.setattr(hardware, "ASK_CUDA", asked)
+    assert cuda_here() is (asked == "pass")
+    assert (gpu_tier() in tiers_here({})) is (asked == "pass")
+    assert ("no driver" in caplog.text) is (asked != "pass")
+
+
+def test_where_no_build_with_cuda_is_installed_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "CUDA_DISTRIBUTION", "no-such-distribution")
+    monkeypatch.setattr(hardware, "ASK_CUDA", "raise SystemExit(0)")
+    assert not cuda_here()

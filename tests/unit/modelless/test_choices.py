@@ -10,11 +10,14 @@ from modelless.choices import generators_named, slo_of, tiers_named
 from optimizer.generate.table import GENERATORS
 from registry.errors import InvalidValue
 from registry.model import Slo
-from registry.prices import local_tiers
+from registry.prices import gpu_tier, local_tiers
 
 
-def test_tiers_are_all_local_ones_or_those_named() -> None:
+def test_tiers_are_all_that_are_here_or_those_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tiers_named(None) == local_tiers()
+    monkeypatch.setenv("MODELLESS_CONTAINERS", '{"container-gpu": "http://gpu:8080"}')
+    assert tiers_named(None) == (*local_tiers(), gpu_tier())
+    assert tiers_named("container-gpu") == (gpu_tier(),)
     assert tiers_named(["inline", local_tiers()[1]]) == local_tiers()[:2]
     assert tiers_named("inline") == local_tiers()[:1]
 
