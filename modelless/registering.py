@@ -50,7 +50,7 @@ def register(
     which nothing is judged; without them some of `X` are set aside when a generator needs rows.
 
     `output` and `metric` say which output `y` answers and how it is judged, where that is not plain: `accuracy` for
-    labels, `rmse_skill` for numbers. `tiers` are names of tiers (None: all that are here), `slo` the task's default bounds,
+    labels, `rmse_skill` for numbers. `tiers` are names of tiers (None: those here), `slo` the task's default bounds,
     `home` the folder to publish in (None: MODELLESS_HOME, else ~/.modelless), `generate` whether variants are made of
     the model, or the generators that make them. `quick` measures for a shorter time, and `fresh` measures anew what was
     measured within a day, too. A task registered before is replaced.
