@@ -242,7 +242,7 @@ class OpenLoop(Loop):
     ) -> None:
         """`wake_at` arranges a call of `send_due` at that time on the clock, in place of the one arranged before."""
         super().__init__(requests, record, most=most, timeout_s=timeout_s, clock=clock, connect=connect)
-        self._times = times.tolist()
+        self._times: list[float] = times.tolist()
         self._origin = math.inf
         self._wake_at = wake_at
         # Turns are taken by the connection that idled longest: a server's workers, who share them, get equal parts.
