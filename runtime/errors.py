@@ -3,7 +3,8 @@
 RuntimeFault
 ├── InvalidTensor       the caller's: a tensor is not what the signature says (names tensor, problem, expectation)
 ├── InvalidBody         the caller's: a body or event cannot be parsed
-│   └── BodyTooLarge    the caller's: it is larger than is taken in
+│   ├── BodyTooLarge    the caller's: it is larger than is taken in
+│   └── UnknownEncoding the caller's: it is compressed, or encoded in another way that is not read
 ├── UnknownModel        the caller's: there is no model, version or path of this name
 ├── WrongMethod         the caller's: the path is served, by other methods
 ├── AlreadyLoaded       the caller's: a model of this name is loaded
@@ -45,6 +46,10 @@ class InvalidBody(RuntimeFault, ValueError):
 
 class BodyTooLarge(InvalidBody):
     """A body is larger than the server takes in."""
+
+
+class UnknownEncoding(InvalidBody):
+    """A body is in a content encoding that the server does not read."""
 
 
 class UnknownModel(RuntimeFault, LookupError):

@@ -20,6 +20,7 @@ class Told(NamedTuple):
 
 TABLE: tuple[tuple[type[Exception], Told], ...] = (
     (faults.BodyTooLarge, Told(413, "RESOURCE_EXHAUSTED")),
+    (faults.UnknownEncoding, Told(415, "UNIMPLEMENTED")),
     (faults.InvalidTensor, Told(400, "INVALID_ARGUMENT")),
     (faults.InvalidBody, Told(400, "INVALID_ARGUMENT")),
     (InvalidValue, Told(400, "INVALID_ARGUMENT")),
@@ -46,11 +47,14 @@ def told(fault: Exception) -> Told:
     return next((told for kind, told in TABLE if isinstance(fault, kind)), UNFORESEEN)
 
 
+def foreseen(fault: Exception) -> bool:
+    """Whether it is a fault, and no failure of the server's own, which its log must tell all of."""
+    return isinstance(fault, faults.RuntimeFault | InvalidValue)
+
+
 def message(fault: Exception) -> str:
     """What its caller reads; of what nobody foresaw only that it happened."""
-    if isinstance(fault, faults.RuntimeFault | InvalidValue):
-        return str(fault)
-    return "the server failed on this request; its log says how"
+    return str(fault) if foreseen(fault) else "the server failed on this request; its log says how"
 
 
 def retry_after(fault: Exception) -> int | None:

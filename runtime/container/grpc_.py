@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError
 from runtime.batcher import Outcome
 from runtime.codecs.v2 import InferRequest
 from runtime.container import inference_pb2 as pb
-from runtime.container.errors import UNFORESEEN, message, told
+from runtime.container.errors import foreseen, message, told
 from runtime.container.messages import parse_message, parse_parameters, render_message
 from runtime.container.plane import Plane, ask_of, keep_of
 from runtime.container.quick import parameters_of
@@ -85,10 +85,9 @@ def _guarded(kind: Any, answer: Answer) -> Callable[[bytes, Any], Awaitable[byte
             reply: bytes = (await answer(_decoded(kind, data), context)).SerializeToString()
         except Exception as fault:
             # The outermost handler: whatever it was, the caller must be told.
-            code = told(fault).code
-            if code == UNFORESEEN.code:
+            if not foreseen(fault):
                 log.exception("a call failed: %s", kind.__name__)
-            await context.abort(grpc.StatusCode[code], _details(fault), _pushback(fault))
+            await context.abort(grpc.StatusCode[told(fault).code], _details(fault), _pushback(fault))
         return reply
 
     return guarded

@@ -9,9 +9,9 @@ from typing import Any
 
 from runtime.codecs.text import dumps
 from runtime.container.connection import JSON, Exchange, Headers
-from runtime.container.errors import UNFORESEEN, message, retry_after, told
+from runtime.container.errors import UNFORESEEN, foreseen, message, retry_after, told
 from runtime.container.router import Route, Router
-from runtime.errors import WrongMethod
+from runtime.errors import UnknownEncoding, WrongMethod
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,7 @@ class Http:
         """Have a request handled; whatever comes of it is answered."""
         try:
             handler, names = self._router.find(exchange.method, exchange.path)
+            _check_encoding(exchange.headers)
             later = handler(exchange, names)
         except Exception as fault:  # noqa: BLE001 - the outermost handler
             refuse(exchange, fault)
@@ -50,6 +51,12 @@ async def _finish(exchange: Exchange, later: Awaitable[object]) -> None:
         refuse(exchange, fault)
 
 
+def _check_encoding(headers: Mapping[bytes, bytes]) -> None:
+    encoding = headers.get(b"content-encoding", b"identity")
+    if encoding.lower() != b"identity":
+        raise UnknownEncoding(f"the body's content-encoding is {encoding[:40].decode('latin-1')}; send it as it is")
+
+
 def reply(exchange: Exchange, document: Mapping[str, Any] | Sequence[Any], status: int = 200) -> None:
     """Answer with a JSON document."""
     exchange.answer(status, dumps(document))
@@ -59,7 +66,9 @@ def refuse(exchange: Exchange, fault: Exception) -> None:
     """Answer with what went wrong."""
     status = told(fault).status
     if status >= UNFORESEEN.status:
-        log.warning("%s %s: %s: %s", exchange.method.decode(), exchange.path[:200], type(fault).__name__, fault)
+        trace = None if foreseen(fault) else fault
+        name = type(fault).__name__
+        log.warning("%s %s: %s: %s", exchange.method.decode(), exchange.path[:200], name, fault, exc_info=trace)
     document: dict[str, Any] = {"error": message(fault), "type": type(fault).__name__}
     headers: Headers = ()
     seconds = retry_after(fault)

@@ -63,8 +63,12 @@ def ask_of(parameters: Any, arrived: float) -> Ask:
 def keep_of(parameters: Any) -> tuple[bool, str | None]:
     """What the parameters of a load ask for: `pin`, whether it is kept until it is unloaded, and `artifact`.
 
-    Raises InvalidBody naming the one that is of another type.
+    Raises InvalidBody naming the one that is of another type, or that would have something else loaded (Triton's
+    `config` and `file:…`).
     """
+    unserved = next((name for name in parameters if name == "config" or name.startswith("file:")), None)
+    if unserved is not None:
+        raise InvalidBody(f"parameter {unserved!r:.80} is not served here; what is loaded is what the repository has")
     pin = parameters.get("pin", True)
     if not isinstance(pin, bool):
         raise InvalidBody(f"parameter 'pin' is {pin!r:.40}; give true or false")

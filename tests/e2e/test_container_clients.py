@@ -202,6 +202,17 @@ def test_what_is_wrong_is_said(triton: Triton, asked: tuple[Any, ...], statuses:
     assert raised.value.status() == statuses[triton.grpc]
 
 
+def test_a_body_that_is_compressed_is_refused_over_http_and_taken_over_grpc(triton: Triton) -> None:
+    tensors = triton.tensors(x=X)
+    if triton.grpc:
+        result = triton.client.infer("scale", tensors, compression_algorithm="gzip")
+        np.testing.assert_array_equal(result.as_numpy("y"), X * 2)
+    else:
+        with pytest.raises(InferenceServerException, match="content-encoding is gzip") as raised:
+            triton.client.infer("scale", tensors, request_compression_algorithm="gzip")
+        assert raised.value.status() == "415"
+
+
 def test_requests_that_come_together_get_their_own_answers(triton: Triton) -> None:
     rows = np.arange(64 * 4, dtype=np.float32).reshape(64, 1, 4)
     if triton.grpc:
@@ -254,6 +265,9 @@ def test_the_repository_is_listed_and_models_come_and_go(triton: Triton, serve: 
         assert states()["pets", "1"] == "READY"
         assert one.infer("pets", name=np.array([["dog", "?"]], dtype=object)).as_numpy("number").tolist() == [[1, -1]]
 
+        with pytest.raises(InferenceServerException, match="config"):
+            client.load_model("pets", config='{"max_batch_size": 1}')
+
         client.unload_model("pets")
         assert not client.is_model_ready("pets")
         assert states()["pets", "1"] != "READY"
@@ -294,29 +308,34 @@ def test_a_deadline_that_cannot_be_held_is_told(triton: Triton) -> None:
 
 KSERVE_CLIENT = """
 import asyncio, json, sys
-from kserve import InferenceRESTClient, InferInput, InferRequest, RESTConfig
+from kserve import InferenceGRPCClient, InferenceRESTClient, InferInput, InferRequest, RESTConfig
 
-async def main(url):
-    client = InferenceRESTClient(RESTConfig(protocol="v2", timeout=30))
-    assert await client.is_server_live(url) and await client.is_server_ready(url)
-    assert await client.is_model_ready(url, "mix") and await client.is_model_ready(url, "pets")
-    a = InferInput(name="a", shape=[2, 4], datatype="FP32", data=[[1, 2, 3, 4], [5, 6, 7, 8]])
-    b = InferInput(name="b", shape=[2, 4], datatype="FP32", data=[1] * 8)
-    name = InferInput(name="name", shape=[1, 2], datatype="BYTES", data=["dog", "cow"])
+async def main(url, grpc):
+    client = InferenceGRPCClient(grpc) if grpc else InferenceRESTClient(RESTConfig(protocol="v2", timeout=30))
+    at = [] if grpc else [url]
+    assert await client.is_server_live(*at) and await client.is_server_ready(*at)
+    assert await client.is_model_ready(*at, "mix") and await client.is_model_ready(*at, "pets")
+    a = InferInput(name="a", shape=[2, 4], datatype="FP32", data=[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0])
+    b = InferInput(name="b", shape=[2, 4], datatype="FP32", data=[1.0] * 8)
+    pets = [b"dog", b"cow"] if grpc else ["dog", "cow"]
+    name = InferInput(name="name", shape=[1, 2], datatype="BYTES", data=pets)
     answers = {}
     for model, inputs in {"mix": [a, b], "pets": [name]}.items():
         request = InferRequest(model_name=model, infer_inputs=inputs, request_id="42")
-        answer = await client.infer(url, request, model_name=model)
-        answers[model] = {"id": answer.id, **{o.name: o.as_numpy().tolist() for o in answer.outputs}}
+        answer = await client.infer(*at, request, *([] if grpc else [model]))
+        arrays = {o.name: o.as_numpy() for o in answer.outputs}
+        answers[model] = {"id": answer.id, **{n: y.tolist() for n, y in arrays.items() if y.dtype != object}}
     print(json.dumps(answers))
 
-asyncio.run(main(sys.argv[1]))
+asyncio.run(main(*sys.argv[1:]))
 """
 
 
-def test_kserve_gets_right_answers(container: Any, environment: Callable[[str], Path]) -> None:
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_kserve_gets_right_answers(container: Any, environment: Callable[[str], Path], transport: str) -> None:
+    address = container.grpc if transport == "grpc" else ""
     done = subprocess.run(
-        [environment(KSERVE) / "bin" / "python", "-c", KSERVE_CLIENT, container.url],
+        [environment(KSERVE) / "bin" / "python", "-c", KSERVE_CLIENT, container.url, address],
         capture_output=True,
         text=True,
         check=False,
