@@ -9,7 +9,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.json_format import ParseDict
@@ -30,6 +30,8 @@ SERVICE = "GRPCInferenceService"
 
 MAX_DETAILS = 2000
 """Most bytes of an error's text: it travels in a header, of which clients take 8 KiB, and what is not ASCII triples."""
+
+M = TypeVar("M")
 
 Answer = Callable[[Any, Any], Awaitable[Any]]
 """Answers a request's message, given the call's context."""
@@ -128,11 +130,11 @@ def _answers(plane: Plane) -> dict[str, Answer]:
             return pb.ModelReadyResponse(ready=False)
 
     async def metadata(_request: pb.ServerMetadataRequest, _context: Any) -> pb.ServerMetadataResponse:
-        return ParseDict(plane.server_metadata(), pb.ServerMetadataResponse())
+        return _filled(pb.ServerMetadataResponse(), plane.server_metadata())
 
     async def model_metadata(request: pb.ModelMetadataRequest, _context: Any) -> pb.ModelMetadataResponse:
         described = await asyncio.shield(plane.describe(request.name, request.version or None))
-        return ParseDict(described, pb.ModelMetadataResponse())
+        return _filled(pb.ModelMetadataResponse(), described)
 
     async def infer(request: pb.ModelInferRequest, context: Any) -> pb.ModelInferResponse:
         parsed = parse_message(request)
@@ -143,10 +145,10 @@ def _answers(plane: Plane) -> dict[str, Answer]:
 
     async def statistics(request: pb.ModelStatisticsRequest, _context: Any) -> pb.ModelStatisticsResponse:
         found = await plane.statistics(request.name or None, request.version or None)
-        return ParseDict({"model_stats": found}, pb.ModelStatisticsResponse(), ignore_unknown_fields=True)
+        return _filled(pb.ModelStatisticsResponse(), {"model_stats": found})
 
     async def index(request: pb.RepositoryIndexRequest, _context: Any) -> pb.RepositoryIndexResponse:
-        return ParseDict({"models": await plane.index(ready=request.ready)}, pb.RepositoryIndexResponse())
+        return _filled(pb.RepositoryIndexResponse(), {"models": await plane.index(ready=request.ready)})
 
     async def load(request: pb.RepositoryModelLoadRequest, _context: Any) -> pb.RepositoryModelLoadResponse:
         pin, stamp = keep_of(parse_parameters(request.parameters, "the request"))
@@ -170,6 +172,12 @@ def _answers(plane: Plane) -> dict[str, Answer]:
         "RepositoryModelLoad": load,
         "RepositoryModelUnload": unload,
     }
+
+
+def _filled(message: M, document: Mapping[str, Any]) -> M:
+    """A message with what a document of the plane's says; what only other transports tell is left out."""
+    ParseDict(document, message, ignore_unknown_fields=True)
+    return message
 
 
 async def _outcome(plane: Plane, request: pb.ModelInferRequest, parsed: InferRequest, context: Any) -> Outcome:
