@@ -218,7 +218,8 @@ def _queued(fleet: Fleet, event: events.Queued) -> Fleet:
     if ticket in fleet.tiers[number].outstanding:
         raise FleetError(f"request {event.request!r} is queued for {event.placement!r} already")
     variance = float(fleet.layout.variation[placement]) * event.expected_ms**2
-    return fleet._with_tier(number, fleet.tiers[number].with_waiting(ticket, Waiting(event.expected_ms, variance)))
+    waiting = Waiting(event.expected_ms, variance, float(fleet.layout.shared[placement]))
+    return fleet._with_tier(number, fleet.tiers[number].with_waiting(ticket, waiting))
 
 
 def _finished(fleet: Fleet, event: events.Finished) -> Fleet:

@@ -12,11 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.catalogue import Catalogue
-from registry.model import SHARED, Placement, StartMode, Tier
+from registry.model import SHARED, Placement, StartMode, Tier, TierKind
 from scheduler.quantiles import deviation
 
 K = TypeVar("K")
 Indices = NDArray[np.intp]
+
+BATCHING = frozenset({TierKind.CONTAINER, TierKind.GPU})
+"""Kinds of tier whose queued requests share runs."""
 
 KEPT = frozenset({StartMode.ALWAYS, StartMode.PROVISIONED})
 """Start modes whose environments do not expire when idle."""
@@ -53,6 +56,8 @@ class Layout:
     """Tier number and variant id to placements, which share what is resident."""
     variation: NDArray[np.float64]
     """Squared coefficient of variation of each placement's smallest measured batch; 0 where nothing is measured."""
+    shared: NDArray[np.float64]
+    """The part of a request's service that those queued behind it wait for: 1, or less where they share runs."""
 
     def slots(self, tier: int) -> int:
         """How many requests one environment of the tier runs at once."""
@@ -93,6 +98,7 @@ def _build(catalogue: Catalogue) -> Layout:
         of_variant=_groups(p.variant for p in placements),
         of_variant_on=_groups((tier_number[p.tier], p.variant) for p in placements),
         variation=np.array([_variation(catalogue, p) for p in placements], dtype=np.float64),
+        shared=np.array([_shared(catalogue, p) for p in placements], dtype=np.float64),
     )
 
 
@@ -109,3 +115,19 @@ def _variation(catalogue: Catalogue, placement: Placement) -> float:
         return 0.0
     latency = profile.service[0].latency
     return float(deviation(np.array([latency.ms]).T)[0]) ** 2 / latency.mean**2
+
+
+def _shared(catalogue: Catalogue, placement: Placement) -> float:
+    """What a row costs in the best run that requests share, over what it costs alone.
+
+    What is billed is the run, which they share; the rest of the latency is each request's own.
+    """
+    profile = catalogue.profiles.get(placement.id)
+    if profile is None or catalogue.tiers[placement.tier].kind not in BATCHING:
+        return 1.0
+    alone = profile.service[0]
+    if alone.latency.mean <= 0:
+        return 1.0
+    own_ms = max(0.0, alone.latency.mean - alone.billed_ms)
+    run_ms = min(s.billed_ms / s.rows for s in profile.service if s.rows <= placement.max_batch or s is alone)
+    return min(1.0, (own_ms + run_ms) / alone.latency.mean)

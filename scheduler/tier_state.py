@@ -20,6 +20,8 @@ class Waiting:
 
     expected_ms: float
     variance: float
+    shared: float = 1.0
+    """The part of its service time that those behind it wait for; less than 1 where queued requests share runs."""
 
 
 @dataclass(frozen=True)
@@ -118,16 +120,17 @@ class TierState:
         With c slots that run requests of mean m and variance v, each at a uniformly random point of its run, the first
         slot frees after the least of c uniforms on [0, m]: mean m / (c + 1), variance c m² / ((c + 1)² (c + 2))
         (David & Nagaraja, Order Statistics, 2003, section 2.2). The q requests that wait already leave m / c apart,
-        each adding variance v / c².
+        each adding variance v / c²; where queued requests share runs, each with the part of its m that is its own.
         """
         count, slots = len(self.outstanding), self.capacity
         if not count:
             return 0.0, 0.0
         mean = self.backlog_ms / count
-        variance = sum(w.variance for w in self.outstanding.values()) / count
         queued = max(0, count - slots)
+        own = sum(w.expected_ms * w.shared for w in self.outstanding.values()) / count
+        spread = sum(w.variance * w.shared**2 for w in self.outstanding.values()) / count
         least = slots * mean**2 / ((slots + 1) ** 2 * (slots + 2))
-        return mean / (slots + 1) + queued * mean / slots, least + queued * variance / slots**2
+        return mean / (slots + 1) + queued * own / slots, least + queued * spread / slots**2
 
     def expiry(self, environment: Environment) -> float:
         """When (s) an environment expires unless it is used again."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -37,6 +38,23 @@ def test_variation_is_of_the_smallest_batch(build, spec, ramp, flat) -> None:
     )
     assert layout.variation[0] == pytest.approx(1 / 3, rel=0.02)  # 100² / 12 over 50²
     assert layout.variation[1:].tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(("kind", "expected"), [(TierKind.CONTAINER, 0.4), (TierKind.GPU, 0.4), (TierKind.INLINE, 1.0)])
+def test_what_queued_requests_share_is_the_run_and_the_rest_is_each_one_s_own(
+    build, spec, tier, flat, *, kind, expected
+) -> None:
+    box = tier("box", kind=kind, start_mode=StartMode.ALWAYS)
+    service = {1: flat(10.0), 8: flat(12.0), 64: flat(20.0)}
+    catalogue = build(
+        spec("a", tier="box", service=service, max_batch=8), spec("b", tier="box", profiled=False), tiers=(box,)
+    )
+    profile = catalogue.profiles["t/a@box:1"]
+    # Of 10 ms alone, 7.5 are the run; of one of eight rows each has an eighth of 12.
+    billed = (7.5, 12.0, 1.0)
+    measured = tuple(replace(s, billed_ms=ms) for s, ms in zip(profile.service, billed, strict=True))
+    layout = layout_of(catalogue.with_profiles(replace(profile, service=measured)))
+    assert layout.shared.tolist() == pytest.approx([expected, 1.0])
 
 
 @pytest.mark.parametrize("kind", [TierKind.INLINE, TierKind.CONTAINER, TierKind.GPU])

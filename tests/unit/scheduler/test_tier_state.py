@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -93,3 +94,11 @@ def test_each_request_ahead_adds_a_departure() -> None:
 
 def test_nothing_known_is_no_wait() -> None:
     assert state(busy(), busy()).wait == (0.0, 0.0)
+
+
+def test_where_requests_share_runs_those_that_wait_hold_up_less() -> None:
+    alone = state(busy(), busy(), waiting=6)
+    shared = replace(alone, outstanding={t: replace(w, shared=0.25) for t, w in alone.outstanding.items()})
+    # Four of them wait, each for the 12 ms of a run alone, or for a quarter of that in a run with others.
+    assert alone.wait == pytest.approx((4.0 + 4 * 6.0, 8.0 + 4 * 9.0))
+    assert shared.wait == pytest.approx((4.0 + 4 * 1.5, 8.0 + 4 * 9.0 / 16))
