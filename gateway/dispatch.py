@@ -21,6 +21,7 @@ from gateway.errors import (
     CorruptArtifact,
     DeadlineExceeded,
     EnvironmentLost,
+    ExecutionFailed,
     GatewayError,
     NotReady,
     Overloaded,
@@ -29,7 +30,7 @@ from gateway.errors import (
     Unavailable,
 )
 from registry.catalogue import Catalogue
-from registry.model import Estimate, OnInfeasible, Slo
+from registry.model import Estimate, Objective, OnInfeasible, Slo
 from scheduler.events import Finished, Measured, PlacementFailed, Queued, TierUnavailable, VariantQuarantined
 from scheduler.requests import Request
 
@@ -53,6 +54,7 @@ class Delivery:
 
     reply: Reply
     estimate: Estimate
+    """Of the placement whose variant answered: the last that was tried, or another one that its tier chose."""
     attempts: tuple[Attempt, ...]
 
 
@@ -62,6 +64,7 @@ class _Course:
 
     id: str
     request: Request
+    ranked: Sequence[Estimate]
     arrived: float
     inputs: Tensors
     attempts: list[Attempt] = field(default_factory=list)
@@ -87,6 +90,17 @@ def deadline_of(slo: Slo, arrived: float, timeout_s: float) -> float:
     if slo.latency_ms is not None and slo.on_infeasible is OnInfeasible.STRICT:
         return min(patience, arrived + slo.latency_ms / 1000)
     return patience
+
+
+def floor_of(slo: Slo) -> float | None:
+    """Least accuracy of what may answer in a placement's stead, where its tier can choose; None: nothing may.
+
+    A tier knows its own queue to the moment and may save what would be late. What is left to it is what a caller said
+    would do, and only where accuracy is the objective: another variant would cost or take something else.
+    """
+    bounded = slo.latency_ms is not None and slo.on_infeasible is OnInfeasible.STRICT
+    free = bounded and slo.objective is Objective.ACCURACY and slo.max_cost_usd is None
+    return slo.min_accuracy if free else None
 
 
 class Dispatcher:
@@ -121,16 +135,16 @@ class Dispatcher:
         Raises DeadlineExceeded when time runs out, Overloaded when every tier refused for lack of capacity, and
         Unavailable, naming each attempt, when every placement failed.
         """
-        course = _Course(request_id, request, arrived, inputs)
+        course = _Course(request_id, request, ranked, arrived, inputs)
         # When all else has failed, a placement that only lost its environment is worth a second one.
         for estimate in chain(ranked, course.lost):
             placement = estimate.placement
             if placement.tier in course.refused or placement.variant in course.corrupt:
                 continue
-            reply = await self._try(estimate, catalogue, course)
-            if reply is not None:
+            answered = await self._try(estimate, catalogue, course)
+            if answered is not None:
                 self._charge(course, placement.id)
-                return Delivery(reply, estimate, tuple(course.attempts))
+                return Delivery(*answered, tuple(course.attempts))
             if course.late:
                 break
         raise _unanswered(course)
@@ -149,7 +163,7 @@ class Dispatcher:
             return None
         return (self._clock() - started) * 1000
 
-    async def _try(self, estimate: Estimate, catalogue: Catalogue, course: _Course) -> Reply | None:
+    async def _try(self, estimate: Estimate, catalogue: Catalogue, course: _Course) -> tuple[Reply, Estimate] | None:
         """One attempt, with its events; None when the next placement is to be tried."""
         placement = estimate.placement
         started = self._clock()
@@ -158,12 +172,11 @@ class Dispatcher:
         try:
             if started >= deadline:
                 raise TimedOut("no time is left")
-            invocation = Invocation(
-                course.id, placement, catalogue.variants[placement.variant], course.inputs, deadline
-            )
+            variant, floor = catalogue.variants[placement.variant], floor_of(course.request.slo)
+            invocation = Invocation(course.id, placement, variant, course.inputs, deadline, floor)
             # The first attempt is late by what passed since the decision; what others lost before was not foreseen.
             since = started if course.attempts else course.arrived + course.request.elapsed_ms / 1000
-            return await self._invoke(invocation, estimate, started, since)
+            return await self._invoke(invocation, estimate, started, since, course.ranked)
         except BackendError as fault:
             error = f"{type(fault).__name__}: {fault}"
             log.info("request %s: no answer from %s: %s", course.id, placement.id, error)
@@ -173,8 +186,18 @@ class Dispatcher:
             took = (self._clock() - started) * 1000
             course.attempts.append(Attempt(placement.id, placement.tier, error, took))
 
-    async def _invoke(self, invocation: Invocation, estimate: Estimate, started: float, since: float) -> Reply:
-        """Run once, and tell the fleet what it took against what was expected `since` (s) the decision."""
+    async def _invoke(
+        self,
+        invocation: Invocation,
+        estimate: Estimate,
+        started: float,
+        since: float,
+        ranked: Sequence[Estimate] = (),
+    ) -> tuple[Reply, Estimate]:
+        """Run once, and tell the fleet what it took against what was expected `since` (s) the decision.
+
+        The estimate is that of the placement which answered, one of the `ranked` where the tier could choose.
+        """
         placement = invocation.placement
         backend = self._backends.get(placement.tier)
         if backend is None:
@@ -183,8 +206,10 @@ class Dispatcher:
         reply, late = None, False
         try:
             async with asyncio.timeout(invocation.deadline - started + GRACE_S):
-                reply = await backend.invoke(invocation)
-            return reply
+                given = await backend.invoke(invocation)
+            estimate = _answered(given, estimate, ranked)
+            reply = given
+            return reply, estimate
         except TimedOut:
             late = True
             raise
@@ -198,7 +223,7 @@ class Dispatcher:
                 service_ms = _service_ms((now - started) * 1000, reply, estimate)
                 latency_ms = max(0.0, (now - since) * 1000)
                 rows, expected = invocation.rows, estimate.quantiles_ms
-                self._emit(Measured(placement.id, rows, latency_ms, expected, service_ms, now, not late))
+                self._emit(Measured(estimate.placement.id, rows, latency_ms, expected, service_ms, now, not late))
 
     def _note(self, fault: BackendError, estimate: Estimate, course: _Course) -> None:
         now, placement = self._clock(), estimate.placement
@@ -232,6 +257,16 @@ class Dispatcher:
         self._losses.update(lost)
         for placement in {*course.failed, *(p for p in lost if self._losses[p] >= LOSSES)} - {answered}:
             self._emit(PlacementFailed(placement, "failed where another answered", now + AVOID_S, now))
+
+
+def _answered(reply: Reply, asked: Estimate, ranked: Sequence[Estimate]) -> Estimate:
+    """The estimate of the placement whose variant answered; raises ExecutionFailed for one that was no candidate."""
+    if reply.variant in (None, asked.placement.variant):
+        return asked
+    for estimate in ranked:
+        if (estimate.placement.variant, estimate.placement.tier) == (reply.variant, asked.placement.tier):
+            return estimate
+    raise ExecutionFailed(f"{asked.placement.tier} answered with {reply.variant}, which is no candidate")
 
 
 def _service_ms(took_ms: float, reply: Reply | None, estimate: Estimate) -> float | None:

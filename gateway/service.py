@@ -260,10 +260,20 @@ class Service:
             loaded=reply.loaded,
             slo_met=not broken,
             broken=broken,
-            reason=decision.reason,
+            reason=_reason(decision, delivery),
             attempts=delivery.attempts,
             generating=None if decision.feasible else self._generating(request),
         )
+
+
+def _reason(decision: Decision, delivery: Delivery) -> str:
+    """Why this placement: as decided, and by its tier where that chose among what would do."""
+    asked, answered = delivery.attempts[-1].placement, delivery.estimate.placement
+    if asked == answered.id:
+        return decision.reason
+    return (
+        f"{decision.reason}; asked for {asked}, {answered.tier} chose {answered.variant}, which holds min_accuracy too"
+    )
 
 
 def _task(catalogue: Catalogue, principal: Principal, name: str) -> Task:

@@ -24,6 +24,8 @@ class Invocation:
     inputs: Tensors
     deadline: float
     """On the backend's clock, in seconds."""
+    floor: None = None
+    """No other variant may answer instead."""
 
     @property
     def rows(self) -> int:

@@ -1,7 +1,8 @@
 """A container as a tier: asks exactly for the variant of a placement; never batches, queues or chooses by itself.
 
-The container does that among the requests that it has at the time, so all are passed on at once. It names a published
-variant as a version of its task, and any artifact by its digest: what is not published yet is measured that way.
+The container does that among the requests that it has at the time, so all are passed on at once, and only where a
+request leaves room is it left the choice of variant. It names a published variant as a version of its task, and any
+artifact by its digest: what is not published yet is measured that way.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -129,10 +130,11 @@ class ContainerBackend:
             return
         digest = digest_of(placement, variant)
 
-        async def load(named: Named) -> Answer:
-            return await self._control(connections, "load", named, artifact=digest, pin=False)
+        async def load(named: Named) -> tuple[Answer, Named]:
+            return await self._control(connections, "load", named, artifact=digest, pin=False), named
 
-        _check(await self._by_name(digest, variant, load))
+        answer, _ = await self._by_name(Named(variant.task, variant.name), digest, variant, load)
+        _check(answer)
         await self._look(connections)
 
     async def release(self, copies: int = 0) -> None:
@@ -169,17 +171,20 @@ class ContainerBackend:
     async def _run(self, connections: Connections, invocation: Invocation, *, waits: bool) -> Reply:
         variant, digest = invocation.variant, digest_of(invocation.placement, invocation.variant)
         started = self._clock()
-        parameters = {"timeout": max(1, int((invocation.deadline - started) * 1e6)), "artifact": digest}
-        pieces, length = _rendered(invocation, parameters)
-        headers = f"content-type: application/octet-stream\r\ninference-header-content-length: {length}\r\n"
 
-        def infer(named: Named) -> Awaitable[Answer]:
-            return self._exchange(connections, f"/v2/models/{named}/infer", pieces, headers)
+        async def infer(named: Named) -> tuple[Answer, Named]:
+            pieces, length = _rendered(invocation, named, digest, invocation.deadline - started)
+            headers = f"content-type: application/octet-stream\r\ninference-header-content-length: {length}\r\n"
+            return await self._exchange(connections, f"/v2/models/{named}/infer", pieces, headers), named
 
-        answer = _check(await self._by_name(digest, variant, infer))
+        published = Named(variant.task, variant.name if invocation.floor is None else None)
+        answer, named = await self._by_name(published, digest, variant, infer)
         took_ms = (self._clock() - started) * 1000
-        reply = self._reply(_parsed(answer), invocation.rows, took_ms, waits=waits)
-        self._note(connections, variant.id, loaded=reply.loaded)
+        told = _parsed(_check(answer))
+        reply = self._reply(told, invocation.rows, took_ms, waits=waits)
+        if named == Named(variant.task):
+            reply = replace(reply, variant=f"{variant.task}/{told.version}")
+        self._note(connections, reply.variant or variant.id, loaded=reply.loaded)
         return reply
 
     def _reply(self, answer: InferAnswer, rows: int, took_ms: float, *, waits: bool) -> Reply:
@@ -203,13 +208,15 @@ class ContainerBackend:
             wait_ms=wait_ms,
         )
 
-    async def _by_name(self, digest: str, variant: Variant, ask: Callable[[Named], Awaitable[Answer]]) -> Answer:
-        """Ask for a variant as a version of its task, or by its digest where the container has another one or none."""
+    async def _by_name(
+        self, published: Named, digest: str, variant: Variant, ask: Callable[[Named], Awaitable[tuple[Answer, Named]]]
+    ) -> tuple[Answer, Named]:
+        """Ask for what is published, or by the digest where the container has another artifact there or none."""
         now = self._clock()
         if self._unpublished_until.get(digest, now) <= now:
-            answer = await ask(Named(variant.task, variant.name))
+            answer, named = await ask(published)
             if answer.status != HTTPStatus.NOT_FOUND:
-                return answer
+                return answer, named
             self._unpublished_until[digest] = now + UNPUBLISHED_S
         self._variants[digest] = variant.id
         return await ask(Named(digest))
@@ -263,9 +270,13 @@ def digest_of(placement: Placement, variant: Variant) -> str:
     return variant.artifact if placement.prepack else f"{variant.artifact}:u"
 
 
-def _rendered(invocation: Invocation, parameters: Mapping[str, Any]) -> tuple[list[bytes | memoryview], int]:
+def _rendered(invocation: Invocation, named: Named, digest: str, left_s: float) -> tuple[list[bytes | memoryview], int]:
+    """The body that asks for a run within the time that is left, and the length of its header."""
+    only = (
+        {"artifact": digest} if named != Named(invocation.variant.task) else {"min_accuracy": invocation.floor or 0.0}
+    )
     try:
-        return render_request(invocation.inputs, parameters)
+        return render_request(invocation.inputs, {"timeout": max(1, int(left_s * 1e6)), **only})
     except RuntimeFault as fault:
         raise ExecutionFailed(str(fault)) from fault
 
@@ -288,7 +299,7 @@ def _check(answer: Answer) -> Answer:
     if known is not None:
         raise known(message)
     if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
-        raise Throttled(message, float(said.get("retry_after_s", 1.0)))
+        raise Throttled(message, float(said.get("retry_after_s") or 1.0))
     raise STATUSES.get(answer.status, ExecutionFailed)(message)
 
 

@@ -29,6 +29,8 @@ class Invocation:
     inputs: Tensors
     deadline: float
     """On the backend's clock (seconds); no answer is wanted after it."""
+    floor: float | None = None
+    """Least accuracy of another variant that may answer instead, where the tier can choose; None: none may."""
 
     @property
     def rows(self) -> int:
@@ -56,6 +58,8 @@ class Reply:
     """For a slot, where the tier had none free; what is left of the caller's time is service."""
     peak_mb: float | None = None
     """Most memory that the environment has held so far; None where it does not tell."""
+    variant: str | None = None
+    """Id of the variant that answered, where the tier could choose another; None: the one that was asked for."""
 
 
 @dataclass(frozen=True, slots=True)

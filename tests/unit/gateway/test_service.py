@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from gateway.errors import (
     Unprocessable,
 )
 from gateway.virtual_time import run_virtually
+from scheduler.events import Measured, VariantQuarantined
 
 BOTH = {("small", "a"): 5.0, ("large", "b"): 20.0}
 
@@ -366,3 +368,75 @@ def _times(**given):
 
 async def _never(invocation):
     await asyncio.Event().wait()
+
+
+THREE = {("small", "b"): 5.0, ("medium", "b"): 10.0, ("large", "b"): 20.0}
+ROOM = {"latency_ms": 500, "min_accuracy": 0.85, "on_infeasible": "strict"}
+
+
+def choosing(world, variant):
+    """Have tier b answer with this variant where it is left the choice; returns the floors that it was given."""
+    backend, floors = world.backends["b"], []
+    invoke = backend.invoke
+
+    async def chosen(invocation):
+        floors.append(invocation.floor)
+        return replace(await invoke(invocation), variant=None if invocation.floor is None else variant)
+
+    backend.invoke = chosen
+    return floors
+
+
+def test_a_tier_may_answer_with_another_variant_that_holds_the_floor_and_that_is_what_was_served(make_world):
+    async def main():
+        world, events = make_world(THREE), []
+        emit = world.snapshots.emit
+        world.service._dispatcher._emit = lambda event: (events.append(event), emit(event))
+        floors = choosing(world, "sum/medium")
+        served = (await world.predict(ROOM)).decision
+        assert floors == [0.85]
+        assert (served.variant, served.placement, served.accuracy) == ("sum/medium", "sum/medium@b:1", 0.9)
+        assert served.predicted_latency_ms == pytest.approx(10.0)
+        assert (served.slo_met, served.attempts[-1].placement) == (True, "sum/large@b:1")
+        assert "asked for sum/large@b:1, b chose sum/medium, which holds min_accuracy too" in served.reason
+        measured = [event.placement for event in events if isinstance(event, Measured)]
+        assert measured == ["sum/medium@b:1"]
+        assert not world.snapshots.view()[1].tier("b").outstanding
+
+    run_virtually(main())
+
+
+@pytest.mark.parametrize(
+    "hints",
+    [
+        {"min_accuracy": None},
+        {"latency_ms": None},
+        {"on_infeasible": "best_effort"},
+        {"objective": "cost"},
+        {"objective": "latency"},
+        {"max_cost_usd": 1.0},
+    ],
+    ids=str,
+)
+def test_a_request_that_leaves_no_room_is_answered_by_what_was_chosen(make_world, hints):
+    async def main():
+        world = make_world(THREE)
+        floors = choosing(world, "sum/medium")
+        served = (await world.predict(ROOM | hints)).decision
+        assert floors == [None]
+        assert served.placement == served.attempts[-1].placement
+        assert "asked for" not in served.reason
+
+    run_virtually(main())
+
+
+def test_an_answer_of_a_variant_that_is_no_candidate_is_none(make_world):
+    async def main():
+        world = make_world({**THREE, ("small", "a"): 5.0})
+        world.snapshots.emit(VariantQuarantined("sum/medium", "changed", 0.0))
+        choosing(world, "sum/medium")
+        served = (await world.predict(ROOM)).decision
+        assert "sum/medium, which is no candidate" in served.attempts[0].error
+        assert served.placement == "sum/small@a:1"
+
+    run_virtually(main())

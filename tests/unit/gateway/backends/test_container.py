@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -144,6 +145,26 @@ async def test_it_asks_for_exactly_the_placement_s_artifact_with_the_time_that_i
     assert (parameters["artifact"], parameters["timeout"]) == (DIGEST, 250_000)
     np.testing.assert_array_equal(reply.outputs["y"], X)
     assert (reply.environment, reply.cold, reply.loaded, reply.run_ms) == ("box", False, False, 2.0)
+
+
+async def test_where_there_is_room_the_container_chooses_and_the_reply_says_what(
+    container: Container, backend: ContainerBackend, clock: Clock
+) -> None:
+    placement = Placement("digits/large", TIER.name)
+    large = replace(VARIANT, name="large", artifact="blake3:" + "c" * 64)
+    asked = Invocation("r", placement, large, {"x": X}, clock.now + 0.1, floor=0.85)
+    reply = await backend.invoke(asked)
+    path, parameters = container.asked[0]
+    assert path == "/v2/models/digits/infer"
+    assert (parameters["min_accuracy"], "artifact" in parameters) == (0.85, False)
+    assert reply.variant == "digits/cnn"
+    assert dict(backend.status().resident) == {"digits/cnn": 1}
+    container.script.append(NOT_THERE)
+    reply = await backend.invoke(asked)
+    path, parameters = container.asked[-1]
+    assert path == f"/v2/models/{large.artifact}/infer"
+    assert (parameters["artifact"], "min_accuracy" in parameters) == (large.artifact, False)
+    assert reply.variant is None
 
 
 async def test_what_is_not_published_is_asked_for_by_its_digest_until_it_may_be(
