@@ -46,6 +46,7 @@ class World:
         self.wires: list[Wire] = []
         self.asked = 0
         self.alarm = math.inf
+        self.alarms: list[float] = []
 
     def clock(self) -> float:
         return self.now
@@ -55,6 +56,7 @@ class World:
 
     def wake_at(self, when: float) -> None:
         self.alarm = when
+        self.alarms.append(when)
 
     def join(self, loop: Loop) -> Wire:
         connection = Connection(loop)
@@ -146,6 +148,14 @@ def test_a_client_whose_server_ends_the_connection_politely_loses_nothing(world:
     assert (loop.record.status.tolist(), world.asked) == ([200], 1)
 
 
+def test_each_answer_is_read_for_itself(world: World) -> None:
+    loop = closed(world)
+    wire = world.join(loop)
+    for text in (OK, b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n", OK):
+        wire.answer(text)
+    assert loop.record.status.tolist() == [200, 503, 200, 0]
+
+
 def test_a_body_that_ends_with_the_connection_is_an_answer(world: World) -> None:
     loop = closed(world)
     wire = world.join(loop)
@@ -213,7 +223,24 @@ def test_an_open_loop_sends_at_its_times(world: World) -> None:
     assert loop.record.sent.tolist() == [0.5, 1.0, 1.5]
     assert loop.record.done.tolist() == [0.75, 1.25, 1.75]
     assert world.wires[0].requests == [b"a", b"b", b"a"]
+
+
+def test_an_open_loop_ends_with_its_last_answer(world: World) -> None:
+    loop = opened(world, [0.5])
+    assert not loop.finished()
+    world.pass_to(0.5, loop)
+    assert not loop.finished()
+    world.wires[0].answer()
     assert loop.finished()
+
+
+def test_one_alarm_is_set_for_each_request_that_is_not_due(world: World) -> None:
+    loop = opened(world, [0.0, 0.5, 1.0, 1.5], connections=2, most=2)
+    world.pass_to(0.75, loop)
+    loop.sweep(0.75)
+    for wire in world.wires:
+        wire.answer()
+    assert world.alarms == [0.5, 1.0]
 
 
 def test_an_open_loop_does_not_wait_for_answers(world: World) -> None:

@@ -5,7 +5,8 @@ import gzip
 import io
 import lzma
 import tarfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,16 @@ def archive(**files: bytes) -> bytes:
     return packed.getvalue()
 
 
+@pytest.fixture
+def far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine whose own zone is not UTC."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "UTC-9")
+        time.tzset()
+        yield
+    time.tzset()
+
+
 def test_counts_per_minute_of_functions(tmp_path: Path) -> None:
     found = traces.azure_2019(written(tmp_path, FUNCTIONS))
     assert found.names == ("f", "g")
@@ -75,7 +86,7 @@ def test_prompts_count_from_the_earliest(tmp_path: Path) -> None:
     assert found.generated.tolist() == [10, 8]
 
 
-def test_prompts_may_name_their_zone(tmp_path: Path) -> None:
+def test_prompts_are_in_utc_unless_they_name_their_zone(tmp_path: Path, far_east: None) -> None:
     header, *_ = PROMPTS.splitlines()
     rows = "2024-05-10 00:00:00.5,1,2\n2024-05-10 02:00:00.75+02:00,3,4\n"
     assert traces.azure_llm(written(tmp_path, f"{header}\n{rows}")).stamps_s.tolist() == [0.0, 0.25]
