@@ -2,54 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import inf
 
-from scheduler.batching import Service
+from scheduler.batching import Service, turn
 from scheduler.served import Served
 from scheduler.work import Rung, Work
 
+LOOK = 64
+"""Works behind that are looked at: between two of them little changes."""
 
-def lateness(task: Served, work: Work, rung: Rung, service: Service, free_at: Sequence[float]) -> float:
-    """By how many seconds a work would be late if its quickest variant did all that is ahead of it; below 0: in time.
 
-    `free_at` is when each core that it may have is free. What would be done with the works behind it counts, too: an
-    accepted work is not made late by one that comes later and is more urgent.
+def lateness(task: Served, work: Work, rung: Rung, service: Service, *, begin: float, cores: float) -> float:
+    """By how many seconds a work would be late if this variant did all that is ahead of it; below 0: in time.
+
+    The first of the `cores` that it may have, less than 1 where other tasks want them too, is free at `begin` (s). What
+    would be done with the works behind it counts, too: an accepted work is not made late by one that comes later and is
+    more urgent.
     """
-    pace = _Pace.of(service, rung, task.patience_s, len(free_at))
+    pace = _Pace(service, rung, begin, task.patience_s, cores)
     if pace.rows > service.reach:
         return -inf  # nobody is turned away by a guess: larger runs, which are faster by the row, were not tried yet
     ahead = task.queue.ahead_of(work.deadline, work.priority)
-    late = pace.done(free_at[0], ahead, work.rows) - work.deadline
+    late = pace.done(ahead, work.rows) - work.deadline
     if ahead < task.queue.rows:
-        late = max(late, _others(task, work, pace, free_at[0], ahead))
+        late = max(late, _others(task, work, pace))
     return late
 
 
-def _others(task: Served, work: Work, pace: _Pace, begin: float, ahead: int) -> float:
+def _others(task: Served, work: Work, pace: _Pace) -> float:
     """By how much the works behind one would be late because of it, if they would not be without it."""
-    late, before = -inf, 0
-    for other in task.queue:
-        if before >= ahead and pace.done(begin, before, other.rows) <= other.deadline:
-            late = max(late, pace.done(begin, before + work.rows, other.rows) - other.deadline)
-        before += other.rows
+    late = -inf
+    for before, other in task.queue.behind(work.deadline, work.priority, LOOK):
+        if pace.done(before, other.rows) <= other.deadline:
+            late = max(late, pace.done(before + work.rows, other.rows) - other.deadline)
     return late
 
 
 class _Pace:
-    """Runs of one size, one after the other on each core."""
+    """Runs of one size, one after the other on each core: the largest that leave time for who comes meanwhile."""
 
-    def __init__(self, rows: int, service: Service, cores: int) -> None:
-        self.rows = rows
+    def __init__(self, service: Service, rung: Rung, begin: float, patience_s: float, cores: float) -> None:
+        self.rows = service.foreseen(turn(patience_s, cores), rung.max_batch)
         self._service = service
-        self._run_s = service.median(rows) / cores
+        run_s = service.median(self.rows)
+        self._every_s = run_s / cores
+        # Where other tasks take turns, theirs come before even the first run.
+        self._begin = begin + max(0.0, self._every_s - run_s)
 
-    @classmethod
-    def of(cls, service: Service, rung: Rung, patience_s: float, cores: int) -> _Pace:
-        """The largest runs that leave time for who comes meanwhile."""
-        return cls(service.foreseen(patience_s * cores / (cores + 1), rung.max_batch), service, cores)
-
-    def done(self, begin: float, ahead: int, rows: int) -> float:
+    def done(self, ahead: float, rows: int) -> float:
         """When a work of so many rows is done (s) with so many rows ahead of it."""
         runs, rest = divmod(ahead, self.rows)
-        return begin + runs * self._run_s + self._service.tail(min(self.rows, rest + rows))
+        return self._begin + runs * self._every_s + self._service.tail(min(self.rows, int(rest) + rows))

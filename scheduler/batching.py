@@ -175,6 +175,15 @@ class Service:
         return knots[i - 1] + (knots[i] - knots[i - 1]) * (rows - low) / (high - low)
 
 
+def turn(patience_s: float, lanes: float) -> float:
+    """Seconds that a run may take for who comes meanwhile to be in time, too, where `lanes` runs go on at once.
+
+    Who comes waits for one of the c runs that go on to end, and then for its own: at most c / (c + 1) of its patience
+    for one run. Less than one lane is a share of one: who comes waits for other tasks' runs, too.
+    """
+    return patience_s * lanes / (lanes + 1)
+
+
 def pays_to_wait(service: Service, rows: int, gap_s: float) -> bool:
     """Whether to hold a run of `rows` back for the next row, expected in `gap_s`, on the last free lane.
 

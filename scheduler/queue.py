@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from math import inf
 
 from scheduler.work import Work
 
 _Entry = tuple[float, int, Work]
+
+_LAST = 1 << 62
+"""After every work of the same deadline."""
 
 
 class Queue:
@@ -79,20 +83,42 @@ class Queue:
         """Rows that would run before a work of this deadline and priority."""
         rows = 0
         for level, entries in self._classes.items():
-            if level > priority:
-                continue
-            if level < priority or entries[-1][0] <= deadline:
-                rows += sum(e[2].rows for e in entries) if len(self._classes) > 1 else self.rows
+            count = self._before(level, entries, deadline, priority)
+            if self.rows == len(self):  # one row each, as most are
+                rows += count
+            elif count == len(self):
+                rows += self.rows
             else:
-                rows += sum(e[2].rows for e in entries[: bisect_left(entries, (deadline, 1 << 62))])
+                rows += sum(entry[2].rows for entry in islice(entries, count))
         return rows
+
+    def behind(self, deadline: float, priority: int, most: int) -> Iterator[tuple[float, Work]]:
+        """Works with a deadline that would run after one of this deadline and priority, and the rows before each.
+
+        Some `most` of them, evenly spaced; rows are counted as if all works had as many.
+        """
+        mean, place = self.rows / len(self) if self else 0.0, 0
+        for level in sorted(self._classes):
+            entries = self._classes[level]
+            start = self._before(level, entries, deadline, priority)
+            end = len(entries) if entries[-1][0] < inf else bisect_left(entries, (inf,))
+            for i in range(start, end, max(1, (end - start) // most)):
+                yield (place + i) * mean, entries[i][2]
+            place += len(entries)
+
+    @staticmethod
+    def _before(level: int, entries: Sequence[_Entry], deadline: float, priority: int) -> int:
+        """Works of one class that would run before a work of this deadline and priority."""
+        if level != priority:
+            return len(entries) if level < priority else 0
+        return len(entries) if entries[-1][0] <= deadline else bisect_left(entries, (deadline, _LAST))
 
     def before(self, instant: float) -> list[Work]:
         """The works whose deadline is at `instant` or earlier."""
         found = []
         for entries in self._classes.values():
             if entries[0][0] <= instant:
-                found += [entry[2] for entry in entries[: bisect_left(entries, (instant, 1 << 62))]]
+                found += [entry[2] for entry in entries[: bisect_left(entries, (instant, _LAST))]]
         return found
 
     @property

@@ -10,10 +10,9 @@ import math
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import inf
 from typing import Protocol
 
-from scheduler.batching import Service
+from scheduler.batching import Service, turn
 
 SPLIT_FROM_S = 1e-3
 """Runs that take less are not split between free cores: waking another thread takes some 50 µs."""
@@ -50,8 +49,7 @@ class Rule(Protocol):
 class Adaptive:
     """As many rows as the windowed model of the tail expects in time, and no more than leaves time for who comes next.
 
-    Who comes while this runs waits for one of the c runs that go on to end, and then for its own: at most c / (c + 1)
-    of the usual patience for one run. What waits is shared between the cores that are free.
+    What waits is shared between the cores that are free.
     """
 
     def __init__(self, service: Service) -> None:
@@ -59,10 +57,8 @@ class Adaptive:
 
     def most(self, room: Room) -> int:
         """See Rule."""
-        service, left = self._service, room.left_s
-        if room.patience_s < inf:
-            left = min(left, room.patience_s * room.lanes / (room.lanes + 1))
-        most = service.most(left, room.limit)
+        service = self._service
+        most = service.most(min(room.left_s, turn(room.patience_s, room.lanes)), room.limit)
         share = -(-room.waiting // max(1, room.free))
         split = share < most and service.median(min(most, room.waiting)) >= SPLIT_FROM_S
         return max(1, share) if split else most

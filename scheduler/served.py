@@ -32,6 +32,9 @@ LATE = 0.005
 STEP = 0.02
 """What one late work adds to the margin, of the time that it had."""
 
+FADES = 10
+"""Times the usual patience after which a margin begins to fade when no work was judged: a queue is gone by then."""
+
 Key = tuple[str, int]
 """Variant and threads."""
 
@@ -53,8 +56,8 @@ class Served:
     """Right answers that were lost because this was not loaded."""
     patience_s: float = inf
     """From arrival to deadline, as it is usual; infinite while works have none."""
-    margin_s: float = 0.0
-    """Time that a work must have left over to be accepted."""
+    guessed_until: float = -inf
+    """When the last work (s) was accepted by a guess."""
     spent: float = 0.0
     """Core-seconds over the ladder's weight."""
     holds_until: float = -inf
@@ -62,6 +65,8 @@ class Served:
     held_back: bool = False
     """Whether the front has been held back once."""
     _rules: dict[Key, Rule] = field(default_factory=dict)
+    _margin_s: float = 0.0
+    _judged_at: float = 0.0
     _table: Table | None = None
     _trained: tuple[float, object] = (-inf, None)
     """Until when (s) the table stands, and what it was trained from."""
@@ -85,14 +90,24 @@ class Served:
             usual = patience if self.patience_s == inf else self.patience_s
             self.patience_s = usual + USUAL * (patience - usual)
 
-    def judge(self, work: Work, late: bool) -> None:
+    def judge(self, work: Work, now: float, *, late: bool) -> None:
         """An accepted work was done in time, or was not: move the margin so that in the long run LATE are not.
 
-        Quantile tracking (Gibbs & Candès 2021), as `scheduler.coverage` does it for estimates.
+        Quantile tracking (Gibbs & Candès 2021), as `scheduler.coverage` does it for estimates. What was accepted by a
+        guess says nothing of predictions.
         """
-        if work.deadline < inf:
+        if work.deadline < inf and work.arrived > self.guessed_until:
             step = STEP * (work.deadline - work.arrived)
-            self.margin_s = min(max(0.0, self.margin_s + step * (late - LATE)), 0.5 * self.patience_s)
+            margin = self.margin(now) + step * (late - LATE)
+            self._margin_s, self._judged_at = min(max(0.0, margin), 0.5 * self.patience_s), now
+
+    def margin(self, now: float) -> float:
+        """Time (s) that a work must have left over to be accepted.
+
+        It fades when none is for long, as nothing would show any more that it is too large.
+        """
+        silent_s = now - self._judged_at
+        return self._margin_s * min(1.0, FADES * self.patience_s / silent_s) if silent_s > 0 else self._margin_s
 
     def front(self) -> list[Work]:
         """The works that can share a run with the most urgent one, it first."""

@@ -63,6 +63,7 @@ class Station:
         self._going: dict[int, _Going] = {}
         self._number = count(1)
         self._free = cores
+        self._spent = 0.0
 
     # What there is
 
@@ -111,8 +112,7 @@ class Station:
             return refused
         if not task.queue:
             # A task that was away does not come back with credit for all that time.
-            least = min((other.spent for other in self._waiting.values()), default=task.spent)
-            task.spent = max(task.spent, least)
+            task.spent = max(task.spent, self._spent)
             self._waiting[work.task] = task
         task.queue.add(work)
         task.holds_until = -inf  # it was waited for
@@ -136,7 +136,7 @@ class Station:
         if task is None:
             return
         for work in run.works:
-            task.judge(work, late=now > work.deadline)
+            task.judge(work, now, late=now > work.deadline)
         # Charged as expected when it began; what it really took corrects that.
         task.spent += run.threads * (took_s - run.expected_s) / task.ladder.weight
         service = task.services.get((run.variant, run.threads))
@@ -181,7 +181,7 @@ class Station:
         late = task.queue.before(now + task.least_s())
         for work in late:
             task.queue.remove(work)
-            task.judge(work, late=True)
+            task.judge(work, now, late=True)
             actions.append(Expire(work))
         if late:
             self._tidy(task)
@@ -210,6 +210,7 @@ class Station:
         self._tidy(task)
         self._free -= run.threads
         self._going[run.number] = _Going(run, now + expected_s, picked[0].deadline - now)
+        self._spent = max(self._spent, task.spent)
         task.spent += run.threads * expected_s / task.ladder.weight
         actions.append(run)
         return True
@@ -235,15 +236,16 @@ class Station:
         cores = self._share(task)
         table = task.table(options, cores, now)
         free_at = self._free_at(now, cores)
-        row_s = min(table.budget(task.arrivals.rate(now)), tightest(works, now=now, free_at=free_at))
+        left_s = tightest(works, now=now, free_at=free_at, share=cores / len(free_at))
+        row_s = min(table.budget(task.arrivals.rate(now)), left_s)
         price, near = table.price(row_s), table.near(row_s)
         usual = task.patience_s
         worth_a_look = [option for option in options if option.rung.variant in near or not option.service.known]
-        best = choose(works, worth_a_look, price, now=now, free=self._free, cores=self.cores, usual_s=usual)
+        best = choose(works, worth_a_look, price, now=now, free=self._free, cores=cores, usual_s=usual)
         if best is None or best.option.resident:
             return best
         resident = [option for option in options if option.resident]
-        held = choose(works, resident, price, now=now, free=self._free, cores=self.cores, usual_s=usual)
+        held = choose(works, resident, price, now=now, free=self._free, cores=cores, usual_s=usual)
         if held is None:
             return best
         self._regret(task, best, held, price, actions)
@@ -275,8 +277,10 @@ class Station:
 
     def _share(self, task: Served) -> float:
         """Cores that are the task's while others want them, too."""
-        weights = sum(other.ladder.weight for other in self._waiting.values())
-        return self.cores * task.ladder.weight / weights if weights else float(self.cores)
+        others = ({going.run.task for going in self._going.values()} | self._waiting.keys()) - {task.ladder.task}
+        weight = task.ladder.weight
+        weights = weight + sum(self._tasks[name].ladder.weight for name in others if name in self._tasks)
+        return self.cores * weight / weights
 
     def _free_at(self, now: float, cores: float) -> list[float]:
         """When (s) each of a task's cores is free, the first ones first."""
@@ -291,6 +295,9 @@ class Station:
             return Refuse(work, inf, f"no variant of {work.task} is as accurate as {work.floor:g}")
         if work.deadline == inf or self.batching != OURS:
             return None
-        cores = self._share(task) if task.queue else self.cores / (1 + len(self._waiting))
-        late = task.margin_s + lateness(task, work, *quickest, self._free_at(now, cores))
+        cores = self._share(task)
+        late = lateness(task, work, *quickest, begin=self._free_at(now, cores)[0], cores=cores)
+        if late == -inf:
+            task.guessed_until = now
+        late += task.margin(now)
         return Refuse(work, late, "it cannot be done by its deadline") if late > 0 else None

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import inf
 
-from scheduler.batching import Service
+from scheduler.batching import Service, turn
 from scheduler.work import Rung, Work, answers
 
 FILLED = 0.9
@@ -142,13 +142,12 @@ def _steady(option: Option, patience_s: float, cores: float) -> Setting:
     A row waits for the first of the c runs that go on, 1 / c of a run on average, then for its own.
     """
     threads, service = option.threads, option.service
-    lanes = max(1.0, cores / threads)
-    left = patience_s * lanes / (lanes + 1)
+    left = turn(patience_s, cores / threads)
     rows = service.most(left, option.rung.max_batch)
     chance = service.within(rows, left) if rows > 1 else service.within(1, patience_s)
     row_s = threads * service.median(rows) / rows
     most_load = FILLED * cores / row_s if row_s else inf
-    return Setting(option, int(lanes), rows, row_s, option.rung.accuracy * chance, most_load)
+    return Setting(option, max(1, int(cores / threads)), rows, row_s, option.rung.accuracy * chance, most_load)
 
 
 def _hull(points: Sequence[Setting]) -> list[Setting]:
@@ -168,11 +167,11 @@ def _slope(a: Setting | None, b: Setting) -> float:
     return (b.effective_accuracy - y) / (b.row_s - x) if b.row_s > x else inf
 
 
-def tightest(works: Sequence[Work], *, now: float, free_at: Sequence[float]) -> float:
+def tightest(works: Sequence[Work], *, now: float, free_at: Sequence[float], share: float = 1.0) -> float:
     """The least core-seconds for a row that the deadlines of waiting works leave; infinite without deadlines.
 
-    Up to the deadline of a work all that is ahead of it has to be done, and that work, on cores that are free from
-    `free_at` (s) on.
+    Up to the deadline of a work all that is ahead of it has to be done, and that work, in this share of the time of
+    cores that are free from `free_at` (s) on.
     """
     least, rows, cores = inf, 0, len(free_at)
     opened = sum(max(now, at) for at in free_at)
@@ -186,26 +185,32 @@ def tightest(works: Sequence[Work], *, now: float, free_at: Sequence[float]) -> 
             left = sum(max(0.0, deadline - max(now, at)) for at in free_at)
         if left < least * rows:
             least = left / rows
-    return least
+    return share * least
 
 
 def choose(
-    works: Sequence[Work], options: Sequence[Option], price: Price, *, now: float, free: int, cores: int, usual_s: float
+    works: Sequence[Work],
+    options: Sequence[Option],
+    price: Price,
+    *,
+    now: float,
+    free: int,
+    cores: float,
+    usual_s: float,
 ) -> Choice | None:
-    """The run that is worth most, of those that `free` of the `cores` can begin now; None when no option can run.
+    """The run that is worth most, of those that can begin now on `free` cores; None when no option can run.
 
     Where none is worth its core time that is priced too high, and what brings most in a core-second is best: else it
     would be the smallest run, as it loses least. `works` are of one form, the most urgent first, and `usual_s` is their
-    usual time from arrival to deadline. All works of a run are answered by a variant that holds the floors of all of
-    them.
+    usual time from arrival to deadline, and they may have some `cores` in the long run. All works of a run are answered
+    by a variant that holds the floors of all of them.
     """
     best: Choice | None = None
     highest = (-1, 0.0)
     for option in options:
         if option.threads > free:
             continue
-        lanes = cores // option.threads
-        for picked, passed in _picks(works, option, usual_s * lanes / (lanes + 1), now):
+        for picked, passed in _picks(works, option, turn(usual_s, cores / option.threads), now):
             rows = sum(work.rows for work in picked)
             gain = _right(picked, rows, option, now=now) - price.per_row * (rows + passed)
             core_s = option.threads * option.service.median(rows)
