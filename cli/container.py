@@ -136,12 +136,10 @@ def models(url: str, as_json: bool) -> None:
         listed = server.post("/v2/repository/index", {})
 
     def render(console: Console) -> None:
-        drawn = table(f"Models at {server.url}", ("model", "version", "state", "kept", "reason"))
+        columns = ("name", "version", "state", "reason")
+        drawn = table(f"Models at {server.url}", ("model", *columns[1:]))
         for entry in listed:
-            kept = "pinned" if entry.get("pinned") else ""
-            drawn.add_row(
-                entry["name"], entry.get("version", ""), entry.get("state", ""), kept, entry.get("reason", "")
-            )
+            drawn.add_row(*(entry.get(column, "") for column in columns))
         console.print(drawn)
 
     say({"url": server.url, "models": listed}, as_json=as_json, render=render)

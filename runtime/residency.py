@@ -90,6 +90,12 @@ class Residency(Generic[K, T]):
         with self._lock:
             self._residents[key].pinned = pinned
 
+    def pinned(self, key: K) -> bool:
+        """Whether it is resident and kept until it is unpinned."""
+        with self._lock:
+            resident = self._residents.get(key)
+            return resident is not None and resident.pinned
+
     def unload(self, key: K) -> bool:
         """Drop a resident that nobody uses, pinned or not; whether it is gone."""
         with self._lock:

@@ -177,6 +177,11 @@ class Models:
         """Whether a version of a model is loaded, or any of them."""
         return any(key.model == model and version in (None, key.version) for key in self._resident)
 
+    def pinned(self, model: str, version: str) -> bool:
+        """Whether a version is loaded and kept until it is unloaded."""
+        held = [key for key in self._resident if (key.model, key.version) == (model, version)]
+        return any(self._residency.pinned(key) for key in held)
+
     # Changes
 
     async def load(

@@ -208,7 +208,8 @@ class Plane:
                 continue
             for version, served in known.versions.items():
                 held = self.models.holds(name, version)
-                reason = "" if held else served.fault or "unloaded"
+                pinned = held and self.models.pinned(name, version)
+                reason = "pinned" if pinned else "" if held else served.fault or "unloaded"
                 state = "READY" if held else "UNAVAILABLE"
                 rows.append({"name": name, "version": version, "state": state, "reason": reason})
         return [row for row in rows if row["state"] == "READY"] if ready else rows

@@ -80,6 +80,8 @@ def test_it_serves_is_looked_after_and_ends_well(served: Served) -> None:
         ("scale", "1", "UNAVAILABLE"),
     ]
     assert modelless("load", served.url, "scale", "--version", "1", "--pin").returncode == 0
+    (pinned,) = [line.split() for line in modelless("models", served.url).stdout.splitlines() if "READY" in line]
+    assert pinned == ["scale", "1", "READY", "pinned"]
     body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [3, 4]}]}
     answer = httpx.post(f"{served.url}/v2/models/scale/versions/1/infer", json=body).json()
     assert (answer["outputs"][0]["data"], answer["parameters"]["loaded"]) == ([3.0, 4.0], False)

@@ -20,7 +20,7 @@ Invoke = Callable[..., Result]
 
 URL = "http://box:8080"
 INDEX = [
-    {"name": "digits", "version": "cnn", "state": "READY", "reason": "", "pinned": True},
+    {"name": "digits", "version": "cnn", "state": "READY", "reason": "pinned"},
     {"name": "digits", "version": "mlp", "state": "UNAVAILABLE", "reason": "unloaded"},
 ]
 

@@ -120,9 +120,11 @@ def test_what_is_pinned_is_never_evicted_until_it_is_unpinned() -> None:
     world.use("pinned", 60, pin=True)
     with pytest.raises(NoRoom):
         world.use("other", 60)
+    assert [world.residency.pinned(key) for key in ("pinned", "other")] == [True, False]
 
     world.residency.pin("pinned", pinned=False)
 
+    assert not world.residency.pinned("pinned")
     assert world.use("other", 60) is True
 
 

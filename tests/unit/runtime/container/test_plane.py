@@ -143,6 +143,8 @@ async def test_metadata_readiness_and_the_index(folder_of: MakeFolder, graphs: A
             {"name": "m", "version": "1", "state": "UNAVAILABLE", "reason": "unloaded"},
         ]
         assert [row["version"] for row in await plane.index(ready=True)] == ["2"]
+        await plane.load("m", "1")
+        assert [row["reason"] for row in await plane.index()] == ["", "pinned"]
 
 
 async def test_statistics_of_all_of_one_and_of_one_version(folder_of: MakeFolder, graphs: Any) -> None:
