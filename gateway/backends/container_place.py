@@ -6,6 +6,7 @@ Either way it comes and goes, and whoever uses it is told: `came` when it can be
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +18,8 @@ from typing import Protocol
 from gateway.backends.connections import ConnectionLost, Connections, Unreachable
 from gateway.backends.container_child import Child
 from gateway.errors import NotReady
+
+log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S = 0.1
 """Between the end of a child and the next start; it doubles with each that ends early."""
@@ -109,6 +112,7 @@ class Local:
             self._again_at = self._clock() + pause_s
             self._changed.set()
             self._watcher.went(reason)
+            log.warning("%s; it is started again in %.1f s", reason, pause_s)
             await asyncio.sleep(pause_s)
 
     async def _live(self) -> str:

@@ -91,12 +91,15 @@ async def test_nothing_starts_before_it_is_asked_for_and_then_once(tmp_path: Pat
         await place.reach()
 
 
-async def test_one_that_dies_is_not_ready_with_a_reason_and_is_started_again(tmp_path: Path) -> None:
+async def test_one_that_dies_is_not_ready_with_a_reason_and_is_started_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async with local(LISTENS, str(tmp_path / "pids")) as (place, life):
         await place.reach()
         os.kill(int((tmp_path / "pids").read_text()), signal.SIGKILL)
         await life.until(3)
         assert life.told[2].startswith("went: the container ended with status -9")
+        assert "ended with status -9" in caplog.text
         with pytest.raises(NotReady, match="-9") as refused:
             await place.reach()
         assert 0 < refused.value.retry_after_s < PATIENCE_S
