@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import random
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +24,14 @@ from benchmarks.peer_servers import Launch, Server, variables
 
 START_LIMIT_S = 90.0
 STOP_LIMIT_S = 5.0
+CLEANING_LIMIT_S = 1.0
+"""How long a server's other processes get after its own; LitServe's never end by themselves."""
+
+PORTS = range(20_000, 32_000)
+"""Below those that Linux gives to outgoing connections, one of which may take a free port before a slow server does."""
+
+SHARED_MEMORY = Path("/dev/shm")
+
 POLL_S = 0.005
 """Between two tries of a server that starts: what the first answer's time is sharp to."""
 
@@ -77,35 +87,41 @@ def tree(process: psutil.Process) -> list[psutil.Process]:
 
 
 def stop(process: psutil.Process) -> None:
-    """End `process` and its tree: asked first, then killed."""
+    """End `process` and its tree: it is asked, and given time to clean up, then all that is left is killed."""
     members = tree(process)
     with contextlib.suppress(psutil.NoSuchProcess):
         process.terminate()
-    _, left = psutil.wait_procs(members[:1], STOP_LIMIT_S)
-    for member in {*left, *members[1:], *(late for one in left for late in tree(one))}:
+    psutil.wait_procs(members[:1], STOP_LIMIT_S)
+    _, left = psutil.wait_procs(members, CLEANING_LIMIT_S)
+    for member in {*left, *(late for one in left for late in tree(one))}:
         with contextlib.suppress(psutil.NoSuchProcess):
             member.kill()
-    psutil.wait_procs(members, STOP_LIMIT_S)
+    psutil.wait_procs(left, STOP_LIMIT_S)
     # What lost its parent meanwhile is still of the group that the server was started as.
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+    _unlink_shared_memory({member.pid for member in members})
 
 
 def free_ports() -> tuple[int, int, int]:
-    """Three ports of the loopback address that nothing listens on."""
+    """Three ports of the loopback address that nothing listens on and that no connection is given by itself."""
+    found: list[int] = []
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(3)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        first, second, third = (int(each.getsockname()[1]) for each in sockets)
+        for port in random.sample(PORTS, len(PORTS)):
+            with contextlib.suppress(OSError):
+                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+                found.append(port)
+            if len(found) == 3:
+                break
+    first, second, third = found
     return first, second, third
 
 
 def _started(server: Server, launch: Launch, log: Path) -> psutil.Process:
-    environment = {**os.environ, **variables(launch), **server.environment}
+    environment = {**os.environ, **variables(server, launch)}
     with log.open("wb") as output:
         return psutil.Popen(
-            server.command(launch),
+            server.command(launch, server.settings),
             env=environment,
             cwd=launch.folder,
             stdin=subprocess.DEVNULL,
@@ -128,6 +144,14 @@ def _first_answer(target: Target, path: str, body: bytes, process: psutil.Proces
             last = type(fault).__name__
         time.sleep(POLL_S)
     raise NotStarted(f"no answer ({last}): {_last_line(log)}")
+
+
+def _unlink_shared_memory(pids: Collection[int]) -> None:
+    """PyTriton leaves 4 MB behind at every stop, named after its process."""
+    for file in SHARED_MEMORY.glob("*"):
+        named = re.match(r"[a-z]+(\d+)-", file.name)
+        if named and int(named[1]) in pids:
+            file.unlink(missing_ok=True)
 
 
 def _asked(target: Target, path: str, body: bytes) -> tuple[int, bytes]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.harness import Row, interval
 from benchmarks.load import Measured
@@ -49,9 +49,29 @@ class Start:
     samples: Mapping[int, Sample]
 
 
-def order(servers: Sequence[Server], turn: int) -> list[Server]:
-    """The servers of round `turn`, counted from 0: every other one is reversed, so that none always comes first."""
-    return list(servers) if turn % 2 == 0 else list(servers)[::-1]
+class Tried(NamedTuple):
+    """The capacity of one choice of a server's settings, as one short window with the most clients gave it."""
+
+    server: Server
+    model: str
+    rps: float
+
+
+def best(tried: Iterable[Tried]) -> list[Tried]:
+    """The quickest choice of each server with each model, in the order of their first tries."""
+    found: dict[tuple[str, str], Tried] = {}
+    for each in tried:
+        key = each.server.name, each.model
+        found[key] = max(found.get(key, each), each, key=lambda one: one.rps)
+    return list(found.values())
+
+
+def turns(rounds: int, places: int) -> list[tuple[int, int]]:
+    """(round, place) in the order of measuring, both from 0 on: every other round is reversed, so that no place always
+    comes first."""
+    return [
+        (turn, place) for turn in range(rounds) for place in (range(places) if turn % 2 == 0 else range(places)[::-1])
+    ]
 
 
 def open_rate(capacities: Mapping[str, float]) -> float:
@@ -85,6 +105,12 @@ def alone(model: str, batch: int, times_ms: Sequence[float]) -> Row:
         **_spread("p50_ms", times_ms),
         "note": f"a run of {batch} rows, 1 thread",
     }
+
+
+def choice(tried: Tried, clients: int) -> Row:
+    """The row of one choice of settings that was tried: its capacity only."""
+    found = _row(tried.server.name, tried.model, "tried", clients, None)
+    return {**found, "rps": tried.rps, "note": tried.server.note}
 
 
 def absent(name: str, reason: str) -> Row:

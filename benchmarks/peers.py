@@ -32,13 +32,16 @@ from benchmarks.peer_rows import (
     OPEN_LOOP,
     Sample,
     Start,
+    Tried,
     absent,
     alone,
+    best,
+    choice,
     compared,
     open_rate,
-    order,
     rows_of,
     sample_of,
+    turns,
 )
 from benchmarks.peer_servers import MINIMAL, OURS, SERVERS, Server
 
@@ -110,43 +113,59 @@ class Comparison:
     def install(self, servers: Iterable[Server]) -> None:
         """Make each server's environment, or note why there is none."""
         for server in servers:
+            if server.name in self.programs or server.name in self.left_out:
+                continue
             try:
                 self.programs[server.name] = programs(server)
             except NotInstalled as reason:
                 self.left_out[server.name] = f"not installed: {reason}"
 
-    def rates(self) -> dict[str, float]:
-        """The open loop's requests per second for each model, from a start of every server that counts no further."""
+    def tried(self, servers: Iterable[Server]) -> list[Tried]:
+        """The capacity of every choice of settings with each model: one start each, which counts no further."""
         most = max(self.plan.clients)
-        found = self._round(0, lambda turn: turn.closed(most).rps)
-        return {
-            subject.model: open_rate({server: rps for (server, model), rps in found.items() if model == subject.model})
-            for subject in self.subjects
-        }
-
-    def starts(self, rates: Mapping[str, float]) -> dict[tuple[str, str], list[Start]]:
-        """What every start of (server, model) gave, all rounds."""
-        found: dict[tuple[str, str], list[Start]] = {}
-        for turn in range(1, self.plan.rounds + 1):
-            for key, start in self._round(turn, partial(Turn.start, rates=rates, seed=turn)).items():
-                found.setdefault(key, []).append(start)
+        found: list[Tried] = []
+        failed: dict[str, str] = {}
+        for server, subject in product(servers, self.subjects):
+            if server.name in self.programs:
+                try:
+                    rps = self._run("trying", server, subject, lambda turn: turn.closed(most).rps)
+                    found.append(Tried(server, subject.model, rps))
+                except RuntimeError as reason:  # it did not start, or it ended under load
+                    failed[server.name] = f"{subject.model}, {server.note}: {reason}"
+                    print(f"{server.name} left out: {failed[server.name]}", file=sys.stderr, flush=True)
+        working = {each.server.name for each in found}
+        self.left_out.update({name: reason for name, reason in failed.items() if name not in working})
         return found
 
-    def _round(self, turn: int, measure: Callable[[Turn], T]) -> dict[tuple[str, str], T]:
-        found: dict[tuple[str, str], T] = {}
-        present = [server for server in SERVERS if server.name in self.programs and server.name not in self.left_out]
-        for server, subject in product(order(present, turn), self.subjects):
-            if server.name in self.left_out:
-                continue
-            print(f"round {turn} of {self.plan.rounds}: {server.name}, {subject.model}", file=sys.stderr, flush=True)
-            body = server.dialect.request(subject.rows[0])
-            try:
-                with running(server, self.programs[server.name], subject.models, subject.model, body) as started:
-                    subject.check(server, [(0, started.first_answer)])
-                    found[server.name, subject.model] = measure(Turn(server, subject, started, self.plan))
-            except RuntimeError as reason:  # it did not start, or it ended under load
-                self.left_out[server.name] = f"{subject.model}, round {turn}: {reason}"
+    def starts(self, chosen: Sequence[Tried], rates: Mapping[str, float]) -> list[list[Start]]:
+        """What every start of each of `chosen` gave, in their order; a server that fails in a round is left out."""
+        found: list[list[Start]] = [[] for _ in chosen]
+        subjects = {subject.model: subject for subject in self.subjects}
+        for turn, place in turns(self.plan.rounds, len(chosen)):
+            server, model, _ = chosen[place]
+            if server.name not in self.left_out:
+                try:
+                    measure = partial(Turn.start, rates=rates, seed=turn)
+                    found[place].append(self._run(f"round {turn + 1}", server, subjects[model], measure))
+                except RuntimeError as reason:
+                    self.left_out[server.name] = f"{model}, round {turn + 1}: {reason}"
+                    print(f"{server.name} left out: {self.left_out[server.name]}", file=sys.stderr, flush=True)
         return found
+
+    def _run(self, what: str, server: Server, subject: Subject, measure: Callable[[Turn], T]) -> T:
+        """Start, measure and stop; what fails is started once more, for some servers do not start now and then."""
+        print(f"{what}: {server.name}, {subject.model} ({server.note})", file=sys.stderr, flush=True)
+        try:
+            return self._run_once(server, subject, measure)
+        except RuntimeError as reason:
+            print(f"once more, for it failed: {reason}", file=sys.stderr, flush=True)
+            return self._run_once(server, subject, measure)
+
+    def _run_once(self, server: Server, subject: Subject, measure: Callable[[Turn], T]) -> T:
+        body = server.dialect.request(subject.rows[0])
+        with running(server, self.programs[server.name], subject.models, subject.model, body) as started:
+            subject.check(server, [(0, started.first_answer)])
+            return measure(Turn(server, subject, started, self.plan))
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,18 +205,29 @@ def rows(quick: bool) -> Sequence[Row]:
     plan = BRIEF if quick else FULL
     with tempfile.TemporaryDirectory() as folder:
         subjects = [subject_of(Path(folder), model, widths) for model, widths in WIDTHS.items()]
-        comparison = Comparison(subjects, plan)
-        comparison.install(server for server in SERVERS if not quick or server.name in QUICK)
         limits = [row for subject in subjects for row in _limits(subject)]
-        rates = comparison.rates()
-        starts = comparison.starts(rates)
+        servers = quick_servers() if quick else SERVERS
+        comparison = Comparison(subjects, plan)
+        comparison.install(servers)
+        tried = comparison.tried(servers)
+        chosen = best(tried)
+        rates = {
+            model: open_rate({each.server.name: each.rps for each in chosen if each.model == model}) for model in WIDTHS
+        }
+        starts = comparison.starts(chosen, rates)
     measured = [
         row
-        for subject, server in product(subjects, SERVERS)
-        if (server.name, subject.model) in starts
-        for row in rows_of(server, subject.model, starts[server.name, subject.model], rates[subject.model])
+        for each, own in zip(chosen, starts, strict=True)
+        if own
+        for row in rows_of(each.server, each.model, own, rates[each.model])
     ]
-    return [*limits, *compared(measured), *(absent(*why) for why in comparison.left_out.items())]
+    choices = [choice(each, max(plan.clients)) for each in tried]
+    return [*limits, *compared(measured), *choices, *(absent(*why) for why in comparison.left_out.items())]
+
+
+def quick_servers() -> list[Server]:
+    """The first choice of settings of each server that a quick run measures."""
+    return [next(server for server in SERVERS if server.name == name) for name in QUICK]
 
 
 def subject_of(folder: Path, model: str, widths: Sequence[int]) -> Subject:

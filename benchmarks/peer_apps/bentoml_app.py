@@ -9,11 +9,11 @@ import numpy as np
 import onnxruntime as ort
 
 
-@bentoml.service(workers=1, logging={"access": {"enabled": False}})
+@bentoml.service(workers=int(os.environ["WORKERS"]), logging={"access": {"enabled": False}})
 class Onnx:
     def __init__(self) -> None:
         options = ort.SessionOptions()
-        options.intra_op_num_threads = 1
+        options.intra_op_num_threads = int(os.environ["THREADS"])
         self.session = ort.InferenceSession(os.environ["MODEL"], options, providers=["CPUExecutionProvider"])
 
     @bentoml.api(route="/infer", batchable=True, max_batch_size=64)

@@ -8,18 +8,11 @@ import litserve as ls
 import numpy as np
 import onnxruntime as ort
 
-# Its documentation: on a CPU as many workers as cores, as many HTTP servers as workers, the fast queue from hundreds
-# of requests per second on. Its batches wait for the whole timeout, so that a long one costs a lone client; without
-# one its workers spin.
-WORKERS = 2
-MAX_BATCH_SIZE = 64
-BATCH_TIMEOUT_S = 0.001
-
 
 class OnnxApi(ls.LitAPI):
     def setup(self, device: str) -> None:
         options = ort.SessionOptions()
-        options.intra_op_num_threads = 1
+        options.intra_op_num_threads = int(os.environ["THREADS"])
         self.session = ort.InferenceSession(os.environ["MODEL"], options, providers=["CPUExecutionProvider"])
 
     def decode_request(self, request: dict) -> np.ndarray:
@@ -39,12 +32,12 @@ class OnnxApi(ls.LitAPI):
 
 
 if __name__ == "__main__":
-    api = OnnxApi(max_batch_size=MAX_BATCH_SIZE, batch_timeout=BATCH_TIMEOUT_S, api_path="/infer")
-    server = ls.LitServer(api, accelerator="cpu", workers_per_device=WORKERS, fast_queue=True)
+    api = OnnxApi(max_batch_size=64, batch_timeout=float(os.environ["BATCH_TIMEOUT"]), api_path="/infer")
+    server = ls.LitServer(api, accelerator="cpu", workers_per_device=int(os.environ["WORKERS"]), fast_queue=True)
     server.run(
         host="127.0.0.1",
         port=int(os.environ["PORT"]),
-        num_api_servers=WORKERS,
+        num_api_servers=int(os.environ["API_SERVERS"]),
         log_level="warning",
         generate_client_file=False,
     )

@@ -15,7 +15,7 @@ import orjson
 
 def session(model: Path) -> ort.InferenceSession:
     options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = int(os.environ["THREADS"])
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 

@@ -13,14 +13,14 @@ from ray import serve
 from starlette.requests import Request
 
 
-@serve.deployment(num_replicas=1, max_ongoing_requests=256)
+@serve.deployment(num_replicas=int(os.environ["REPLICAS"]), max_ongoing_requests=256)
 class Onnx:
     def __init__(self, model: str) -> None:
         options = ort.SessionOptions()
-        options.intra_op_num_threads = 1
+        options.intra_op_num_threads = int(os.environ["THREADS"])
         self.session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
-    @serve.batch(max_batch_size=64, batch_wait_timeout_s=0.001)
+    @serve.batch(max_batch_size=64, batch_wait_timeout_s=float(os.environ["BATCH_WAIT_TIMEOUT"]))
     async def infer(self, rows: list[np.ndarray]) -> list[np.ndarray]:
         return list(self.session.run(None, {"x": np.stack(rows)})[0])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,10 +32,10 @@ http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_fo
 
 
 def program(source: str) -> Server:
-    def command(launch: Launch) -> list[str]:
+    def command(launch: Launch, settings: Mapping[str, str]) -> list[str]:
         return [sys.executable, "-c", source]
 
-    return Server("stub", (), command, ROW, "")
+    return Server("stub", (), command, ROW)
 
 
 def test_a_server_counts_from_its_first_answer_and_goes_with_its_children(tmp_path: Path) -> None:
@@ -60,3 +61,9 @@ def test_a_server_that_never_answers_is_given_up_and_ended(tmp_path: Path, monke
     with pytest.raises(NotStarted, match="no answer"), running(server, tmp_path, tmp_path, "m", b"{}"):
         pass
     assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
+
+
+def test_free_ports_differ_and_are_no_connections_own() -> None:
+    ports = peer_process.free_ports()
+    assert len(set(ports)) == 3
+    assert all(port in peer_process.PORTS for port in ports)

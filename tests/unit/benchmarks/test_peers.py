@@ -16,13 +16,16 @@ from benchmarks.peer_environments import INSTALLED, is_installed, programs
 from benchmarks.peer_rows import (
     Sample,
     Start,
+    Tried,
     absent,
     alone,
+    best,
+    choice,
     compared,
     open_rate,
-    order,
     rows_of,
     sample_of,
+    turns,
 )
 from benchmarks.peer_servers import (
     APPS,
@@ -39,7 +42,7 @@ from benchmarks.peer_servers import (
     variables,
 )
 
-SERVER = Server("some", ("some==1",), lambda launch: [], ROW, "as advised")
+SERVER = Server("some", ("some==1",), lambda launch, settings: [], ROW, {"SOME_KEY": "x"}, {"threads": "1"})
 
 
 def sample(rps: float, p50_ms: float = 1.0) -> Sample:
@@ -51,8 +54,20 @@ def start(first_answer_s: float = 1.0, **samples: Sample) -> Start:
 
 
 def test_every_other_round_is_reversed() -> None:
-    names = ["".join(server.name[0] for server in order(SERVERS, turn)) for turn in range(3)]
-    assert names[0] == names[2] == names[1][::-1]
+    assert turns(3, 3) == [(0, 0), (0, 1), (0, 2), (1, 2), (1, 1), (1, 0), (2, 0), (2, 1), (2, 2)]
+
+
+def test_the_quickest_choice_of_each_server_and_model_is_kept() -> None:
+    one, other = replace(SERVER, settings={"threads": "1"}), replace(SERVER, settings={"threads": "2"})
+    third = replace(SERVER, name="third")
+    tried = [
+        Tried(one, "small", 10.0),
+        Tried(one, "medium", 5.0),
+        Tried(other, "small", 8.0),
+        Tried(other, "medium", 6.0),
+        Tried(third, "small", 1.0),
+    ]
+    assert best(tried) == [tried[0], tried[3], tried[4]]
 
 
 def test_the_open_loop_offers_half_of_the_slowest_peers_capacity() -> None:
@@ -73,7 +88,7 @@ def test_a_row_holds_medians_over_the_starts_and_their_interval() -> None:
     assert 90.0 <= closed["rps_low"] <= 100.0 <= closed["rps_high"] <= 130.0
     assert closed["offered_rps"] is None
     assert (opened["loop"], opened["clients"], opened["offered_rps"]) == ("open", None, 50.0)
-    assert closed["note"] == opened["note"] == "as advised"
+    assert closed["note"] == opened["note"] == "threads 1"
 
 
 def test_the_worst_share_of_failures_stands_in_the_row() -> None:
@@ -104,6 +119,7 @@ def test_every_row_has_the_same_fields() -> None:
     rows = [
         alone("small", 32, [1.0, 2.0, 4.0]),
         *compared(rows_of(SERVER, "small", [start(c1=sample(1.0), c0=sample(1.0))], 1.0)),
+        choice(Tried(SERVER, "small", 7.0), 64),
         absent("other", "pip: no such thing"),
     ]
     assert {tuple(row) for row in rows} == {tuple(rows[0])}
@@ -168,10 +184,12 @@ def test_requests_go_to_the_models_path(tmp_path: Path) -> None:
 
 def test_every_server_starts_its_own_program_on_its_port(tmp_path: Path) -> None:
     launch = Launch(tmp_path / "bin", tmp_path / "models", "small", tmp_path, (8001, 8002, 8003))
-    told = variables(launch)
-    assert told["MODEL"] == str(tmp_path / "models" / "small" / "model.onnx")
     for server in SERVERS:
-        program, *arguments = server.command(launch)
+        told = variables(server, launch)
+        assert told["MODEL"] == str(tmp_path / "models" / "small" / "model.onnx")
+        assert all(told[name.upper()] == value for name, value in server.settings.items())
+        assert server.environment.items() <= told.items()
+        program, *arguments = server.command(launch, server.settings)
         assert Path(program).parent == launch.programs
         written = "".join(file.read_text() for file in tmp_path.glob("*.json"))
         assert "8001" in arguments or "8001" in written or arguments == [str(APPS / f"{_app_of(server)}_app.py")]
@@ -214,8 +232,62 @@ def test_a_server_that_cannot_be_had_is_said_and_the_others_are_measured(monkeyp
     assert set(comparison.programs) == {server.name for server in SERVERS} - {"ray"}
 
 
-def test_quick_measures_servers_that_there_are() -> None:
-    assert set(peers.QUICK) <= {server.name for server in SERVERS}
+def test_quick_measures_one_choice_of_a_few_servers() -> None:
+    servers = peers.quick_servers()
+    assert [server.name for server in servers] == list(peers.QUICK)
+    assert servers == [next(each for each in SERVERS if each.name == server.name) for server in servers]
+
+
+def test_a_choice_that_fails_leaves_its_server_in_while_another_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = replace(SERVER, settings={"threads": "1"}), replace(SERVER, settings={"threads": "2"})
+    broken = replace(SERVER, name="broken")
+
+    def run(self: object, what: str, server: Server, subject: object, measure: object) -> float:
+        if server in (one, broken):
+            raise RuntimeError("it ended")
+        return 10.0
+
+    monkeypatch.setattr(peers.Comparison, "_run", run)
+    subject = peers.Subject(Path("models"), "small", np.zeros((1, 1)), np.zeros((1, 1)))
+    comparison = peers.Comparison([subject], peers.BRIEF, {"some": Path("bin"), "broken": Path("bin")})
+    assert comparison.tried([one, other, broken]) == [Tried(other, "small", 10.0)]
+    assert comparison.left_out == {"broken": "small, threads 1: it ended"}
+
+
+def test_what_fails_is_started_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[Server] = []
+
+    def run_once(self: object, server: Server, subject: object, measure: object) -> float:
+        tries.append(server)
+        if len(tries) == 1:
+            raise RuntimeError("no answer")
+        return 10.0
+
+    monkeypatch.setattr(peers.Comparison, "_run_once", run_once)
+    subject = peers.Subject(Path("models"), "small", np.zeros((1, 1)), np.zeros((1, 1)))
+    comparison = peers.Comparison([subject], peers.BRIEF, {"some": Path("bin")})
+    assert comparison.tried([SERVER]) == [Tried(SERVER, "small", 10.0)]
+    assert tries == [SERVER, SERVER]
+
+
+def test_a_server_that_fails_in_a_round_keeps_its_starts_and_is_left_out_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds: list[str] = []
+
+    def run(self: object, what: str, server: Server, subject: object, measure: object) -> Start:
+        rounds.append(f"{what}: {server.name}")
+        if (server.name, what) == ("broken", "round 2"):
+            raise RuntimeError("it ended")
+        return start(c1=sample(1.0))
+
+    monkeypatch.setattr(peers.Comparison, "_run", run)
+    subject = peers.Subject(Path("models"), "small", np.zeros((1, 1)), np.zeros((1, 1)))
+    plan = peers.BRIEF._replace(rounds=3)
+    comparison = peers.Comparison([subject], plan, {"some": Path("bin"), "broken": Path("bin")})
+    chosen = [Tried(SERVER, "small", 1.0), Tried(replace(SERVER, name="broken"), "small", 1.0)]
+    found = comparison.starts(chosen, {"small": 1.0})
+    assert [len(starts) for starts in found] == [3, 1]
+    assert rounds == ["round 1: some", "round 1: broken", "round 2: broken", "round 2: some", "round 3: some"]
+    assert comparison.left_out == {"broken": "small, round 2: it ended"}
 
 
 def _one(server: Server, figures: Sample) -> list[dict[str, object]]:
