@@ -25,6 +25,23 @@ def give_back() -> None:
         trim(0)
 
 
+def share_one_arena() -> None:
+    """Have all threads allocate from one heap from now on; call it before there are any.
+
+    glibc gives threads heaps of their own, and `give_back` does not reach the free end of those: what a model that was
+    loaded on one thread had occupied stayed with the process when it was given up on another.
+    """
+    import ctypes  # noqa: PLC0415 - only servers with threads pay for it
+
+    limit: Callable[[int, int], int] | None = getattr(ctypes.CDLL(None), "mallopt", None)
+    if limit is not None:
+        limit(_M_ARENA_MAX, 1)
+
+
+_M_ARENA_MAX = -8
+"""Of glibc's malloc.h; other C libraries pass over what they do not know."""
+
+
 @functools.cache
 def _trim() -> Callable[[int], int] | None:
     import ctypes  # noqa: PLC0415 - only an eviction pays for it

@@ -35,6 +35,7 @@ from runtime.container.router import Route
 from runtime.container.sagemaker import SageMaker
 from runtime.container.settings import SAGEMAKER_MODEL, SAGEMAKER_MODELS, Settings
 from runtime.errors import RuntimeFault
+from runtime.memory import share_one_arena
 from runtime.ort import check_providers
 from scheduler.station import Station
 
@@ -73,6 +74,7 @@ def run(settings: Settings, *, ready: Ready = lambda _: None) -> None:
     """
     import uvloop  # noqa: PLC0415 - tests serve on a loop of their own
 
+    share_one_arena()
     sys.setswitchinterval(SWITCH_S)
     uvloop.run(_until_stopped(settings, ready))
 
@@ -98,7 +100,7 @@ async def serving(settings: Settings) -> AsyncIterator[Address]:
     plane = Plane(models, batcher, version=_version(), clock=clock)
     try:
         with listen(settings.host, settings.port) as listener:
-            async with _http(settings, plane, batcher, listener):
+            async with _http(settings, plane, batcher, listener) as listening:
                 await _load(models, ("none",) if settings.multi_model else settings.load)
                 async with _grpc(settings, plane) as grpc, _following(models):
                     # What is there by now stays; a full collection then looks at requests only.
@@ -106,12 +108,13 @@ async def serving(settings: Settings) -> AsyncIterator[Address]:
                     plane.starting = False
                     yield Address(url_of(listener), grpc)
                     plane.draining = True
+                    await listening.drain()
     finally:
         await models.close()
 
 
 @asynccontextmanager
-async def _http(settings: Settings, plane: Plane, batcher: Batcher, listener: socket) -> AsyncIterator[None]:
+async def _http(settings: Settings, plane: Plane, batcher: Batcher, listener: socket) -> AsyncIterator[Listening]:
     """Answer over HTTP, at first that the server is starting; at the end what is under way is answered first."""
     folder = Folder(settings.models or SAGEMAKER_MODELS, providers=settings.providers)
     metrics = Route("GET", "/metrics", lambda exchange, _: show(exchange))
@@ -123,7 +126,7 @@ async def _http(settings: Settings, plane: Plane, batcher: Batcher, listener: so
 
     await listening.start(listener)
     try:
-        yield
+        yield listening
     finally:
         # Whatever still waits when its connection is closed is cancelled, so that the plane comes to its end.
         within_s = settings.drain_s if settings.grpc_port is None else settings.drain_s / 2

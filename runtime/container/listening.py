@@ -12,6 +12,10 @@ from runtime.container.connection import Connection, Handle, Limits
 
 BACKLOG = 2048
 
+NOTICE_S = 0.25
+"""How long peers are told that the server stops before connections on which nothing happens are closed: a request that
+is on its way into one of those would be lost."""
+
 
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket; connections wait in its backlog. Raises InvalidValue when the address is not to be had."""
@@ -42,6 +46,7 @@ class Listening:
         self._connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
         self._sweep: asyncio.TimerHandle | None = None
+        self._draining = False
         self._quiet = asyncio.Event()
         self._quiet.set()
         """No connection is open."""
@@ -61,21 +66,42 @@ class Listening:
         """Connections that are open."""
         return len(self._connections)
 
+    async def drain(self, notice_s: float = NOTICE_S) -> None:
+        """Say `connection: close` in every answer from now on, and after `notice_s` take no more connections.
+
+        Those that came last are given as long again to send what they came for.
+        """
+        self._draining = True
+        for connection in self._connections:
+            connection.draining = True
+        await self._quiet_within(notice_s)
+        self._stop_listening()
+        await self._quiet_within(notice_s)
+
     async def close(self, within_s: float) -> None:
         """Take no more connections, let requests under way end for so long, then close what is left."""
-        if self._server is not None:
-            self._server.close()
+        self._stop_listening()
         for connection in list(self._connections):
             connection.drain()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(within_s):
-                await self._quiet.wait()
+        await self._quiet_within(within_s)
         for connection in list(self._connections):
             connection.abort()
         if self._sweep is not None:
             self._sweep.cancel()
 
+    async def _quiet_within(self, seconds: float) -> None:
+        """Wait until no connection is open, or for so long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._quiet.wait()
+
+    def _stop_listening(self) -> None:
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+
     def _opened(self, connection: Connection) -> None:
+        connection.draining = self._draining
         self._connections.add(connection)
         self._quiet.clear()
 

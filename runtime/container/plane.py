@@ -83,17 +83,16 @@ def _stamp(parameters: Any) -> str | None:
 
 
 def _number(parameters: Any, name: str, least: float, most: float) -> float | None:
-    value = parameters.get(name)
-    if value is None:
+    given = parameters.get(name)
+    if given is None:
         return None
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            value = math.nan
-    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-        raise InvalidBody(f"parameter {name!r} is {value!r:.40}; give a number from {least:g} to {most:g}")
-    return float(value)
+    try:
+        value = math.nan if isinstance(given, bool) else float(given)
+    except (TypeError, ValueError, OverflowError):
+        value = math.nan
+    if not least <= value <= most:
+        raise InvalidBody(f"parameter {name!r} is {given!r:.40}; give a number from {least:g} to {most:g}")
+    return value
 
 
 class Call:
@@ -135,8 +134,10 @@ class Plane:
     ) -> None:
         self.models = models
         self.clock = clock
-        self.draining = False
         self.starting = True
+        self.draining = False
+        """The server is about to stop: it is not ready for more, and takes it all the same until it is closed."""
+        self._closed = False
         self._version = version
         self._epoch = clock() - time.time()
         self._batcher = batcher
@@ -149,7 +150,7 @@ class Plane:
         returns. Raises InvalidTensor for inputs that are not what the signature says, or NotServing; what is found out
         later (an unknown model, inputs of one that had to be loaded first) `done` is told.
         """
-        if self.draining:
+        if self._closed:
             raise NotServing("the server is stopping; ask another one")
         deadline = math.inf if ask.deadline_s is None else ask.arrived + ask.deadline_s
         target = self.models.find(model, version)
@@ -248,7 +249,7 @@ class Plane:
 
     async def close(self) -> None:
         """Take no more work, and let that which came end."""
-        self.draining = True
+        self.draining = self._closed = True
         if self._preparing:
             await asyncio.wait(list(self._preparing.values()))
         await self._batcher.close()

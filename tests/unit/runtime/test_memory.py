@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import mmap
+from collections.abc import Callable
+from typing import Any
 
 from runtime.memory import give_back, private_mb
+
+RunPython = Callable[..., Any]
 
 
 def test_touched_anonymous_memory_counts_and_leaves_when_freed() -> None:
@@ -19,3 +23,35 @@ def test_giving_back_harms_nothing() -> None:
     before = private_mb()
     give_back()
     assert private_mb() <= before + 1
+
+
+def test_memory_that_a_thread_allocated_is_given_back(run_python: RunPython) -> None:
+    script = """
+import ctypes, json, threading
+from runtime.memory import give_back, private_mb, share_one_arena
+
+share_one_arena()
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+libc.free.argtypes = (ctypes.c_void_p,)
+held = []
+
+def fill():
+    for _ in range(20):
+        # Below the size from which each allocation is a mapping of its own.
+        held.append(libc.malloc(100_000))
+        ctypes.memset(held[-1], 1, 100_000)
+
+before = private_mb()
+thread = threading.Thread(target=fill)
+thread.start()
+thread.join()
+full = private_mb()
+for block in held:
+    libc.free(block)
+give_back()
+print(json.dumps([full - before, private_mb() - before]))
+"""
+    grown, kept = run_python(script)
+    assert grown > 1.5
+    assert kept < 0.5
