@@ -221,7 +221,7 @@ def rows(quick: bool) -> Sequence[Row]:
         if own
         for row in rows_of(each.server, each.model, own, rates[each.model])
     ]
-    choices = [choice(each, max(plan.clients)) for each in tried]
+    choices = [choice(each, max(plan.clients)) for each in tried if len(tried) > len(chosen)]
     return [*limits, *compared(measured), *choices, *(absent(*why) for why in comparison.left_out.items())]
 
 
