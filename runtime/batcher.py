@@ -262,9 +262,10 @@ def _deliver(run: Run, asked: Sequence[_Asked], started: float, result: Executed
             done(result)
         return
     variant, threads = run.variant, run.threads
-    _, run_s, loaded = result
-    for (work, _, done), outputs in zip(asked, result.outputs, strict=True):
-        done(Outcome(outputs, variant, threads, rows, max(0.0, started - work.arrived), run_s, loaded))
+    each, run_s, loaded = result
+    for (work, _, done), outputs in zip(asked, each, strict=True):
+        queue_s = started - work.arrived
+        done(Outcome(outputs, variant, threads, rows, queue_s if queue_s > 0.0 else 0.0, run_s, loaded))
 
 
 def _refused(refuse: Refuse) -> RuntimeFault:

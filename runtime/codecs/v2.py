@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
@@ -27,8 +26,7 @@ UNSERVED = ("shared_memory_region", "shared_memory_byte_size", "shared_memory_of
 """Tensor parameters whose silent neglect would change the answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class InferRequest:
+class InferRequest(NamedTuple):
     """An infer request, its tensors decoded as views of the body."""
 
     id: str | None

@@ -159,7 +159,8 @@ class Plane:
             preparing = asyncio.ensure_future(self._infer_later(model, version, inputs, ask, work=work, done=done))
             self._preparing[work] = preparing
             return work
-        check_stamp(target.served, ask.stamp)
+        if ask.stamp is not None:
+            check_stamp(target.served, ask.stamp)
         rows, form = target.signature.check(inputs)
         work = Work(
             target.task, rows, ask.arrived, deadline, ask.floor, target.variant, ask.priority or DEFAULT_PRIORITY, form
