@@ -7,10 +7,10 @@ next run. A run of microseconds is done on the loop itself, for a thread would c
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -20,6 +20,8 @@ from runtime.errors import ExecutionFailed, Expired, InvalidBody, NotServing, Re
 from runtime.lanes import Lanes
 from scheduler.station import Station
 from scheduler.work import Expire, Load, Refuse, Run, Work
+
+log = logging.getLogger(__name__)
 
 Inputs = Mapping[str, NDArray[Any]]
 Outputs = Mapping[str, NDArray[Any]]
@@ -164,7 +166,13 @@ class Batcher:
     def _turn(self) -> None:
         self._turn_due = False
         now = self._clock()
-        for action in self._station.act(now):
+        try:
+            actions = self._station.act(now)
+        except Exception as fault:
+            log.exception("the station failed")
+            self._give_up(ExecutionFailed(f"the scheduler failed: {type(fault).__name__}: {fault}"))
+            return
+        for action in actions:
             match action:
                 case Run():
                     self._begin(action)
@@ -176,6 +184,12 @@ class Batcher:
                 case Load(task, variant, threads):
                     self._loader.put(partial(self._load, task, variant, threads), self._loaded)
         self._set_timer(now)
+
+    def _give_up(self, fault: RuntimeFault) -> None:
+        """Tell all that wait: nobody would ever ask the station about them again."""
+        for work in list(self._waiting):
+            self._station.cancel(work)
+            self._tell(work, fault)
 
     def _set_timer(self, now: float) -> None:
         if self._timer is not None:
@@ -221,24 +235,27 @@ class Batcher:
         first = results[0]
         ok = len(results) == 1 and isinstance(first, Executed)
         took = first.run_s if isinstance(first, Executed) else now - started
-        self._station.finished(run, took, now, ok=ok)
-        self._engine.ran(run, took, ok)
-        if any(isinstance(result, Executed) and result.loaded for result in results):
-            self._engine.settle()
+        # Answers go out first: what is learnt from the run can wait.
         if len(results) == 1:
             _deliver(run, asked, started, first, run.rows)
         else:
             for each, result in zip(asked, results, strict=True):
                 _deliver(run, [each], started, result, each[0].rows)
+        self._station.finished(run, took, now, ok=ok)
+        self._engine.ran(run, took, ok)
+        if any(isinstance(result, Executed) and result.loaded for result in results):
+            self._engine.settle()
         if self._waiting:
             self.wake()
         else:
             self._check_idle()
 
     def _load(self, task: str, variant: str, threads: int) -> None:
-        # Whoever needs it meets the error itself, and what serves now goes on serving.
-        with suppress(RuntimeFault):
+        try:
             self._engine.prefetch(task, variant, threads)
+        except Exception as fault:  # noqa: BLE001 - a lane's outermost loop
+            # Whoever needs it meets the error itself, and what serves now goes on serving.
+            log.warning("%s of %s could not be loaded for %d threads: %s", variant, task, threads, fault)
 
     def _loaded(self, _: None) -> None:
         self._engine.settle()

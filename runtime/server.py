@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import importlib.metadata
 import logging
 import signal
 import sys
@@ -16,14 +15,12 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from socket import socket
 
-from registry.blobs.files import Files
 from registry.errors import InvalidValue, RegistryError
 from runtime.batcher import Batcher
-from runtime.container.artifacts import Artifacts
 from runtime.container.connection import Exchange, Limits
-from runtime.container.home import BLOBS, Home
 from runtime.container.http import Http
 from runtime.container.listening import Listening, listen, url_of
 from runtime.container.metrics import CONTENT_TYPE, exposition
@@ -97,7 +94,7 @@ async def serving(settings: Settings) -> AsyncIterator[Address]:
     station = Station(cores)
     models = Models(_repository(settings), station, budget_mb=settings.budget_mb, clock=clock)
     batcher = Batcher(station, models, cores=cores, clock=clock)
-    plane = Plane(models, batcher, version=_version(), clock=clock)
+    plane = Plane(models, batcher, version=_version, clock=clock)
     try:
         with listen(settings.host, settings.port) as listener:
             async with _http(settings, plane, batcher, listener) as listening:
@@ -199,14 +196,25 @@ def _repository(settings: Settings) -> Repository:
             raise InvalidValue("models", f"{settings.models} is no folder", "give one with models in it")
         return Folder(settings.models, providers=settings.providers)
     if settings.home is not None:
-        if not settings.home.is_dir():
-            raise InvalidValue("home", f"{settings.home} is no folder", "register a model there first")
-        home = Home(settings.home, settings.tier, providers=settings.providers)
-        return Artifacts(Files(settings.home / BLOBS), home, providers=settings.providers)
+        return _home(settings.home, settings)
     return Folder(SAGEMAKER_MODELS if settings.multi_model else SAGEMAKER_MODEL, providers=settings.providers)
 
 
+def _home(home: Path, settings: Settings) -> Repository:
+    # A folder's first answer does without the catalogue's imports.
+    from registry.blobs.files import Files  # noqa: PLC0415
+    from runtime.container.artifacts import Artifacts  # noqa: PLC0415
+    from runtime.container.home import BLOBS, Home  # noqa: PLC0415
+
+    if not home.is_dir():
+        raise InvalidValue("home", f"{home} is no folder", "register a model there first")
+    tasks = Home(home, settings.tier, providers=settings.providers)
+    return Artifacts(Files(home / BLOBS), tasks, providers=settings.providers)
+
+
 def _version() -> str:
+    import importlib.metadata  # noqa: PLC0415 - asked for once, if ever
+
     try:
         return importlib.metadata.version("modelless")
     except importlib.metadata.PackageNotFoundError:

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from registry.model import TensorSpec
 from runtime.codecs.binary import datatype_of, from_binary, to_binary
 from runtime.codecs.nested import from_nested, to_nested
 from runtime.codecs.text import dumps, loads
 from runtime.errors import InvalidBody, InvalidTensor
 from runtime.tensor import check_datatype, check_extents
+
+if TYPE_CHECKING:
+    from registry.model import TensorSpec
 
 Parameters = Mapping[str, str | int | float | bool]
 

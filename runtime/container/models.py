@@ -270,9 +270,11 @@ class Models:
             return Executed(outputs, took, lease.loaded)
 
     def prefetch(self, task: str, variant: str, threads: int) -> None:
-        """Load a version ahead of runs; raises RuntimeFault."""
-        model = self._tasks[task]
-        self._hold(model, model.versions[variant], threads, pin=False)
+        """Load a version ahead of runs, if it is still served; raises RuntimeFault."""
+        model = self._tasks.get(task)
+        served = model and model.versions.get(variant)
+        if model and served:
+            self._hold(model, served, threads, pin=False)
 
     def ran(self, run: Run, took_s: float, ok: bool) -> None:
         """Count a run that ended."""

@@ -130,7 +130,12 @@ class Plane:
     """What the container does for its callers; every method is called on the loop."""
 
     def __init__(
-        self, models: Models, batcher: Batcher, *, version: str, clock: Callable[[], float] = time.monotonic
+        self,
+        models: Models,
+        batcher: Batcher,
+        *,
+        version: Callable[[], str],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.models = models
         self.clock = clock
@@ -246,7 +251,7 @@ class Plane:
 
     def server_metadata(self) -> dict[str, Any]:
         """The server's own."""
-        return {"name": NAME, "version": self._version, "extensions": list(EXTENSIONS)}
+        return {"name": NAME, "version": self._version(), "extensions": list(EXTENSIONS)}
 
     async def close(self) -> None:
         """Take no more work, and let that which came end."""

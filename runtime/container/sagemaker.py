@@ -12,11 +12,9 @@ import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from registry.model import TensorSpec
 from runtime.batcher import Outcome
-from runtime.codecs.native_json import decode_inputs, encode_outputs
 from runtime.codecs.text import dumps, loads
 from runtime.container.connection import JSON, Exchange
 from runtime.container.http import refuse, reply
@@ -27,6 +25,9 @@ from runtime.container.repository import Folder, Version
 from runtime.container.router import Route, query
 from runtime.container.signature import Signature
 from runtime.errors import InvalidBody, RuntimeFault, UnknownModel
+
+if TYPE_CHECKING:
+    from registry.model import TensorSpec
 
 ATTRIBUTES = b"x-amzn-sagemaker-custom-attributes"
 BINARY_TYPE = b"application/vnd.sagemaker-triton.binary+json;json-header-size=%d"
@@ -159,6 +160,8 @@ class _Reply(Reply):
 
 
 async def _answer_native(plane: Plane, exchange: Exchange, model: str, document: dict[str, Any]) -> None:
+    from runtime.codecs.native_json import decode_inputs, encode_outputs  # noqa: PLC0415 - not on a start's path
+
     arrived = plane.clock()
     target = await plane.models.target(model, None)
     hints = {**_object(document, "slo"), **_object(document, "parameters")}
@@ -196,6 +199,8 @@ def _native(document: Any) -> dict[str, Any] | None:
 
 def _specs(signature: Signature) -> list[TensorSpec]:
     """The inputs that a JSON value can be decoded for: a scalar has no place in this platform's own form."""
+    from registry.model import TensorSpec  # noqa: PLC0415 - not on a start's path
+
     return [TensorSpec(port.name, port.datatype, port.shape, port.finite) for port in signature.inputs if port.shape]
 
 

@@ -271,3 +271,15 @@ async def test_what_is_prefetched_in_vain_changes_nothing() -> None:
         await settled.wait()
         assert b.engine.prefetched == [("m", "v", 2)]
         await batcher.close()
+
+
+async def test_a_station_that_fails_leaves_nobody_waiting(caplog: pytest.LogCaptureFixture) -> None:
+    async with bench() as b:
+        act = b.station.act
+        b.station.act = lambda now: 1 / 0  # type: ignore[method-assign, assignment, return-value]
+        fault = await b.ask()[1]
+        assert isinstance(fault, ExecutionFailed)
+        assert "the scheduler failed: ZeroDivisionError" in str(fault)
+        assert "the station failed" in caplog.text
+        b.station.act = act  # type: ignore[method-assign]
+        await answer(b.ask()[1])

@@ -38,7 +38,7 @@ class House:
         self.folder = Folder(root)
         self.models = Models(self.folder, station, budget_mb=budget_mb, clock=clock)
         self.batcher = Batcher(station, self.models, cores=1, clock=clock)
-        self.plane = Plane(self.models, self.batcher, version="0", clock=clock)
+        self.plane = Plane(self.models, self.batcher, version=lambda: "0", clock=clock)
 
     def ask(self, model: str, value: float = 1.0, *, version: str | None = None, width: int = 4) -> Any:
         told: asyncio.Future[Outcome | RuntimeFault] = asyncio.get_running_loop().create_future()

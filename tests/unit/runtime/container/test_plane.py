@@ -64,7 +64,7 @@ async def plane_over(root: Path) -> AsyncIterator[Plane]:
     clock = asyncio.get_running_loop().time
     station = Station(1)
     models = Models(Folder(root), station, budget_mb=1000.0, clock=clock)
-    plane = Plane(models, Batcher(station, models, cores=1, clock=clock), version="9", clock=clock)
+    plane = Plane(models, Batcher(station, models, cores=1, clock=clock), version=lambda: "9", clock=clock)
     async with asyncio.timeout(20):
         yield plane
         await plane.close()
