@@ -60,7 +60,7 @@ class Engine(Protocol):
     """What carries out what a station decides; `execute` and `prefetch` are called on threads, too."""
 
     def immediate(self, run: Run) -> bool:
-        """Whether the run can begin without loading anything."""
+        """Whether the run needs no load, and takes as long as the station expects."""
 
     def execute(self, run: Run, inputs: Sequence[Inputs], rows: Sequence[int]) -> Executed:
         """Run these works of `run` together, loading the model if need be; raises RuntimeFault."""

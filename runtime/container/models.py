@@ -259,8 +259,11 @@ class Models:
     # An engine for a batcher; it calls `execute` and `prefetch` on its threads
 
     def immediate(self, run: Run) -> bool:
-        """Whether the run can begin without loading anything."""
-        return Key(self._tasks[run.task].name, run.variant, run.threads) in self._resident
+        """Whether the run needs no load, and takes what was foreseen: not where extents are the callers' choice."""
+        model = self._tasks[run.task]
+        signature = model.versions[run.variant].signature
+        known = signature is not None and signature.fixed
+        return known and Key(model.name, run.variant, run.threads) in self._resident
 
     def execute(self, run: Run, inputs: Sequence[Inputs], rows: Sequence[int]) -> Executed:
         """Run these works together, loading the version if it is not there; raises RuntimeFault."""

@@ -73,6 +73,11 @@ class Signature:
         return hash((self.inputs, self.outputs))
 
     @property
+    def fixed(self) -> bool:
+        """Whether every row is of one size, so that runs of as many rows are alike."""
+        return all(port.fixed for port in self.inputs)
+
+    @property
     def batched(self) -> bool:
         """Whether rows of several requests could be put together: every input is of rows."""
         return bool(self.inputs) and all(port.batched for port in self.inputs)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto
 
 from runtime.batcher import Batcher, Outcome
 from runtime.container.models import Key, Models
@@ -19,6 +20,7 @@ from runtime.container.plane import Ask, Plane
 from runtime.container.repository import Folder
 from runtime.errors import AlreadyLoaded, NoRoom, RuntimeFault, UnknownModel, Unloadable
 from scheduler.station import Station
+from scheduler.work import Run
 
 MakeFolder = Callable[[dict[str, bytes]], Path]
 
@@ -287,6 +289,17 @@ async def test_two_who_add_the_same_model_at_once_load_it_once(folder_of: MakeFo
         versions = h.folder.read("a", root / "m")
         came = await asyncio.gather(*(h.models.add("a", versions) for _ in range(3)), return_exceptions=True)
         assert sorted(type(outcome).__name__ for outcome in came) == ["AlreadyLoaded", "AlreadyLoaded", "NoneType"]
+
+
+async def test_what_runs_on_the_loop_is_loaded_and_of_foreseen_extents(folder_of: MakeFolder, graphs: Any) -> None:
+    root = folder_of({"fixed": graphs.scaled(2.0), "any": graphs.echoed(TensorProto.FLOAT, ["n", "m"])})
+    async with house(root) as h:
+        for name, immediate in (("fixed", True), ("any", False)):
+            await h.answer(name)
+            run = Run(1, f"{name}/1", "1", 1, (), 1, 1e-5)
+            assert h.models.immediate(run) == immediate
+        await h.models.load("fixed")
+        assert not h.models.immediate(Run(1, "fixed/1", "1", 2, (), 1, 1e-5))
 
 
 def test_a_key_in_words() -> None:

@@ -41,6 +41,12 @@ def test_only_inputs_of_rows_can_be_put_together() -> None:
     assert not Signature([Port("x", "FP32", (1, 4))], []).batched
 
 
+def test_rows_are_alike_where_no_extent_is_the_callers_choice() -> None:
+    assert ONE.fixed
+    assert not TWO.fixed
+    assert not TEXT.fixed
+
+
 def test_signatures_are_equal_by_what_they_say() -> None:
     same = Signature([Port("x", "FP32", (-1, 4))], [Port("y", "FP32", (-1, 2))])
     assert same == ONE
