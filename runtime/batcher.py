@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 from numpy.typing import NDArray
 
-from runtime.errors import ExecutionFailed, Expired, InvalidBody, NotServing, Refused, RuntimeFault
+from runtime.errors import Defect, ExecutionFailed, Expired, InvalidBody, NotServing, Refused, RuntimeFault
 from runtime.lanes import Lanes
 from scheduler.station import Station
 from scheduler.work import Expire, Load, Refuse, Run, Work
@@ -170,7 +170,7 @@ class Batcher:
             actions = self._station.act(now)
         except Exception as fault:
             log.exception("the station failed")
-            self._give_up(ExecutionFailed(f"the scheduler failed: {type(fault).__name__}: {fault}"))
+            self._give_up(Defect(f"the scheduler failed: {type(fault).__name__}: {fault}"))
             return
         for action in actions:
             match action:
@@ -215,7 +215,7 @@ class Batcher:
     def _execute(self, run: Run, asked: Sequence[_Asked]) -> list[Executed | RuntimeFault]:
         """What became of all of them together, or of each alone where together they failed: on any thread."""
         result = self._attempt(run, asked)
-        if isinstance(result, ExecutionFailed) and len(asked) > 1:
+        if isinstance(result, ExecutionFailed | Defect) and len(asked) > 1:
             return [self._attempt(run, [each]) for each in asked]
         return [result]
 
@@ -224,8 +224,10 @@ class Batcher:
             return self._engine.execute(run, [inputs for _, inputs, _ in asked], [work.rows for work, _, _ in asked])
         except RuntimeFault as fault:
             return fault
-        except Exception as fault:  # noqa: BLE001 - a lane's outermost loop: whatever it was, callers must be told
-            return ExecutionFailed(f"{type(fault).__name__}: {fault}")
+        except Exception as fault:
+            # A lane's outermost loop: whatever it was, callers must be told.
+            log.exception("a run of %s failed", run.task)
+            return Defect(f"{type(fault).__name__}: {fault}")
 
     def _end(
         self, run: Run, asked: Sequence[_Asked], started: float, results: Sequence[Executed | RuntimeFault]

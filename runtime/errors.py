@@ -16,6 +16,7 @@ RuntimeFault
 │   └── Unreadable      the storage's: it cannot be reached or read now; the bytes may well be sound
 ├── Unloadable          the model's: it cannot be loaded, whatever it is asked
 ├── NoRoom              ours: the variant does not fit beside what is in use
+├── Defect              ours: something failed that nobody foresaw
 ├── NoProvider          the operator's: an execution provider is not to be had here
 ├── PoolTooLate         ours: the global thread pool is asked for after the first session, or twice
 └── ReplyTooLarge       the variant's: the outputs do not fit in one reply
@@ -105,6 +106,10 @@ class Unloadable(RuntimeFault):
 
 class NoRoom(RuntimeFault):
     """The variant does not fit in the memory budget beside what is in use or pinned."""
+
+
+class Defect(RuntimeFault):
+    """Something failed that nobody foresaw: a mistake of this platform's, or of a library's."""
 
 
 class NoProvider(RuntimeFault):

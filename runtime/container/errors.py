@@ -49,7 +49,7 @@ def told(fault: Exception) -> Told:
 
 def foreseen(fault: Exception) -> bool:
     """Whether it is a fault, and no failure of the server's own, which its log must tell all of."""
-    return isinstance(fault, faults.RuntimeFault | InvalidValue)
+    return isinstance(fault, faults.RuntimeFault | InvalidValue) and not isinstance(fault, faults.Defect)
 
 
 def message(fault: Exception) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from runtime.batcher import Batcher, Done, Outcome
 from runtime.container.models import Models, Target, check_stamp
 from runtime.container.signature import Inputs
-from runtime.errors import ExecutionFailed, InvalidBody, NotServing, RuntimeFault, UnknownModel
+from runtime.errors import Defect, InvalidBody, NotServing, RuntimeFault, UnknownModel
 from scheduler.work import Work
 
 log = logging.getLogger(__name__)
@@ -275,7 +275,7 @@ class Plane:
             done(fault)
         except Exception as fault:
             log.exception("%s: a request came to nothing", model)
-            done(ExecutionFailed(f"{type(fault).__name__}: {fault}"))
+            done(Defect(f"{type(fault).__name__}: {fault}"))
         finally:
             self._preparing.pop(work, None)
 

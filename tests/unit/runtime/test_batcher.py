@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from runtime.batcher import Batcher, Executed, Inputs, Outcome
-from runtime.errors import ExecutionFailed, Expired, InvalidBody, NoRoom, NotServing, Refused, RuntimeFault
+from runtime.errors import Defect, ExecutionFailed, Expired, InvalidBody, NoRoom, NotServing, Refused, RuntimeFault
 from scheduler.station import Station
 from scheduler.work import Action, Ladder, Load, Run, Rung, Work
 
@@ -164,7 +164,7 @@ async def test_a_defect_is_told_and_nothing_stops() -> None:
     async with bench() as b:
         b.engine.fault = ZeroDivisionError("oops")
         fault = await b.ask()[1]
-        assert isinstance(fault, ExecutionFailed)
+        assert isinstance(fault, Defect)
         assert "ZeroDivisionError: oops" in str(fault)
         b.engine.fault = None
         await answer(b.ask()[1])
@@ -278,7 +278,7 @@ async def test_a_station_that_fails_leaves_nobody_waiting(caplog: pytest.LogCapt
         act = b.station.act
         b.station.act = lambda now: 1 / 0  # type: ignore[method-assign, assignment, return-value]
         fault = await b.ask()[1]
-        assert isinstance(fault, ExecutionFailed)
+        assert isinstance(fault, Defect)
         assert "the scheduler failed: ZeroDivisionError" in str(fault)
         assert "the station failed" in caplog.text
         b.station.act = act  # type: ignore[method-assign]

@@ -29,6 +29,7 @@ from runtime.container.errors import UNFORESEEN, message, retry_after, told
         (faults.ExecutionFailed("index"), 400, "INVALID_ARGUMENT"),
         (faults.CorruptArtifact("bytes"), 500, "DATA_LOSS"),
         (faults.ReplyTooLarge("big"), UNFORESEEN.status, UNFORESEEN.code),
+        (faults.Defect("oops"), UNFORESEEN.status, UNFORESEEN.code),
         (ZeroDivisionError("oops"), UNFORESEEN.status, UNFORESEEN.code),
     ],
 )
@@ -39,6 +40,7 @@ def test_each_fault_travels_as_the_table_says(fault: Exception, status: int, cod
 def test_only_what_was_foreseen_is_told_in_words() -> None:
     assert message(faults.NoRoom("it does not fit")) == "it does not fit"
     assert "secret" not in message(KeyError("secret"))
+    assert "secret" not in message(faults.Defect("KeyError: secret"))
 
 
 @pytest.mark.parametrize(("after_s", "whole"), [(0.0, 1), (0.2, 1), (1.0, 1), (1.01, 2)])
