@@ -11,7 +11,7 @@ from runtime.codecs.text import dumps
 from runtime.container.connection import JSON, Exchange, Headers
 from runtime.container.errors import UNFORESEEN, foreseen, message, retry_after, told
 from runtime.container.router import Route, Router
-from runtime.errors import UnknownEncoding, WrongMethod
+from runtime.errors import Expired, UnknownEncoding, WrongMethod
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,8 @@ def reply(exchange: Exchange, document: Mapping[str, Any] | Sequence[Any], statu
 def refuse(exchange: Exchange, fault: Exception) -> None:
     """Answer with what went wrong."""
     status = told(fault).status
-    if status >= UNFORESEEN.status:
+    # A deadline that passed is no failure of the server's, and an overload has thousands a second.
+    if status >= UNFORESEEN.status and not isinstance(fault, Expired):
         trace = None if foreseen(fault) else fault
         name = type(fault).__name__
         log.warning("%s %s: %s: %s", exchange.method.decode(), exchange.path[:200], name, fault, exc_info=trace)

@@ -11,7 +11,7 @@ import pytest
 from runtime.container.connection import Exchange
 from runtime.container.http import Http
 from runtime.container.router import Route
-from runtime.errors import NoRoom, Refused
+from runtime.errors import Expired, NoRoom, Refused
 
 
 class Wire:
@@ -69,6 +69,14 @@ async def test_what_nobody_foresaw_is_logged_and_not_told(later: bool, caplog: p
     assert status == 500
     assert "secret" not in body["error"]
     assert "secret" in caplog.text
+
+
+@pytest.mark.parametrize(("fault", "logged"), [(Expired("it waited"), False), (NoRoom("it does not fit"), True)])
+async def test_deadlines_that_pass_are_not_logged(
+    fault: Exception, logged: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    Http([Route("GET", "/a", raising(fault, later=False))])(exchange())
+    assert (str(fault) in caplog.text) is logged
 
 
 async def test_when_to_try_again_is_a_header_and_in_the_body() -> None:
