@@ -12,6 +12,10 @@ LOOK = 64
 """Works behind that are looked at: between two of them little changes."""
 
 
+SHAPED = 8
+"""Rows of a run from which on it is known what one row more takes, and so what still larger runs will."""
+
+
 def lateness(task: Served, work: Work, rung: Rung, service: Service, *, begin: float, cores: float) -> float:
     """By how many seconds a work would be late if this variant did all that is ahead of it; below 0: in time.
 
@@ -20,8 +24,10 @@ def lateness(task: Served, work: Work, rung: Rung, service: Service, *, begin: f
     more urgent.
     """
     pace = _Pace(service, rung, begin, task.patience_s, cores)
-    if pace.rows > service.reach:
-        return -inf  # nobody is turned away by a guess: larger runs, which are faster by the row, were not tried yet
+    if pace.rows > service.reach and service.largest < SHAPED:
+        # Nobody is turned away by a guess: larger runs, which are faster by the row, were not tried yet.
+        alone = begin + service.median(work.rows) - work.deadline
+        return alone if alone > 0 else -inf
     ahead = task.queue.ahead_of(work.deadline, work.priority)
     late = pace.done(ahead, work.rows) - work.deadline
     if ahead < task.queue.rows:

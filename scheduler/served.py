@@ -23,14 +23,14 @@ MANY_THREADS_FROM_S = 1e-3
 RETRAIN_S = 0.05
 """How long a table stands, as what is known of runs changes with each; training takes some 0.1 ms."""
 
-USUAL = 0.1
-"""The weight of a new work's patience in the usual one."""
+SHORTER, LONGER = 0.1, 0.001
+"""The weights of a new work's patience in the usual one: near the least of those that differ, as runs must suit it."""
 
-LATE = 0.005
-"""The share of accepted works that may be late: half of what a 99th percentile allows."""
+LATE = 0.003
+"""The share of accepted works that may be late: less than a 99th percentile allows, as late ones come in bunches."""
 
-STEP = 0.02
-"""What one late work adds to the margin, of the time that it had."""
+STEP, MOST = 0.01, 0.5
+"""What one late work adds to the margin, and the most that there is."""
 
 FADES = 10
 """Times the usual patience after which a margin begins to fade when no work was judged: a queue is gone by then."""
@@ -65,7 +65,7 @@ class Served:
     held_back: bool = False
     """Whether the front has been held back once."""
     _rules: dict[Key, Rule] = field(default_factory=dict)
-    _margin_s: float = 0.0
+    _margin: float = 0.0
     _judged_at: float = 0.0
     _table: Table | None = None
     _trained: tuple[float, object] = (-inf, None)
@@ -85,10 +85,10 @@ class Served:
     def note(self, work: Work, now: float) -> None:
         """A work came, whatever becomes of it."""
         self.arrivals.note(now, work.rows)
-        if work.deadline < inf:
-            patience = work.deadline - work.arrived
+        patience = work.deadline - work.arrived
+        if 2 * self.least_s() < patience < inf:  # what nobody could do sets no pace
             usual = patience if self.patience_s == inf else self.patience_s
-            self.patience_s = usual + USUAL * (patience - usual)
+            self.patience_s = usual * (patience / usual) ** (SHORTER if patience < usual else LONGER)
 
     def judge(self, work: Work, now: float, *, late: bool) -> None:
         """An accepted work was done in time, or was not: move the margin so that in the long run LATE are not.
@@ -97,17 +97,16 @@ class Served:
         guess says nothing of predictions.
         """
         if work.deadline < inf and work.arrived > self.guessed_until:
-            step = STEP * (work.deadline - work.arrived)
-            margin = self.margin(now) + step * (late - LATE)
-            self._margin_s, self._judged_at = min(max(0.0, margin), 0.5 * self.patience_s), now
+            margin = self.margin(now) + STEP * (late - LATE)
+            self._margin, self._judged_at = min(max(0.0, margin), MOST), now
 
     def margin(self, now: float) -> float:
-        """Time (s) that a work must have left over to be accepted.
+        """The share of its time that a work must have left over to be accepted.
 
         It fades when none is for long, as nothing would show any more that it is too large.
         """
         silent_s = now - self._judged_at
-        return self._margin_s * min(1.0, FADES * self.patience_s / silent_s) if silent_s > 0 else self._margin_s
+        return self._margin * min(1.0, FADES * self.patience_s / silent_s) if silent_s > 0 else self._margin
 
     def front(self) -> list[Work]:
         """The works that can share a run with the most urgent one, it first."""

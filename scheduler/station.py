@@ -299,5 +299,5 @@ class Station:
         late = lateness(task, work, *quickest, begin=self._free_at(now, cores)[0], cores=cores)
         if late == -inf:
             task.guessed_until = now
-        late += task.margin(now)
+        late += task.margin(now) * (work.deadline - work.arrived)
         return Refuse(work, late, "it cannot be done by its deadline") if late > 0 else None

@@ -212,7 +212,7 @@ def choose(
             continue
         for picked, passed in _picks(works, option, turn(usual_s, cores / option.threads), now):
             rows = sum(work.rows for work in picked)
-            gain = _right(picked, rows, option, now=now) - price.per_row * (rows + passed)
+            gain = _right(picked, rows, option, now=now) - price.per_row * rows - option.rung.accuracy * passed
             core_s = option.threads * option.service.median(rows)
             worth = gain - price.per_core_s * core_s
             score = (2, worth) if worth >= 0 else (1, gain / core_s) if gain > 0 else (0, gain)
@@ -222,7 +222,7 @@ def choose(
 
 
 def _picks(works: Sequence[Work], option: Option, next_s: float, now: float) -> Iterator[tuple[Sequence[Work], int]]:
-    """Which works may share a run, and how many rows are passed over for them.
+    """Which works may share a run, and how many rows that a smaller run would save are passed over for them.
 
     At most as many as leave time for who comes while it runs: first without those that would be late in a run so
     large, who are given up; then as many from the front as are in time, half of those, and the first alone.
@@ -230,11 +230,11 @@ def _picks(works: Sequence[Work], option: Option, next_s: float, now: float) -> 
     service, rung = option.service, option.rung
     most = service.most(next_s, rung.max_batch)
     fits = service.most(max(0.0, works[0].deadline - now), most)
+    front = first(works, rung, fits)
     if fits < most:
         late = now + service.median(most)
-        passed = sum(work.rows for work in works if work.deadline < late)
+        passed = sum(work.rows for work in front if work.deadline < late)
         yield from ((picked, passed) for picked in (first(works, rung, most, late),) if picked)
-    front = first(works, rung, fits)
     for count in dict.fromkeys((len(front), len(front) // 2, 1)):
         if 0 < count <= len(front):
             yield front[:count], 0
