@@ -79,7 +79,7 @@ class Profile:
     def _rung(self, variant: Made) -> Rung:
         service: dict[int, Measured] = {
             threads: tuple(
-                (b, self.quantile((variant.name, threads, b), 0.5), self.quantile((variant.name, threads, b), 0.99))
+                (b, self.quantile((variant.name, threads, b), 0.5), self.quantile((variant.name, threads, b), 0.95))
                 for b in BATCHES
             )
             for threads in THREADS

@@ -11,7 +11,6 @@ from scheduler.work import Rung, Work
 LOOK = 64
 """Works behind that are looked at: between two of them little changes."""
 
-
 SHAPED = 8
 """Rows of a run from which on it is known what one row more takes, and so what still larger runs will."""
 
@@ -48,9 +47,9 @@ class _Pace:
     """Runs of one size, one after the other on each core: the largest that leave time for who comes meanwhile."""
 
     def __init__(self, service: Service, rung: Rung, begin: float, patience_s: float, cores: float) -> None:
-        self.rows = service.foreseen(turn(patience_s, cores), rung.max_batch)
+        self.rows = service.efficient(service.foreseen(turn(patience_s, cores), rung.max_batch))
         self._service = service
-        run_s = service.median(self.rows)
+        run_s = service.mean(self.rows)
         self._every_s = run_s / cores
         # Where other tasks take turns, theirs come before even the first run.
         self._begin = begin + max(0.0, self._every_s - run_s)
@@ -58,4 +57,4 @@ class _Pace:
     def done(self, ahead: float, rows: int) -> float:
         """When a work of so many rows is done (s) with so many rows ahead of it."""
         runs, rest = divmod(ahead, self.rows)
-        return self._begin + runs * self._every_s + self._service.tail(min(self.rows, int(rest) + rows))
+        return self._begin + runs * self._every_s + self._service.median(min(self.rows, int(rest) + rows))

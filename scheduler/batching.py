@@ -9,7 +9,8 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from collections.abc import Sequence
-from math import ceil, inf
+from math import ceil, inf, sqrt
+from statistics import fmean
 
 from scheduler.work import Measured
 
@@ -26,8 +27,21 @@ BAND = 1.25
 SLOWEST_LEARNING = 1 / 32
 """The least weight of a run for the curve, so that its shape follows, too."""
 
-TAIL = 1.3
-"""The 99th percentile over the median before anything is known of it."""
+LEVEL = 0.95
+"""The share of runs within the tail: the usual percentile of an SLO. A rarer one would be set by pauses of the machine,
+which smaller batches do not avoid."""
+
+TAIL = 1.2
+"""The tail over the median before anything is known of it."""
+
+CLIP = 2.0
+"""How far off a run may be for the curve: a pause of the machine is no news of the shape."""
+
+PROFILED = 20
+"""Runs that a profile counts for."""
+
+HEAVY = 0.1
+"""How far the mean is from the median towards the tail before anything is known of it."""
 
 REACH = 2
 """How far beyond the largest batch that ran a model is trusted: twice as large."""
@@ -40,16 +54,36 @@ class Service:
     slowed by the same neighbours. The tail is the pace's own.
     """
 
-    __slots__ = ("_at", "_knots", "_newest", "_pace", "_sorted", "_tail", "_weight", "largest", "runs")
+    __slots__ = (
+        "_at",
+        "_gauge",
+        "_idle",
+        "_knots",
+        "_mean",
+        "_newest",
+        "_pace",
+        "_sorted",
+        "_tail",
+        "_usual",
+        "_weight",
+        "largest",
+        "runs",
+    )
 
     def __init__(self, measured: Measured = ()) -> None:
         self._at: list[int] = [rows for rows, _, _ in measured]
         self._knots: list[float] = [median for _, median, _ in measured]
         self._weight: list[float] = [float(KEPT)] * len(measured)
-        self._newest: deque[float] = deque()
-        self._sorted: list[float] = []
         self._pace = 1.0
-        self._tail = max((p99 / median for _, median, p99 in measured if median > 0), default=TAIL)
+        ratios = sorted(tail / median for _, median, tail in measured if median > 0)
+        self._tail = max(1.0, ratios[len(ratios) // 2]) if ratios else TAIL
+        self._mean = 1.0 + HEAVY * (self._tail - 1.0)
+        self._usual = _spread(self._tail)
+        # A profile counts as some runs: else the first one, were it a slow one, would be all that is known.
+        self._newest: deque[float] = deque(self._usual if measured else ())
+        self._sorted: list[float] = sorted(self._newest)
+        self._idle = 0
+        self._gauge = 1.0
         self.largest = self._at[-1] if self._at else 0
         """Most rows of a run so far, or of the profile."""
         self.runs = 0
@@ -63,8 +97,12 @@ class Service:
         """Seconds that half of the runs of so many rows are done in; 0 when nothing is known."""
         return self._curve(rows) * self._pace
 
+    def mean(self, rows: int) -> float:
+        """Seconds that runs of so many rows take of a core's time on average; 0 when nothing is known."""
+        return self._curve(rows) * self._mean
+
     def tail(self, rows: int) -> float:
-        """Seconds that 99 of 100 runs of so many rows are done in; 0 when nothing is known."""
+        """Seconds that LEVEL of the runs of so many rows are done in; 0 when nothing is known."""
         return self._curve(rows) * self._pace * self._tail
 
     def within(self, rows: int, seconds: float) -> float:
@@ -73,15 +111,15 @@ class Service:
         if curve <= 0:
             return 1.0
         ratio = seconds / (curve * self._pace)
-        if ratio >= self._tail:
-            return 1.0
         if len(self._sorted) < TURN * 2:
-            # Half at the median, 99 of 100 at the tail, nothing much below it.
-            return max(0.0, 0.5 + 0.49 * (ratio - 1) / max(self._tail - 1, 1e-9)) if ratio >= 0.9 else 0.0
-        return bisect_right(self._sorted, ratio * self._pace) / (len(self._sorted) + 1)
+            # Half at the median, LEVEL at the tail, nothing much below the first and nearly all beyond the second.
+            if ratio >= self._tail:
+                return 1.0
+            return 0.5 + (LEVEL - 0.5) * (ratio - 1) / (self._tail - 1) if ratio >= 1.0 else 0.0
+        return bisect_right(self._sorted, ratio * self._pace * self._gauge) / len(self._sorted)
 
     def most(self, seconds: float, limit: int) -> int:
-        """The most rows that 99 of 100 runs do in `seconds`, from 1 to `limit`, as far as the curve is trusted."""
+        """The most rows that LEVEL of the runs do in `seconds`, from 1 to `limit`, as far as the curve is trusted."""
         return self.foreseen(seconds, min(limit, self.reach))
 
     def foreseen(self, seconds: float, limit: int) -> int:
@@ -90,10 +128,16 @@ class Service:
             return max(1, limit)
         return max(1, int(min(limit, self._inverse(seconds / (self._pace * self._tail)))))
 
+    def efficient(self, most: int) -> int:
+        """The rows, up to `most`, with the least time for each: caches may make larger runs slower by the row."""
+        sizes = [rows for rows in self._at if rows < most] + [most]
+        return min(sizes, key=lambda rows: (self._curve(rows) / rows, -rows))
+
     def _inverse(self, seconds: float) -> float:
         """The rows at which the curve takes so long; along its last two knots beyond them."""
         at, knots = self._at, self._knots
-        i = bisect_right(knots, seconds)
+        # Not by bisection: what is measured need not rise everywhere.
+        i = next((j + 1 for j in range(len(at) - 1, -1, -1) if knots[j] <= seconds), 0)
         if i == 0:
             return at[0] * seconds / knots[0] if len(at) == 1 else 0.0
         if i == len(at):
@@ -110,36 +154,57 @@ class Service:
         """Most rows that the curve is trusted for."""
         return max(1, REACH * self.largest)
 
+    def fade(self) -> None:
+        """Some time passed: where nothing ran meanwhile, believe a little more in the usual pace.
+
+        What looks slow is not chosen, and nothing else would ever show that it recovered.
+        """
+        if self._idle and self._newest:
+            self._note(self._gauge * self._usual[self._idle % PROFILED])
+            self._update()
+        self._idle += 1
+
     def observe(self, rows: int, seconds: float) -> None:
         """A run of so many rows took so long."""
         self.runs += 1
+        self._idle = 0
+        before = self._gauge
         expected = self._learn(rows, seconds)
         self.largest = max(self.largest, rows)
-        ratio = seconds / expected if expected > 0 else 1.0
+        self._note(before * seconds / expected if expected > 0 else before)
+        self._forget_if_changed()
+        self._update()
+        if not 1 / CLIP < self._gauge < CLIP:
+            self._newest = deque(ratio / self._gauge for ratio in self._newest)
+            self._sorted = sorted(self._newest)
+            self._gauge = 1.0
+
+    def _note(self, ratio: float) -> None:
         self._newest.append(ratio)
         insort(self._sorted, ratio)
         if len(self._newest) > KEPT:
             del self._sorted[bisect_left(self._sorted, self._newest.popleft())]
-        self._forget_if_changed()
-        self._update()
 
     def _forget_if_changed(self) -> None:
         if len(self._newest) <= TURN:
             return
         newest = list(self._newest)[-TURN:]
-        if min(newest) > self._pace * BAND or max(newest) < self._pace / BAND:
+        usual = self._pace * self._gauge
+        if min(newest) > usual * BAND or max(newest) < usual / BAND:
             self._newest = deque(newest)
             self._sorted = sorted(newest)
 
     def _update(self) -> None:
         count = len(self._sorted)
-        self._pace = self._sorted[count // 2]
+        middle = self._sorted[count // 2]
+        self._pace = middle / self._gauge
+        self._mean = fmean(self._sorted) / self._gauge
         if count >= KEPT // 2:
-            self._tail = max(1.0, self._sorted[ceil(count * 0.99) - 1] / self._pace)
+            self._tail = max(1.0, self._sorted[ceil(count * LEVEL) - 1] / middle)
         elif count >= TURN:
             # A tail from few runs would be their worst; what was believed before counts for the runs that are missing.
             share = count / (KEPT // 2)
-            self._tail = max(1.0, (1 - share) * self._tail + share * self._sorted[-1] / self._pace)
+            self._tail = max(1.0, (1 - share) * self._tail + share * self._sorted[-1] / middle)
 
     def _learn(self, rows: int, seconds: float) -> float:
         """Move the curve towards a run; what it said of the run before."""
@@ -155,8 +220,12 @@ class Service:
             weights.insert(i, 1.0)
             return expected or value
         weights[i] = min(weights[i] + 1.0, 1 / SLOWEST_LEARNING)
-        off = seconds / self._pace / expected if expected > 0 else 1.0
-        knots[i] *= 1.0 + (off - 1.0) / weights[i]
+        off = seconds / expected if expected > 0 else 1.0
+        step = 1.0 + (min(max(off, 1 / CLIP), CLIP) - 1.0) / weights[i]
+        # Half of it (of its logarithm) is taken for news of all sizes; paces that are kept are of the old curve.
+        for j in range(len(knots)):
+            knots[j] *= step if j == i else sqrt(step)
+        self._gauge *= step
         return expected
 
     def _curve(self, rows: int) -> float:
@@ -173,6 +242,12 @@ class Service:
             return knots[-1] + slope * (rows - at[-1])
         low, high = at[i - 1], at[i]
         return knots[i - 1] + (knots[i] - knots[i - 1]) * (rows - low) / (high - low)
+
+
+def _spread(tail: float) -> list[float]:
+    """PROFILED paces whose median is 1 and whose tail is as given, in an order in which any few are like all."""
+    levels = [(7 * i % PROFILED + 0.5) / PROFILED for i in range(PROFILED)]
+    return [1.0 + (tail - 1.0) * (max(0.0, level - 0.5) / (LEVEL - 0.5)) ** 2 for level in levels]
 
 
 def turn(patience_s: float, lanes: float) -> float:

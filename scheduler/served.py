@@ -9,6 +9,7 @@ from math import inf
 
 from scheduler.arrivals import Arrivals
 from scheduler.batching import Service
+from scheduler.purse import Purse
 from scheduler.queue import Queue
 from scheduler.rules import Rule
 from scheduler.switching import Option, Table, train
@@ -58,6 +59,7 @@ class Served:
     """From arrival to deadline, as it is usual; infinite while works have none."""
     guessed_until: float = -inf
     """When the last work (s) was accepted by a guess."""
+    purse: Purse = field(default_factory=Purse)
     spent: float = 0.0
     """Core-seconds over the ladder's weight."""
     holds_until: float = -inf
@@ -108,6 +110,10 @@ class Served:
         silent_s = now - self._judged_at
         return self._margin * min(1.0, FADES * self.patience_s / silent_s) if silent_s > 0 else self._margin
 
+    def spare(self, now: float) -> float:
+        """The share of the cores' time that is given away, as works turn out to need time left over."""
+        return 1.0 - self.margin(now)
+
     def front(self) -> list[Work]:
         """The works that can share a run with the most urgent one, it first."""
         front = list(islice(self.queue, LOOK))
@@ -137,6 +143,9 @@ class Served:
         """What is best at which load, trained again when what it was trained from may have changed."""
         basis = (cores, tuple((option.key, option.service.largest) for option in options))
         until, trained_from = self._trained
+        if now >= until:
+            for service in self.services.values():
+                service.fade()
         if self._table is None or now >= until or basis != trained_from:
             self._table = train(options, patience_s=self.patience_s, cores=cores)
             self._trained = (now + RETRAIN_S, basis)

@@ -17,7 +17,7 @@ from scheduler.admission import lateness
 from scheduler.batching import Service, pays_to_wait
 from scheduler.rules import Room, rule_named
 from scheduler.served import Served
-from scheduler.switching import Choice, Option, Price, choose, first, tightest
+from scheduler.switching import FILLED, Choice, Option, Price, choose, first, tightest
 from scheduler.work import Action, Expire, Ladder, Load, Refuse, Run, Work
 
 WAITING = 4096
@@ -136,9 +136,11 @@ class Station:
         if task is None:
             return
         for work in run.works:
-            task.judge(work, now, late=now > work.deadline)
+            # A run that alone takes longer than a work has says nothing of the queue.
+            task.judge(work, now, late=work.arrived + took_s <= work.deadline < now)
         # Charged as expected when it began; what it really took corrects that.
         task.spent += run.threads * (took_s - run.expected_s) / task.ladder.weight
+        task.purse.spend(run.threads * (took_s - run.expected_s))
         service = task.services.get((run.variant, run.threads))
         if ok and service is not None:
             service.observe(run.rows, took_s)
@@ -212,6 +214,7 @@ class Station:
         self._going[run.number] = _Going(run, now + expected_s, picked[0].deadline - now)
         self._spent = max(self._spent, task.spent)
         task.spent += run.threads * expected_s / task.ladder.weight
+        task.purse.spend(run.threads * expected_s)
         actions.append(run)
         return True
 
@@ -237,7 +240,9 @@ class Station:
         table = task.table(options, cores, now)
         free_at = self._free_at(now, cores)
         left_s = tightest(works, now=now, free_at=free_at, share=cores / len(free_at))
-        row_s = min(table.budget(task.arrivals.rate(now)), left_s)
+        spare = task.spare(now)
+        more = task.purse.give(now, FILLED * spare * cores, task.patience_s)
+        row_s = min(table.budget(task.arrivals.rate(now)) * more, left_s) * spare
         price, near = table.price(row_s), table.near(row_s)
         usual = task.patience_s
         worth_a_look = [option for option in options if option.rung.variant in near or not option.service.known]

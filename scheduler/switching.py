@@ -132,22 +132,23 @@ def train(options: Sequence[Option], *, patience_s: float, cores: float) -> Tabl
     if not options:
         raise ValueError("a table needs a way to run")
     known = [option for option in options if option.service.known] or options
-    points = [_steady(option, patience_s, cores) for option in known]
+    points = [setting for option in known for setting in _steady(option, patience_s, cores)]
     return Table(patience_s, cores, tuple(_hull(points) or points[:1]))
 
 
-def _steady(option: Option, patience_s: float, cores: float) -> Setting:
-    """An option when runs follow one another: how many rows share a run, and how many are in time.
+def _steady(option: Option, patience_s: float, cores: float) -> Iterator[Setting]:
+    """An option when runs follow one another, row by row and in the batches that take least time for a row.
 
-    A row waits for the first of the c runs that go on, 1 / c of a run on average, then for its own.
+    A row of a batch waits for the first of the c runs that go on, 1 / c of a run on average, then for its own.
     """
     threads, service = option.threads, option.service
     left = turn(patience_s, cores / threads)
-    rows = service.most(left, option.rung.max_batch)
-    chance = service.within(rows, left) if rows > 1 else service.within(1, patience_s)
-    row_s = threads * service.median(rows) / rows
-    most_load = FILLED * cores / row_s if row_s else inf
-    return Setting(option, max(1, int(cores / threads)), rows, row_s, option.rung.accuracy * chance, most_load)
+    for rows in {1, service.efficient(service.most(left, option.rung.max_batch))}:
+        chance = service.within(rows, left if rows > 1 else patience_s)
+        row_s = threads * service.mean(rows) / rows
+        most_load = FILLED * cores / row_s if row_s else inf
+        right = option.rung.accuracy * chance
+        yield Setting(option, max(1, int(cores / threads)), rows, row_s, right, most_load)
 
 
 def _hull(points: Sequence[Setting]) -> list[Setting]:
@@ -213,7 +214,7 @@ def choose(
         for picked, passed in _picks(works, option, turn(usual_s, cores / option.threads), now):
             rows = sum(work.rows for work in picked)
             gain = _right(picked, rows, option, now=now) - price.per_row * rows - option.rung.accuracy * passed
-            core_s = option.threads * option.service.median(rows)
+            core_s = option.threads * option.service.mean(rows)
             worth = gain - price.per_core_s * core_s
             score = (2, worth) if worth >= 0 else (1, gain / core_s) if gain > 0 else (0, gain)
             if score > highest:

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 
 Measured = tuple[tuple[int, float, float], ...]
-"""A profile of runs: rows, median (s) and 99th percentile (s), by ascending rows."""
+"""A profile of runs: rows, median (s) and 95th percentile (s), by ascending rows."""
 
 
 @dataclass(slots=True, eq=False)

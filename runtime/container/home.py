@@ -23,7 +23,7 @@ from scheduler.work import Measured
 CATALOGUE = "catalogue.db"
 BLOBS = "blobs"
 
-_MEDIAN, _TAIL = LEVELS.index(0.50), LEVELS.index(0.99)
+_MEDIAN, _TAIL = LEVELS.index(0.50), LEVELS.index(0.95)
 
 
 class Home:
