@@ -52,7 +52,8 @@ def play(
     sys.setswitchinterval(SWITCH_S)
     gc.collect()
     gc.freeze()  # as the container does once it is loaded
-    return uvloop.run(_play(station, subject, times, slo_s, pace=pace, idle=idle))
+    answered: Answered = uvloop.run(_play(station, subject, times, slo_s, pace=pace, idle=idle))
+    return answered
 
 
 class _Engine:
