@@ -10,7 +10,6 @@ from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from collections.abc import Sequence
 from math import ceil, inf, sqrt
-from statistics import fmean
 
 from scheduler.work import Measured
 
@@ -63,6 +62,7 @@ class Service:
         "_newest",
         "_pace",
         "_sorted",
+        "_sum",
         "_tail",
         "_usual",
         "_weight",
@@ -82,6 +82,7 @@ class Service:
         # A profile counts as some runs: else the first one, were it a slow one, would be all that is known.
         self._newest: deque[float] = deque(self._usual if measured else ())
         self._sorted: list[float] = sorted(self._newest)
+        self._sum = sum(self._sorted)
         self._idle = 0
         self._gauge = 1.0
         self.largest = self._at[-1] if self._at else 0
@@ -177,28 +178,33 @@ class Service:
         if not 1 / CLIP < self._gauge < CLIP:
             self._newest = deque(ratio / self._gauge for ratio in self._newest)
             self._sorted = sorted(self._newest)
+            self._sum = sum(self._sorted)
             self._gauge = 1.0
 
     def _note(self, ratio: float) -> None:
         self._newest.append(ratio)
         insort(self._sorted, ratio)
+        self._sum += ratio
         if len(self._newest) > KEPT:
-            del self._sorted[bisect_left(self._sorted, self._newest.popleft())]
+            oldest = self._newest.popleft()
+            del self._sorted[bisect_left(self._sorted, oldest)]
+            self._sum -= oldest
 
     def _forget_if_changed(self) -> None:
         if len(self._newest) <= TURN:
             return
-        newest = list(self._newest)[-TURN:]
+        newest = [self._newest[i] for i in range(-TURN, 0)]
         usual = self._pace * self._gauge
         if min(newest) > usual * BAND or max(newest) < usual / BAND:
             self._newest = deque(newest)
             self._sorted = sorted(newest)
+            self._sum = sum(newest)
 
     def _update(self) -> None:
         count = len(self._sorted)
         middle = self._sorted[count // 2]
         self._pace = middle / self._gauge
-        self._mean = fmean(self._sorted) / self._gauge
+        self._mean = self._sum / count / self._gauge
         if count >= KEPT // 2:
             self._tail = max(1.0, self._sorted[ceil(count * LEVEL) - 1] / middle)
         elif count >= TURN:

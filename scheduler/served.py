@@ -132,11 +132,11 @@ class Served:
             if threads == 1 or self._worth_threads(rung.variant)
         ]
 
-    def rule(self, option: Option) -> Rule:
+    def rule(self, key: Key) -> Rule:
         """The rule for how many rows a run of an option has."""
-        rule = self._rules.get(option.key)
+        rule = self._rules.get(key)
         if rule is None:
-            rule = self._rules[option.key] = self.make_rule(option.service)
+            rule = self._rules[key] = self.make_rule(self.services[key])
         return rule
 
     def table(self, options: Sequence[Option], cores: float, now: float) -> Table:

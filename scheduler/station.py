@@ -144,8 +144,8 @@ class Station:
         service = task.services.get((run.variant, run.threads))
         if ok and service is not None:
             service.observe(run.rows, took_s)
-            rung = next(r for r in task.ladder.rungs if r.variant == run.variant)
-            task.rule(Option(rung, run.threads, service)).observe(run.rows, took_s, going.left_s)
+            if self.batching != OURS:
+                task.rule((run.variant, run.threads)).observe(run.rows, took_s, going.left_s)
 
     def act(self, now: float) -> list[Action]:
         """What to do now: works to give up, runs to begin, variants to load."""
@@ -263,7 +263,7 @@ class Station:
             return None
         lanes, free = self.cores // threads, self._free // threads
         room = Room(works[0].deadline - now, task.patience_s, lanes, free, task.queue.rows, limit)
-        most = task.rule(option).most(room)
+        most = task.rule(option.key).most(room)
         picked = first(works, option.rung, most)
         return Choice(option, tuple(picked), sum(work.rows for work in picked), 0.0)
 
@@ -295,6 +295,8 @@ class Station:
     def _refusal(self, task: Served, work: Work, now: float) -> Refuse | None:
         if len(task.queue) >= self._most_waiting:
             return Refuse(work, RETRY_S, f"{len(task.queue)} works wait")
+        if work.deadline == inf and not work.floor and work.variant is None:
+            return None
         quickest = task.quickest(work)
         if quickest is None:
             return Refuse(work, inf, f"no variant of {work.task} is as accurate as {work.floor:g}")
