@@ -31,8 +31,3 @@ class Arrivals:
         first, rows = self._stamps[0]
         since = now - first
         return (self._rows - rows) / since if since > 0 else 0.0
-
-    @property
-    def newest_rate(self) -> float:
-        """The rate at the newest arrival."""
-        return self.rate(self._stamps[-1][0]) if self._stamps else 0.0

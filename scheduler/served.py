@@ -9,6 +9,7 @@ from math import inf
 
 from scheduler.arrivals import Arrivals
 from scheduler.batching import Service
+from scheduler.forecast import Forecast
 from scheduler.purse import Purse
 from scheduler.queue import Queue
 from scheduler.rules import Rule
@@ -50,6 +51,7 @@ class Served:
     make_rule: Callable[[Service], Rule]
     queue: Queue = field(default_factory=Queue)
     arrivals: Arrivals = field(default_factory=Arrivals)
+    forecast: Forecast = field(default_factory=Forecast)
     services: dict[Key, Service] = field(default_factory=dict)
     held: set[Key] = field(default_factory=set)
     """What is loaded."""
@@ -87,6 +89,8 @@ class Served:
     def note(self, work: Work, now: float) -> None:
         """A work came, whatever becomes of it."""
         self.arrivals.note(now, work.rows)
+        if len(self.ladder.rungs) > 1:
+            self.forecast.note(now, work.rows)
         patience = work.deadline - work.arrived
         if 2 * self.least_s() < patience < inf:  # what nobody could do sets no pace
             usual = patience if self.patience_s == inf else self.patience_s

@@ -9,6 +9,7 @@ et al., SIGCOMM '96): the one that has had least of them for its weight is next.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import count
 from math import inf
 from typing import NamedTuple
@@ -244,16 +245,19 @@ class Station:
         more = task.purse.give(now, FILLED * spare * cores, task.patience_s)
         row_s = min(table.budget(task.arrivals.rate(now)) * more, left_s) * spare
         price, near = table.price(row_s), table.near(row_s)
-        usual = task.patience_s
-        worth_a_look = [option for option in options if option.rung.variant in near or not option.service.known]
-        best = choose(works, worth_a_look, price, now=now, free=self._free, cores=cores, usual_s=usual)
-        if best is None or best.option.resident:
-            return best
+        pick = partial(choose, works, now=now, free=self._free, cores=cores, usual_s=task.patience_s)
+        best = pick([option for option in options if option.rung.variant in near or not option.service.known], price)
         resident = [option for option in options if option.resident]
-        held = choose(works, resident, price, now=now, free=self._free, cores=cores, usual_s=usual)
-        if held is None:
+        held = best if len(resident) == len(options) else pick(resident, price)
+        if best is None or held is None or len(resident) == len(options):
             return best
-        self._regret(task, best, held, price, actions)
+        # What will be wanted in a second has to begin to load now.
+        coming = table.price(min(row_s, table.budget(task.forecast.ahead(now)) * spare))
+        for at in dict.fromkeys((price, coming)):
+            wanted, instead = pick(options, at), pick(resident, at)
+            if wanted is not None and instead is not None and not wanted.option.resident:
+                load = self._regret(task, wanted, instead, at, now=now)
+                actions += [load] if load is not None else []
         return held
 
     def _ruled(self, task: Served, works: Sequence[Work], option: Option, now: float) -> Choice | None:
@@ -267,7 +271,7 @@ class Station:
         picked = first(works, option.rung, most)
         return Choice(option, tuple(picked), sum(work.rows for work in picked), 0.0)
 
-    def _regret(self, task: Served, best: Choice, held: Choice, price: Price, actions: list[Action]) -> None:
+    def _regret(self, task: Served, best: Choice, held: Choice, price: Price, *, now: float) -> Load | None:
         """Load what would be better, once as much was lost without it as loading costs.
 
         That is the ski-rental rule, which never loses more than twice what hindsight would (Karlin et al. 1988).
@@ -275,10 +279,11 @@ class Station:
         """
         gain = max(0.0, best.worth - held.worth)
         lost = task.lost[best.option.key] = task.lost.get(best.option.key, 0.0) + gain
-        wanted = task.arrivals.newest_rate * gain / best.rows
+        wanted = max(task.arrivals.rate(now), task.forecast.ahead(now)) * gain / best.rows
         if lost >= best.option.rung.load_s * max(price.per_core_s, wanted):
             task.lost[best.option.key] = 0.0
-            actions.append(Load(task.ladder.task, *best.option.key, f"{lost:.2f} right answers were lost without it"))
+            return Load(task.ladder.task, *best.option.key, f"{lost:.2f} right answers were lost without it")
+        return None
 
     def _share(self, task: Served) -> float:
         """Cores that are the task's while others want them, too."""
