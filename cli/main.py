@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "tasks": "cli.catalogue:tasks",
     "variants": "cli.catalogue:variants",
     "frontier": "cli.frontier:frontier",
+    "switching": "cli.switching:switching",
     "predict": "cli.ask:predict",
     "plan": "cli.ask:plan",
     "explain": "cli.ask:explain",

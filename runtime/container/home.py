@@ -12,18 +12,16 @@ from pathlib import Path
 from registry.blobs.files import Files
 from registry.catalogue import Catalogue
 from registry.isa import runs_on
-from registry.model import LEVELS, Profile, TensorSpec, Variant
+from registry.model import TensorSpec, Variant
 from registry.stores.sqlite import SqliteStore
 from runtime.container.artifacts import artifact_name
 from runtime.container.repository import Version
 from runtime.container.signature import Port, Signature
 from runtime.session import open_artifact
-from scheduler.work import Measured
+from scheduler.ladders import load_s, measured
 
 CATALOGUE = "catalogue.db"
 BLOBS = "blobs"
-
-_MEDIAN, _TAIL = LEVELS.index(0.50), LEVELS.index(0.95)
 
 
 class Home:
@@ -90,22 +88,14 @@ class Home:
             accuracy=variant.accuracy.value,
             max_batch=max((p.max_batch for p in here or placements), default=None),
             signature=Signature(_ports(task.inputs), _ports(task.outputs)),
-            service={p.threads: _measured(catalogue.profiles[p.id]) for p in here if p.id in catalogue.profiles},
-            load_s=_load_s(profiles),
+            service={p.threads: measured(catalogue.profiles[p.id]) for p in here if p.id in catalogue.profiles},
+            load_s=max(map(load_s, profiles), default=0.0),
             floor_mb=variant.size_bytes / 2**20 if prepack else 0.0,
         )
 
 
 def _ports(specs: Iterable[TensorSpec]) -> list[Port]:
     return [Port(spec.name, spec.datatype, spec.shape, spec.finite) for spec in specs]
-
-
-def _measured(profile: Profile) -> Measured:
-    return tuple((s.rows, s.latency.ms[_MEDIAN] / 1e3, s.latency.ms[_TAIL] / 1e3) for s in profile.service)
-
-
-def _load_s(profiles: Sequence[Profile]) -> float:
-    return max((profile.load.ms[_MEDIAN] / 1e3 for profile in profiles), default=0.0)
 
 
 def _cpu_flags() -> frozenset[str]:
