@@ -1,4 +1,4 @@
-"""`modelless switching`: which variant a tier runs at which load, on how many threads, in what batches; runs nothing."""
+"""`modelless switching`: what a tier runs at which load, on how many threads, in what batches; runs nothing itself."""
 
 from __future__ import annotations
 
