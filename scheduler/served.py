@@ -14,7 +14,7 @@ from scheduler.purse import Purse
 from scheduler.queue import Queue
 from scheduler.rules import Rule
 from scheduler.switching import Option, Table, train
-from scheduler.work import Ladder, Rung, Work, answers
+from scheduler.work import Ladder, Run, Rung, Work, answers
 
 LOOK = 256
 """Works from the front of a queue that a choice looks at: four of the usual largest batches."""
@@ -57,11 +57,15 @@ class Served:
     """What is loaded."""
     lost: dict[Key, float] = field(default_factory=dict)
     """Right answers that were lost because this was not loaded."""
+    asked: dict[Key, int] = field(default_factory=dict)
+    """How often this was asked to be loaded, and did not come."""
     patience_s: float = inf
     """From arrival to deadline, as it is usual; infinite while works have none."""
     guessed_until: float = -inf
     """When the last work (s) was accepted by a guess."""
     purse: Purse = field(default_factory=Purse)
+    least_s: float = 0.0
+    """Seconds within which no run ends: half of the quickest median."""
     spent: float = 0.0
     """Core-seconds over the ladder's weight."""
     holds_until: float = -inf
@@ -80,11 +84,14 @@ class Served:
         self.ladder = ladder
         for rung in ladder.rungs:
             for threads in {*rung.service, *self.threads}:
-                self.services.setdefault((rung.variant, threads), Service(rung.service.get(threads, ())))
+                key = rung.variant, threads
+                if key not in self.services or not self.services[key].known:
+                    self.services[key] = Service(rung.service.get(threads, ()))
         kept = {rung.variant for rung in ladder.rungs}
         self.services = {key: service for key, service in self.services.items() if key[0] in kept}
         self.held = {key for key in self.held if key[0] in kept}
         self._rules, self._table = {}, None
+        self._time()
 
     def note(self, work: Work, now: float) -> None:
         """A work came, whatever becomes of it."""
@@ -92,7 +99,7 @@ class Served:
         if len(self.ladder.rungs) > 1:
             self.forecast.note(now, work.rows)
         patience = work.deadline - work.arrived
-        if 2 * self.least_s() < patience < inf:  # what nobody could do sets no pace
+        if 2 * self.least_s < patience < inf:  # what nobody could do sets no pace
             usual = patience if self.patience_s == inf else self.patience_s
             self.patience_s = usual * (patience / usual) ** (SHORTER if patience < usual else LONGER)
 
@@ -155,14 +162,29 @@ class Served:
             self._trained = (now + RETRAIN_S, basis)
         return self._table
 
-    def quickest(self, work: Work) -> tuple[Rung, Service] | None:
-        """The variant that answers a work soonest, and its runs on one thread; None when none may answer it."""
-        each = [(rung, self.services[rung.variant, 1]) for rung in self.ladder.rungs if answers(rung, work)]
-        return min(each, key=lambda pair: pair[1].median(1), default=None)
+    def able(self, work: Work) -> list[tuple[Rung, Service]]:
+        """The variants that may answer a work, the least accurate first, and their runs on one thread.
 
-    def least_s(self) -> float:
-        """Seconds within which no run ends: half of the quickest median."""
-        return 0.5 * min((s.median(1) for s in self.services.values() if s.known), default=0.0)
+        Of these the ones that are loaded, and of these the ones of which something is known, if any is.
+        """
+        able = [rung for rung in reversed(self.ladder.rungs) if answers(rung, work)]
+        loaded = {variant for variant, _ in self.held}
+        able = [rung for rung in able if rung.variant in loaded] or able
+        each = [(rung, self.services[rung.variant, 1]) for rung in able]
+        return [pair for pair in each if pair[1].known] or each
+
+    def learn(self, run: Run, took_s: float) -> bool:
+        """A run took so long; whether its variant is still offered."""
+        service = self.services.get((run.variant, run.threads))
+        if service is None:
+            return False
+        service.observe(run.rows, took_s)
+        self._time()
+        return True
+
+    def _time(self) -> None:
+        known = [service.median(1) for service in self.services.values() if service.known]
+        self.least_s = 0.5 * min(known, default=0.0)
 
     def _worth_threads(self, variant: str) -> bool:
         alone = self.services[variant, 1]

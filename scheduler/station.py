@@ -27,6 +27,9 @@ WAITING = 4096
 RETRY_S = 1.0
 """When to try again where no deadline tells how late a work would be."""
 
+LEAST_LOAD_S = 0.05
+"""How long loading takes at least, and where that is not known: what opening a small model takes."""
+
 OURS = "modelless"
 
 
@@ -36,6 +39,7 @@ class _Going(NamedTuple):
     """When it is expected to (s)."""
     left_s: float
     """What its most urgent work had when it began."""
+    task: Served
 
 
 class Station:
@@ -86,7 +90,8 @@ class Station:
         found = self._tasks.get(task)
         if found is not None:
             (found.held.add if held else found.held.discard)((variant, threads))
-            found.lost.pop((variant, threads), None)
+            for kept in (found.lost, found.asked):
+                kept.pop((variant, threads), None)
 
     def service(self, task: str, variant: str, threads: int = 1) -> Service:
         """What is known of how long its runs take; raises KeyError for what is not offered."""
@@ -133,8 +138,8 @@ class Station:
         if going is None:
             return
         self._free += run.threads
-        task = self._tasks.get(run.task)
-        if task is None:
+        task = going.task
+        if self._tasks.get(run.task) is not task:
             return
         for work in run.works:
             # A run that alone takes longer than a work has says nothing of the queue.
@@ -142,11 +147,8 @@ class Station:
         # Charged as expected when it began; what it really took corrects that.
         task.spent += run.threads * (took_s - run.expected_s) / task.ladder.weight
         task.purse.spend(run.threads * (took_s - run.expected_s))
-        service = task.services.get((run.variant, run.threads))
-        if ok and service is not None:
-            service.observe(run.rows, took_s)
-            if self.batching != OURS:
-                task.rule((run.variant, run.threads)).observe(run.rows, took_s, going.left_s)
+        if ok and task.learn(run, took_s) and self.batching != OURS:
+            task.rule((run.variant, run.threads)).observe(run.rows, took_s, going.left_s)
 
     def act(self, now: float) -> list[Action]:
         """What to do now: works to give up, runs to begin, variants to load."""
@@ -181,7 +183,7 @@ class Station:
     def _expire(self, task: Served, now: float, actions: list[Action]) -> None:
         if task.queue.earliest == inf:
             return
-        late = task.queue.before(now + task.least_s())
+        late = task.queue.before(now + task.least_s)
         for work in late:
             task.queue.remove(work)
             task.judge(work, now, late=True)
@@ -199,9 +201,14 @@ class Station:
         return best
 
     def _begin(self, task: Served, now: float, actions: list[Action]) -> bool:
-        """Begin the best run of a task; whether there is one that may begin now."""
+        """Begin the best run of a task; whether there is one that may begin now, or else something changed."""
         works = task.front()
-        choice = self._choice(task, works, now, actions)
+        options = task.options(works[0])
+        if not options:  # what could answer it is offered no more
+            self.cancel(works[0])
+            actions.append(Refuse(works[0], inf, _unanswerable(works[0])))
+            return True
+        choice = self._choice(task, works, options, now, actions)
         if choice is None or self._hold_back(task, choice, now):
             return False
         option, picked = choice.option, choice.works
@@ -212,7 +219,7 @@ class Station:
         task.held_back, task.holds_until = False, -inf
         self._tidy(task)
         self._free -= run.threads
-        self._going[run.number] = _Going(run, now + expected_s, picked[0].deadline - now)
+        self._going[run.number] = _Going(run, now + expected_s, picked[0].deadline - now, task)
         self._spent = max(self._spent, task.spent)
         task.spent += run.threads * expected_s / task.ladder.weight
         task.purse.spend(run.threads * expected_s)
@@ -233,8 +240,9 @@ class Station:
         task.held_back, task.holds_until = True, now + 2 / rate
         return True
 
-    def _choice(self, task: Served, works: Sequence[Work], now: float, actions: list[Action]) -> Choice | None:
-        options = task.options(works[0])
+    def _choice(
+        self, task: Served, works: Sequence[Work], options: Sequence[Option], now: float, actions: list[Action]
+    ) -> Choice | None:
         if self.batching != OURS or (len(options) == 1 and task.patience_s == inf):
             return self._ruled(task, works, options[0], now)
         cores = self._share(task)
@@ -248,13 +256,14 @@ class Station:
         pick = partial(choose, works, now=now, free=self._free, cores=cores, usual_s=task.patience_s)
         best = pick([option for option in options if option.rung.variant in near or not option.service.known], price)
         resident = [option for option in options if option.resident]
-        held = best if len(resident) == len(options) else pick(resident, price)
+        held = best if best is None or best.option.resident else pick(resident, price)
         if best is None or held is None or len(resident) == len(options):
             return best
         # What will be wanted in a second has to begin to load now.
         coming = table.price(min(row_s, table.budget(task.forecast.ahead(now)) * spare))
         for at in dict.fromkeys((price, coming)):
-            wanted, instead = pick(options, at), pick(resident, at)
+            wanted = best if at is price else pick(options, at)
+            instead = held if at is price else pick(resident, at)
             if wanted is not None and instead is not None and not wanted.option.resident:
                 load = self._regret(task, wanted, instead, at, now=now)
                 actions += [load] if load is not None else []
@@ -275,15 +284,20 @@ class Station:
         """Load what would be better, once as much was lost without it as loading costs.
 
         That is the ski-rental rule, which never loses more than twice what hindsight would (Karlin et al. 1988).
-        Loading takes a core for its time, and what it gains must be wanted for as long.
+        Loading takes a core for its time, and what it gains must be wanted for as long. What was asked for and did not
+        come, as it may not fit, costs twice as much each time.
         """
-        gain = max(0.0, best.worth - held.worth)
-        lost = task.lost[best.option.key] = task.lost.get(best.option.key, 0.0) + gain
+        key, gain = best.option.key, best.worth - held.worth
+        if gain <= 0:
+            return None
+        asked = task.asked.get(key, 0)
+        lost = task.lost[key] = task.lost.get(key, 0.0) + gain
         wanted = max(task.arrivals.rate(now), task.forecast.ahead(now)) * gain / best.rows
-        if lost >= best.option.rung.load_s * max(price.per_core_s, wanted):
-            task.lost[best.option.key] = 0.0
-            return Load(task.ladder.task, *best.option.key, f"{lost:.2f} right answers were lost without it")
-        return None
+        load_s = max(best.option.rung.load_s, LEAST_LOAD_S) * 2**asked
+        if lost < load_s * max(price.per_core_s, wanted):
+            return None
+        task.lost[key], task.asked[key] = 0.0, asked + 1
+        return Load(task.ladder.task, *key, f"{lost:.2f} right answers were lost without it")
 
     def _share(self, task: Served) -> float:
         """Cores that are the task's while others want them, too."""
@@ -302,14 +316,26 @@ class Station:
             return Refuse(work, RETRY_S, f"{len(task.queue)} works wait")
         if work.deadline == inf and not work.floor and work.variant is None:
             return None
-        quickest = task.quickest(work)
-        if quickest is None:
-            return Refuse(work, inf, f"no variant of {work.task} is as accurate as {work.floor:g}")
+        able = task.able(work)
+        if not able:
+            return Refuse(work, inf, _unanswerable(work))
         if work.deadline == inf or self.batching != OURS:
             return None
         cores = self._share(task)
-        late = lateness(task, work, *quickest, begin=self._free_at(now, cores)[0], cores=cores)
-        if late == -inf:
-            task.guessed_until = now
-        late += task.margin(now) * (work.deadline - work.arrived)
-        return Refuse(work, late, "it cannot be done by its deadline") if late > 0 else None
+        begin = self._free_at(now, cores)[0]
+        margin_s = task.margin(now) * (work.deadline - work.arrived)
+        soonest = inf
+        for rung, service in able:
+            late = lateness(task, work, rung, service, begin=begin, cores=cores)
+            if late == -inf:
+                task.guessed_until = now
+            if late + margin_s <= 0:
+                return None
+            soonest = min(soonest, late + margin_s)
+        return Refuse(work, soonest, "it cannot be done by its deadline")
+
+
+def _unanswerable(work: Work) -> str:
+    if work.variant is not None:
+        return f"{work.task} has no variant {work.variant} that is as accurate as {work.floor:g}"
+    return f"no variant of {work.task} is as accurate as {work.floor:g}"
