@@ -1,9 +1,14 @@
-"""Small catalogues whose figures can be worked out by hand."""
+"""Small catalogues whose figures can be worked out by hand, and a station's time, which passes as a test says."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from heapq import heappop, heappush
+from itertools import count
+from math import inf
+from typing import TypeVar
 
 import pytest
 
@@ -25,6 +30,8 @@ from registry.model import (
     TierKind,
     Variant,
 )
+from scheduler.station import Station
+from scheduler.work import Expire, Load, Refuse, Run, Work
 
 
 def flat(ms: float) -> Quantiles:
@@ -88,6 +95,98 @@ def _profile(placement: Placement, spec: Spec) -> Profile:
     return Profile(placement.id, service, spec.load, spec.init, 1.0, "test", "none", 100, "2025-01-01T00:00:00Z")
 
 
+T = TypeVar("T")
+
+
+class Drive:
+    """A station in virtual time: runs take as long as `took(run, now)` says, and what came of each work is kept."""
+
+    def __init__(self, station: Station, took: Callable[[Run, float], float], *, load_s: float = 0.0) -> None:
+        self.station = station
+        self.now = 0.0
+        self.runs: list[tuple[float, Run]] = []
+        self.answered: dict[Work, tuple[float, Run]] = {}
+        self.expired: dict[Work, float] = {}
+        self.refused: dict[Work, Refuse] = {}
+        self.loads: list[tuple[float, Load]] = []
+        self.then: Callable[[Work], None] = lambda work: None
+        """Called with each work that was answered."""
+        self._took, self._load_s = took, load_s
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._serial = count()
+        self._wake = inf
+        self._busy = 0
+
+    def at(self, when: float, event: Callable[[], None]) -> None:
+        """Have something happen at a time (s)."""
+        heappush(self._events, (when, next(self._serial), event))
+
+    def submit(self, works: Iterable[Work]) -> None:
+        """Have works arrive at their time."""
+        for work in works:
+            self.at(work.arrived, partial(self._arrive, work))
+
+    def play(self, works: Iterable[Work] = (), until: float = inf) -> Drive:
+        """Let time pass until nothing happens any more, or until a time (s)."""
+        self.submit(works)
+        while (when := min(self._events[0][0] if self._events else inf, self._wake)) < inf and when <= until:
+            self.now = when
+            while self._events and self._events[0][0] <= when:
+                heappop(self._events)[2]()
+            self._act()
+        return self
+
+    def in_time(self, since: float = 0.0) -> int:
+        """Works, of those that came since then, that were answered by their deadline."""
+        return sum(end <= work.deadline for work, (end, _) in self.answered.items() if work.arrived >= since)
+
+    def missed(self, since: float = 0.0) -> int:
+        """Works, of those that came since then, that were accepted and not answered by their deadline."""
+        late = sum(end > work.deadline for work, (end, _) in self.answered.items() if work.arrived >= since)
+        return late + sum(work.arrived >= since for work in self.expired)
+
+    def _arrive(self, work: Work) -> None:
+        if (refused := self.station.arrive(work, self.now)) is not None:
+            self._tell(work, self.refused, refused)
+
+    def _act(self) -> None:
+        for action in self.station.act(self.now):
+            match action:
+                case Run():
+                    self._begin(action)
+                case Expire(work):
+                    self._tell(work, self.expired, self.now)
+                case Refuse(work):
+                    self._tell(work, self.refused, action)
+                case Load():
+                    self.loads.append((self.now, action))
+                    loaded = partial(self.station.resident, action.task, action.variant, action.threads)
+                    self.at(self.now + self._load_s, loaded)
+        assert self._busy + self.station.free == self.station.cores
+        wake = self.station.wake_at(self.now)
+        self._wake = inf if wake is None else wake
+        assert self._wake > self.now
+
+    def _begin(self, run: Run) -> None:
+        self._busy += run.threads
+        assert self._busy <= self.station.cores
+        assert all(work.deadline > self.now for work in run.works)
+        self.runs.append((self.now, run))
+        took = self._took(run, self.now)
+        self.at(self.now + took, lambda: self._end(run, took))
+
+    def _end(self, run: Run, took: float) -> None:
+        self._busy -= run.threads
+        self.station.finished(run, took, self.now)
+        for work in run.works:
+            self._tell(work, self.answered, (self.now, run))
+            self.then(work)
+
+    def _tell(self, work: Work, how: dict[Work, T], what: T) -> None:
+        assert not any(work in told for told in (self.answered, self.expired, self.refused))
+        how[work] = what
+
+
 @pytest.fixture(name="build")
 def _build() -> Build:
     return build
@@ -111,3 +210,8 @@ def _flat() -> Callable[[float], Quantiles]:
 @pytest.fixture(name="ramp")
 def _ramp() -> Callable[[float, float], Quantiles]:
     return ramp
+
+
+@pytest.fixture(name="drive")
+def _drive() -> type[Drive]:
+    return Drive
