@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
-from collections.abc import Sequence
 from math import ceil, inf, sqrt
 
 from scheduler.work import Measured
@@ -42,6 +41,9 @@ PROFILED = 20
 HEAVY = 0.1
 """How far the mean is from the median towards the tail before anything is known of it."""
 
+TICK_S = 1e-9
+"""Least time of a run: a clock that stood still would make all later runs infinitely slower."""
+
 REACH = 2
 """How far beyond the largest batch that ran a model is trusted: twice as large."""
 
@@ -61,6 +63,7 @@ class Service:
         "_mean",
         "_newest",
         "_pace",
+        "_settled",
         "_sorted",
         "_sum",
         "_tail",
@@ -72,11 +75,12 @@ class Service:
 
     def __init__(self, measured: Measured = ()) -> None:
         self._at: list[int] = [rows for rows, _, _ in measured]
-        self._knots: list[float] = [median for _, median, _ in measured]
+        self._knots: list[float] = [max(TICK_S, median) for _, median, _ in measured]
         self._weight: list[float] = [float(KEPT)] * len(measured)
         self._pace = 1.0
         ratios = sorted(tail / median for _, median, tail in measured if median > 0)
         self._tail = max(1.0, ratios[len(ratios) // 2]) if ratios else TAIL
+        self._settled = self._tail
         self._mean = 1.0 + HEAVY * (self._tail - 1.0)
         self._usual = _spread(self._tail)
         # A profile counts as some runs: else the first one, were it a slow one, would be all that is known.
@@ -168,6 +172,7 @@ class Service:
     def observe(self, rows: int, seconds: float) -> None:
         """A run of so many rows took so long."""
         self.runs += 1
+        seconds = max(TICK_S, seconds)
         self._idle = 0
         before = self._gauge
         expected = self._learn(rows, seconds)
@@ -205,12 +210,12 @@ class Service:
         middle = self._sorted[count // 2]
         self._pace = middle / self._gauge
         self._mean = self._sum / count / self._gauge
+        tail = max(1.0, self._sorted[ceil(count * LEVEL) - 1] / middle)
         if count >= KEPT // 2:
-            self._tail = max(1.0, self._sorted[ceil(count * LEVEL) - 1] / middle)
+            self._tail = self._settled = tail
         elif count >= TURN:
-            # A tail from few runs would be their worst; what was believed before counts for the runs that are missing.
-            share = count / (KEPT // 2)
-            self._tail = max(1.0, (1 - share) * self._tail + share * self._sorted[-1] / middle)
+            # A tail from few runs would be their worst; what was settled before counts for the runs that are missing.
+            self._tail = self._settled + (tail - self._settled) * count / (KEPT // 2)
 
     def _learn(self, rows: int, seconds: float) -> float:
         """Move the curve towards a run; what it said of the run before."""
@@ -275,13 +280,3 @@ def pays_to_wait(service: Service, rows: int, gap_s: float) -> bool:
         return False
     alone, now, joined = service.median(1), service.median(rows), service.median(rows + 1)
     return now - gap_s + alone > joined + rows * (gap_s + joined - now)
-
-
-def prefix(rows: Sequence[int], limit: int) -> int:
-    """How many works from the front fit in `limit` rows together; 1 at least."""
-    total = 0
-    for count, each in enumerate(rows):
-        total += each
-        if total > limit and count:
-            return count
-    return len(rows)
