@@ -133,7 +133,7 @@ def train(options: Sequence[Option], *, patience_s: float, cores: float) -> Tabl
         raise ValueError("a table needs a way to run")
     known = [option for option in options if option.service.known] or options
     points = [setting for option in known for setting in _steady(option, patience_s, cores)]
-    return Table(patience_s, cores, tuple(_hull(points) or points[:1]))
+    return Table(patience_s, cores, tuple(_hull(points)))
 
 
 def _steady(option: Option, patience_s: float, cores: float) -> Iterator[Setting]:
@@ -147,7 +147,7 @@ def _steady(option: Option, patience_s: float, cores: float) -> Iterator[Setting
         chance = service.within(rows, left if rows > 1 else patience_s)
         row_s = threads * service.mean(rows) / rows
         most_load = FILLED * cores / row_s if row_s else inf
-        right = option.rung.accuracy * chance
+        right = option.rung.right * chance
         yield Setting(option, max(1, int(cores / threads)), rows, row_s, right, most_load)
 
 
@@ -213,7 +213,7 @@ def choose(
             continue
         for picked, passed in _picks(works, option, turn(usual_s, cores / option.threads), now):
             rows = sum(work.rows for work in picked)
-            gain = _right(picked, rows, option, now=now) - price.per_row * rows - option.rung.accuracy * passed
+            gain = _right(picked, rows, option, now=now) - price.per_row * rows - option.rung.right * passed
             core_s = option.threads * option.service.mean(rows)
             worth = gain - price.per_core_s * core_s
             score = (2, worth) if worth >= 0 else (1, gain / core_s) if gain > 0 else (0, gain)
@@ -263,4 +263,4 @@ def _right(works: Sequence[Work], rows: int, option: Option, *, now: float) -> f
         sure = chance * rows
     else:
         sure = sum(work.rows * service.within(rows, work.deadline - now) for work in works)
-    return option.rung.accuracy * sure
+    return option.rung.right * sure

@@ -36,12 +36,18 @@ class Rung:
 
     variant: str
     accuracy: float = 0.0
+    """Share of its answers that are right; 0 where it was not measured."""
     max_batch: int = 64
     """Most rows of a run that several works share; 1: works never share one."""
     service: Mapping[int, Measured] = field(default_factory=dict)
     """What was measured beforehand, by threads; what is missing is learnt from runs."""
     load_s: float = 0.0
     """How long loading takes."""
+
+    @property
+    def right(self) -> float:
+        """What an answer is worth: its accuracy, and one right answer where that was not measured."""
+        return self.accuracy or 1.0
 
 
 def answers(rung: Rung, work: Work) -> bool:
