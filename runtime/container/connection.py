@@ -38,9 +38,9 @@ class Limits:
     idle_s: float = 75.0
     """Between requests: longer than load balancers keep theirs (60 s), so that none sends into what is being closed."""
     unread_s: float = 60.0
-    """How long answers may wait for a peer that does not read."""
+    """How long answers may wait for a peer that reads nothing of them."""
     pipelined: int = 64
-    """Requests of one connection that are under way; the next ones are not read."""
+    """Requests of one connection that are under way; the next ones wait, and no more are read."""
     linger_s: float = 2.0
     """How long what still comes is thrown away after a refusal, so that the peer reads that and no reset."""
     sweep_s: float = 1.0
@@ -95,7 +95,7 @@ class Exchange:
         connection.flush(self)
 
     def _head(self, status: int, length: int, content_type: bytes, headers: Headers) -> bytes:
-        self.keep_alive = self.keep_alive and not self._connection.draining
+        self.keep_alive = self.keep_alive and not (self._connection.draining and self._connection.is_last(self))
         lines = [b"HTTP/1.1 %d %b" % (status, REASONS.get(status, b"Error"))]
         if length:
             lines.append(b"content-type: " + content_type)
@@ -126,6 +126,10 @@ class Connection(asyncio.Protocol):
         self._closed = closed
         self._parser = httptools.HttpRequestParser(self)
         self._pending: deque[Exchange] = deque()
+        """What is under way, or answered and not sent yet."""
+        self._held: deque[Exchange] = deque()
+        """What came with others in the same bytes, and waits until it may be under way."""
+        self._handing = False
         self._current: Exchange | None = None
         """Whose head or body is coming in."""
         self._in_body = False
@@ -138,7 +142,9 @@ class Connection(asyncio.Protocol):
         sweep."""
         self._blocked = False
         """The peer does not read."""
-        self._blocked_since = 0.0
+        self._unsent = 0
+        """Bytes that waited for the peer at the last sweep."""
+        self._unsent_since = 0.0
         self._reading = True
         self._deaf = False
         """What still comes is thrown away: a refusal or a last answer is on its way."""
@@ -156,6 +162,7 @@ class Connection(asyncio.Protocol):
         """The peer has left: what waits for it need not run."""
         self._closed(self)
         pending, self._pending = self._pending, deque()
+        self._held.clear()
         for exchange in pending:
             cancel, exchange.cancel = exchange.cancel, None
             if cancel is not None:
@@ -167,11 +174,7 @@ class Connection(asyncio.Protocol):
             return
         self._mixed = False
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            # Another protocol was offered; a server may go on as if it had not been (RFC 9110, section 7.8).
-            self.data_received(data[upgrade.args[0] :])
-            return
+            self._feed(data)
         except httptools.HttpParserError:
             if not self._deaf:
                 self._refuse(400, "this is not an HTTP/1.1 request that can be understood")
@@ -181,18 +184,18 @@ class Connection(asyncio.Protocol):
             self._head_size += 0 if self._mixed else len(data)
             if self._head_size > self._limits.head_bytes:
                 self._refuse(431, f"the request line and headers are over {self._limits.head_bytes} bytes")
-        if self._reading and len(self._pending) >= self._limits.pipelined:
+        if self._reading and not self._taking:
             self._pace()
 
     def pause_writing(self) -> None:
         """The peer does not read: neither is it read, so that its answers do not pile up."""
         self._blocked = True
-        self._blocked_since = 0.0
         self._pace()
 
     def resume_writing(self) -> None:
         """It reads again."""
         self._blocked = False
+        self._hand_over()
         self._pace()
 
     # What the parser calls
@@ -233,7 +236,7 @@ class Connection(asyncio.Protocol):
             self._too_large()
         elif b"expect" in headers and headers[b"expect"].lower() == b"100-continue":
             exchange.continue_due = True
-            if not self._pending:
+            if not self._pending and not self._held:
                 self._continue(exchange)
 
     def on_body(self, chunk: bytes) -> None:
@@ -258,8 +261,11 @@ class Connection(asyncio.Protocol):
         if self._body:
             exchange.body, self._body = self._body, b""
         self._deaf = not exchange.keep_alive
-        self._pending.append(exchange)
-        self._handle(exchange)
+        if self._taking:
+            self._pending.append(exchange)
+            self._handle(exchange)
+        else:
+            self._held.append(exchange)
 
     # What exchanges and the server call
 
@@ -276,29 +282,39 @@ class Connection(asyncio.Protocol):
                 return
         self._since = 0.0
         if not self._reading:
+            self._hand_over()
             self._pace()
+        if pending or self._held:
+            return
         current = self._current
-        if current is not None and current.continue_due and not pending:
+        if current is not None and current.continue_due:
             self._continue(current)
-        elif self.draining and not pending and current is None:
+        elif self.draining and current is None:
             self._transport.close()
+
+    def is_last(self, exchange: Exchange) -> bool:
+        """Whether nothing that came after it is to be answered."""
+        return self._current is None and not self._held and (not self._pending or self._pending[-1] is exchange)
 
     def sweep(self, now: float) -> None:
         """Look whether anything has taken too long; called once in a while with the time."""
         limits = self._limits
-        if self._blocked:
-            self._blocked_since = self._blocked_since or now
-            if now - self._blocked_since >= limits.unread_s:
-                self._transport.abort()
-                return
+        unsent, before = self._transport.get_write_buffer_size(), self._unsent
+        self._unsent = unsent
+        if not unsent or unsent < before or not before:
+            self._unsent_since = now
+        elif now - self._unsent_since >= limits.unread_s:
+            self._transport.abort()
+            return
         if not self._since:
             self._since = now
             return
         took = now - self._since
         if self._current is not None:
-            self._sweep_incoming(took)
+            if self._reading:
+                self._sweep_incoming(took)
         elif self._lingering:
-            if took >= limits.linger_s:
+            if took >= limits.linger_s and not unsent:
                 self._transport.abort()
         elif not self._pending and took >= limits.idle_s:
             self._transport.close()
@@ -306,7 +322,7 @@ class Connection(asyncio.Protocol):
     def drain(self) -> None:
         """Answer what came, and close."""
         self.draining = True
-        if not self._pending and self._current is None and not self._deaf:
+        if not self._pending and not self._held and self._current is None and not self._deaf:
             self._transport.close()
 
     def abort(self) -> None:
@@ -314,6 +330,37 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     # How
+
+    @property
+    def _taking(self) -> bool:
+        """Whether one more request may be under way."""
+        return not self._blocked and not self._held and len(self._pending) < self._limits.pipelined
+
+    def _feed(self, data: bytes) -> None:
+        rest: bytes | memoryview = data
+        while rest:
+            try:
+                self._parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as upgrade:
+                # Another protocol was offered; a server may go on as if it had not been (RFC 9110, section 7.8).
+                rest = memoryview(rest)[upgrade.args[0] :]
+            else:
+                return
+
+    def _hand_over(self) -> None:
+        """Have requests that were held handled, as many as may be under way."""
+        if self._handing:
+            return  # by whoever has it handle the one that is being answered
+        self._handing = True
+        held, pending = self._held, self._pending
+        while held and not self._blocked and len(pending) < self._limits.pipelined:
+            exchange = held.popleft()
+            pending.append(exchange)
+            if exchange.answered:
+                self.flush(exchange)
+            else:
+                self._handle(exchange)
+        self._handing = False
 
     def _sweep_incoming(self, took: float) -> None:
         limits = self._limits
@@ -335,7 +382,7 @@ class Connection(asyncio.Protocol):
         exchange = self._current or Exchange(self)
         exchange.keep_alive = False
         self._current, self._deaf, self._lingering, self._body = None, True, True, b""
-        self._pending.append(exchange)
+        (self._held or self._pending).append(exchange)
         exchange.answer(status, dumps({"error": message}))
 
     def _end(self) -> None:
@@ -343,6 +390,7 @@ class Connection(asyncio.Protocol):
         self._deaf = True
         self._since = 0.0
         self._pending.clear()
+        self._held.clear()
         if self._lingering and self._transport.can_write_eof():
             self._transport.write_eof()
         else:
@@ -350,7 +398,7 @@ class Connection(asyncio.Protocol):
 
     def _pace(self) -> None:
         """Read or do not, as what is under way allows."""
-        reading = not self._blocked and len(self._pending) < self._limits.pipelined
+        reading = self._taking
         if reading != self._reading and not self._transport.is_closing():
             self._reading = reading
             (self._transport.resume_reading if reading else self._transport.pause_reading)()

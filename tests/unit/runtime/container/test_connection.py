@@ -20,6 +20,7 @@ class Peer:
         self.sent = b""
         self.closed = self.aborted = self.ended = False
         self.reading = True
+        self.unsent = 0
         self.open: set[Connection] = set()
         self.connection = Connection(
             handle or self.asked.append, limits, opened=self.open.add, closed=self.open.discard
@@ -46,6 +47,9 @@ class Peer:
 
     def is_closing(self) -> bool:
         return self.closed
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
 
     def pause_reading(self) -> None:
         self.reading = False
@@ -129,8 +133,58 @@ def test_a_peer_with_many_requests_under_way_is_not_read() -> None:
     assert peer.reading
 
 
-def test_a_peer_that_does_not_read_is_not_read() -> None:
+def test_what_is_pipelined_beyond_the_limit_waits_in_order() -> None:
+    peer = Peer().send(b"".join(post(b"/%d" % i) for i in range(7)))
+    assert [exchange.path for exchange in peer.asked] == [b"/0", b"/1", b"/2"]
+    assert not peer.reading
+    for i in range(7):
+        peer.asked[i].answer(200, b"<%d>" % i)
+        assert len(peer.asked) == min(7, i + 4)
+    assert [int(part[:1]) for part in peer.take().split(b"<")[1:]] == list(range(7))
+    assert peer.reading
+
+
+def test_what_is_answered_at_once_waits_for_a_peer_that_does_not_read() -> None:
+    asked: list[bytes] = []
+
+    def handle(exchange: Exchange) -> None:
+        asked.append(exchange.path)
+        if exchange.path == b"/2":
+            peer.connection.pause_writing()
+        exchange.answer(200, exchange.path)
+
+    peer = Peer(handle=handle)
+    peer.send(b"".join(post(b"/%d" % i) for i in range(9)))
+    assert asked == [b"/0", b"/1", b"/2"]
+    assert not peer.reading
+    peer.connection.resume_writing()
+    assert len(asked) == 9
+    assert peer.reading
+    assert peer.take().count(b"200 OK") == 9
+
+
+def test_a_refusal_comes_after_what_waits_before_it() -> None:
+    peer = Peer().send(post() * 4 + post(b"/b", b"x" * 21))
+    for i in range(4):
+        assert peer.sent.count(b"200 OK") == i
+        assert not peer.ended
+        peer.asked[i].answer(200, b"1")
+    sent = peer.take()
+    assert sent.rindex(b"200 OK") < sent.index(b"413 ")
+    assert peer.ended
+
+
+def test_who_leaves_takes_along_what_was_not_begun() -> None:
+    peer = Peer().send(post() * 5)
+    peer.connection.connection_lost(None)
+    for exchange in list(peer.asked):
+        exchange.answer(200, b"too late")
+    assert len(peer.asked) == 3
+
+
+def test_a_peer_that_does_not_read_is_not_read_and_left_when_it_goes_on() -> None:
     peer = Peer()
+    peer.unsent = 1000
     peer.connection.pause_writing()
     assert not peer.reading
     peer.connection.sweep(1.0)
@@ -138,6 +192,48 @@ def test_a_peer_that_does_not_read_is_not_read() -> None:
     assert not peer.aborted
     peer.connection.sweep(61.0)
     assert peer.aborted
+
+
+def test_a_peer_that_reads_slowly_is_given_the_time() -> None:
+    peer = Peer()
+    for now in range(1, 1000, 50):
+        peer.unsent = 1_000_000 - now
+        peer.connection.sweep(float(now))
+        peer.connection.sweep(now + 1.0)
+    assert not peer.aborted
+
+
+def test_a_peer_that_never_reads_its_last_answer_is_left() -> None:
+    peer = Peer().send(post(b"/a", b"hello", b"connection: close"))
+    peer.asked[0].answer(200, b"x")
+    assert peer.closed
+    peer.unsent = 10
+    peer.connection.sweep(1.0)
+    peer.connection.sweep(61.0)
+    assert peer.aborted
+
+
+def test_what_was_answered_before_a_refusal_may_be_read_in_peace() -> None:
+    peer = Peer().send(post() + post(b"/a", b"x" * 21))
+    peer.asked[0].answer(200, b"long")
+    for now in (1.0, 10.0, 20.0):
+        peer.unsent = 1000 - int(now)
+        peer.connection.sweep(now)
+        assert not peer.aborted
+    peer.unsent = 0
+    peer.connection.sweep(21.0)
+    assert peer.aborted
+
+
+def test_who_is_not_read_is_not_blamed_for_what_does_not_come() -> None:
+    peer = Peer().send(post() * 3 + post()[:-1])
+    peer.connection.sweep(1.0)
+    peer.connection.sweep(100.0)
+    assert peer.sent == b""
+    for exchange in peer.asked:
+        exchange.answer(200, b"")
+    peer.send(post()[-1:])
+    assert len(peer.asked) == 4
 
 
 def test_a_peer_that_reads_again_is_read_again() -> None:
@@ -188,6 +284,12 @@ def test_another_protocol_on_offer_is_passed_over() -> None:
     offer = b"GET /a HTTP/1.1\r\nhost: x\r\nconnection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\n\r\n"
     peer = Peer().send(offer + post(b"/b"))
     assert [exchange.path for exchange in peer.asked] == [b"/a", b"/b"]
+
+
+def test_any_number_of_offers_is_passed_over() -> None:
+    offer = b"GET /a HTTP/1.1\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n"
+    peer = Peer(handle=lambda exchange: exchange.answer(200, b"")).send(offer * 3000)
+    assert peer.take().count(b"200 OK") == 3000
 
 
 def test_a_body_that_is_announced_too_large_is_refused_before_it_comes() -> None:
@@ -323,6 +425,17 @@ def test_draining_closes_who_is_idle_and_answers_who_waits() -> None:
 
     assert b"connection: close" in busy.take()
     assert busy.closed
+
+
+def test_draining_answers_all_that_came_and_says_at_the_last_that_it_closes() -> None:
+    peer = Peer().send(post() * 5)
+    peer.connection.drain()
+    for i in range(5):
+        assert not peer.closed
+        peer.asked[i].answer(200, b"x")
+    assert peer.closed
+    answers = peer.take().split(b"HTTP/1.1 ")[1:]
+    assert [b"connection: close" in answer for answer in answers] == [False] * 4 + [True]
 
 
 def test_a_handler_may_answer_at_once() -> None:
