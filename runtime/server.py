@@ -7,6 +7,7 @@ after it: a container that starts from nothing answers within a second.
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import logging
 import signal
@@ -212,8 +213,9 @@ def _home(home: Path, settings: Settings) -> Repository:
     return Artifacts(Files(home / BLOBS), tasks, providers=settings.providers)
 
 
+@functools.cache
 def _version() -> str:
-    import importlib.metadata  # noqa: PLC0415 - asked for once, if ever
+    import importlib.metadata  # noqa: PLC0415 - asked for once, if ever: it reads files for 0.3 ms
 
     try:
         return importlib.metadata.version("modelless")

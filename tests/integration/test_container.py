@@ -18,7 +18,7 @@ import pytest
 
 from runtime.container.loaded import Loaded
 from runtime.container.settings import Settings
-from runtime.server import serving
+from runtime.server import _version, serving
 
 MakeFolder = Callable[[dict[str, bytes]], Path]
 
@@ -382,6 +382,19 @@ async def test_health_metadata_and_readiness(folder_of: MakeFolder, graphs: Any)
         head = await http.head("/v2/models/m")
         assert (head.status_code, head.content) == (200, b"")
         assert int(head.headers["content-length"]) == len(json.dumps(document, separators=(",", ":")))
+
+
+async def test_its_version_is_looked_up_once(
+    folder_of: MakeFolder, graphs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+    monkeypatch.setattr("importlib.metadata.version", lambda name: looked.append(name) or "7.8.9")
+    async with container(folder_of({"m": graphs.scaled(2.0)})) as http:
+        _version.cache_clear()
+        for _ in range(3):
+            assert (await http.get("/v2")).json()["version"] == "7.8.9"
+        assert looked == ["modelless"]
+        _version.cache_clear()
 
 
 async def test_models_are_loaded_and_unloaded_as_asked_and_on_demand(folder_of: MakeFolder, graphs: Any) -> None:
