@@ -1,7 +1,7 @@
 """What others do where a station decides: fixed settings, Model-Switching, INFaaS, and an oracle; each from its paper.
 
-All drop works whose deadline has passed before they run, as Clipper does, under which Model-Switching was built; else
-their queues would never end beyond capacity.
+All drop works that cannot be done by their deadline any more. Clipper, under which Model-Switching was built, drops what
+is late already; with that, a queue beyond capacity runs nothing but works that are just about to be late.
 """
 
 from __future__ import annotations
@@ -69,9 +69,9 @@ class Static:
         """Drop what is late, and begin what the setting allows."""
         self.control(now)
         actions: list[Action] = []
-        while self._queue and self._queue[0].deadline < now:
-            actions.append(Expire(self._queue.popleft()))
         variant, threads, batch = self.setting.variant, self.setting.threads, self.setting.batch
+        while self._queue and self._queue[0].deadline < now + self._curve(variant, threads, 1):
+            actions.append(Expire(self._queue.popleft()))
         while self._queue and self._free >= threads:
             works = tuple(self._queue.popleft() for _ in range(min(batch, len(self._queue))))
             self._free -= threads
@@ -195,8 +195,8 @@ class Infaas(Static):
         """The queues in turn, the one whose first work is oldest first."""
         self.control(now)
         actions: list[Action] = []
-        for queue in self._queues.values():
-            while queue and queue[0].deadline < now:
+        for variant, queue in self._queues.items():
+            while queue and queue[0].deadline < now + self._curve(variant, 1, 1):
                 actions.append(Expire(queue.popleft()))
         while self._free and any(self._queues.values()):
             variant = min((v for v in self._all if self._queues[v]), key=lambda v: self._queues[v][0].arrived)

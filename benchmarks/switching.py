@@ -100,7 +100,7 @@ def train(setup: Setup, deadline_s: float, seconds: float) -> Trained:
         times = poisson(load, seconds, seed=1)
         found[load] = {
             setting: effective_accuracy(
-                play(Static(CORES, setting), TASK, times, deadline_s, Sampler(setup.profile, 1)),
+                play(Static(CORES, setting, setup.profile.median), TASK, times, deadline_s, Sampler(setup.profile, 1)),
                 deadline_s,
                 setup.accuracy,
             )[0]

@@ -57,11 +57,12 @@ class Sessions:
         return from_tensor("label", outputs["label"])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Profile:
     """Seconds of runs by cell."""
 
     samples: dict[Cell, NDArray[np.float64]]
+    _medians: dict[Cell, float] = field(default_factory=dict)
 
     def quantile(self, cell: Cell, q: float) -> float:
         """Seconds that a share `q` of the runs of a measured cell stays within."""
@@ -69,8 +70,11 @@ class Profile:
 
     def median(self, variant: str, threads: int, rows: int) -> float:
         """Seconds; on a straight line between measured batch sizes."""
-        known = [self.quantile((variant, threads, b), 0.5) for b in BATCHES]
-        return float(np.interp(rows, BATCHES, known))
+        cell = (variant, threads, rows)
+        if cell not in self._medians:
+            known = [self.quantile((variant, threads, b), 0.5) for b in BATCHES]
+            self._medians[cell] = float(np.interp(rows, BATCHES, known))
+        return self._medians[cell]
 
     def ladder(self, made: Sequence[Made]) -> Ladder:
         """The variants as a station is offered them."""
