@@ -8,7 +8,7 @@ from scheduler.batching import Service, turn
 from scheduler.served import Served
 from scheduler.work import Rung, Work
 
-LOOK = 64
+LOOK = 32
 """Works behind that are looked at: between two of them little changes."""
 
 SHAPED = 8
@@ -23,9 +23,9 @@ def lateness(task: Served, work: Work, rung: Rung, service: Service, *, begin: f
     more urgent.
     """
     pace = _Pace(service, rung, begin, task.patience_s, cores)
-    if pace.rows > service.reach and service.largest < SHAPED:
+    if not service.known or (pace.rows > service.reach and service.largest < SHAPED):
         # Nobody is turned away by a guess: larger runs, which are faster by the row, were not tried yet.
-        alone = begin + service.median(work.rows) - work.deadline
+        alone = begin + service.median(min(work.rows, service.largest)) - work.deadline
         return alone if alone > 0 else -inf
     ahead = task.queue.ahead_of(work.deadline, work.priority)
     late = pace.done(ahead, work.rows) - work.deadline
@@ -57,4 +57,5 @@ class _Pace:
     def done(self, ahead: float, rows: int) -> float:
         """When a work of so many rows is done (s) with so many rows ahead of it."""
         runs, rest = divmod(ahead, self.rows)
-        return self._begin + runs * self._every_s + self._service.median(min(self.rows, int(rest) + rows))
+        shared = max(rows, min(self.rows, int(rest) + rows))
+        return self._begin + runs * self._every_s + self._service.median(shared)

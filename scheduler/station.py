@@ -19,7 +19,7 @@ from scheduler.batching import Service, pays_to_wait
 from scheduler.rules import Room, rule_named
 from scheduler.served import Served
 from scheduler.switching import FILLED, Choice, Option, Price, choose, first, tightest
-from scheduler.work import Action, Expire, Ladder, Load, Refuse, Run, Work
+from scheduler.work import Action, Expire, Ladder, Load, Refuse, Run, Rung, Work
 
 WAITING = 4096
 """Most works of one task that wait; beyond them even a work without a deadline is refused."""
@@ -321,18 +321,27 @@ class Station:
             return Refuse(work, inf, _unanswerable(work))
         if work.deadline == inf or self.batching != OURS:
             return None
-        cores = self._share(task)
-        begin = self._free_at(now, cores)[0]
+        late = self._lateness(task, work, able, now)
+        return Refuse(work, late, "it cannot be done by its deadline") if late > 0 else None
+
+    def _lateness(self, task: Served, work: Work, able: Sequence[tuple[Rung, Service]], now: float) -> float:
+        """By how many seconds a work would be late, and what it must have left over, whichever variant answers."""
         margin_s = task.margin(now) * (work.deadline - work.arrived)
-        soonest = inf
+        alone = able[0][1]
+        if self._free and not self._waiting and alone.known:  # it would begin at once
+            late = now + alone.tail(work.rows) + margin_s - work.deadline
+            if late <= 0:
+                return late
+        cores, soonest = self._share(task), inf
+        begin = self._free_at(now, cores)[0]
         for rung, service in able:
             late = lateness(task, work, rung, service, begin=begin, cores=cores)
             if late == -inf:
                 task.guessed_until = now
-            if late + margin_s <= 0:
-                return None
             soonest = min(soonest, late + margin_s)
-        return Refuse(work, soonest, "it cannot be done by its deadline")
+            if soonest <= 0:
+                break
+        return soonest
 
 
 def _unanswerable(work: Work) -> str:

@@ -1,0 +1,230 @@
+"""What a station keeps of one task: how patient its callers are, what margin they need, what could run."""
+
+from __future__ import annotations
+
+from math import inf
+from random import Random
+
+import pytest
+
+from scheduler.rules import rule_named
+from scheduler.served import FADES, LATE, LOOK, MANY_THREADS_FROM_S, MOST, RETRAIN_S, STEP, Served
+from scheduler.work import Ladder, Measured, Run, Rung, Work
+
+QUICK: Measured = ((1, 0.1e-3, 0.12e-3), (8, 0.4e-3, 0.5e-3))
+SLOW: Measured = ((1, 10e-3, 12e-3), (8, 40e-3, 50e-3))
+
+
+def served(*rungs: Rung, threads: tuple[int, ...] = (1, 2)) -> Served:
+    ladder = Ladder("t", rungs or (Rung("slow", 0.9, service={1: SLOW}), Rung("quick", 0.8, service={1: QUICK})))
+    task = Served(ladder, threads, lambda service: rule_named("modelless")(service, lambda: 0.0))
+    task.offer(ladder)
+    return task
+
+
+def work(patience_s: float = 20e-3, arrived: float = 0.0, **facts: object) -> Work:
+    return Work("t", 1, arrived, arrived + patience_s, **facts)  # type: ignore[arg-type]
+
+
+def patience_of(task: Served, *patiences: float, times: int = 1) -> float:
+    for _ in range(times):
+        for each in patiences:
+            task.note(work(each), 0.0)
+    return task.patience_s
+
+
+# Patience
+
+
+def test_without_deadlines_patience_has_no_end() -> None:
+    assert patience_of(served(), inf, inf) == inf
+
+
+def test_the_usual_patience_is_that_of_all_where_all_have_one() -> None:
+    assert patience_of(served(), 20e-3, inf, times=100) == pytest.approx(20e-3)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.95])
+def test_runs_suit_the_strictest_of_the_usual_callers(share: float) -> None:
+    random, task = Random(1), served()
+    for _ in range(5000):
+        task.note(work(20e-3 if random.random() < share else 1.0), 0.0)
+    assert 15e-3 < task.patience_s < 50e-3
+
+
+def test_one_caller_with_all_the_time_in_the_world_changes_little() -> None:
+    task = served()
+    patience_of(task, 20e-3, times=10)
+    assert patience_of(task, 1e9) < 25e-3
+
+
+@pytest.mark.parametrize("patience_s", [-1.0, 0.0, 1e-9, 1e-5, -inf])
+def test_what_nobody_could_do_sets_no_pace(patience_s: float) -> None:
+    assert patience_of(served(), patience_s) == inf
+    task = served()
+    patience_of(task, 20e-3)
+    assert patience_of(task, patience_s, times=100) == pytest.approx(20e-3)
+
+
+def test_patience_follows_callers_who_get_stricter_at_once_and_others_slowly() -> None:
+    task = served()
+    patience_of(task, 1.0, times=100)
+    assert patience_of(task, 20e-3, times=50) < 30e-3
+    assert patience_of(task, 1.0, times=100) < 50e-3
+    assert patience_of(task, 1.0, times=10_000) == pytest.approx(1.0, rel=0.1)
+
+
+# The margin
+
+
+def judged(task: Served, late: int, in_time: int, now: float = 0.0) -> float:
+    for i in range(late + in_time):
+        task.judge(work(arrived=now), now, late=i < late)
+    return task.margin(now)
+
+
+def test_a_margin_grows_with_late_works_and_shrinks_with_others() -> None:
+    task = served()
+    assert judged(task, 0, 100) == 0.0
+    assert judged(task, 3, 0) == pytest.approx(3 * STEP * (1 - LATE))
+    assert judged(task, 0, 100) == pytest.approx(3 * STEP * (1 - LATE) - 100 * STEP * LATE)
+    assert judged(task, 1000, 0) == MOST
+
+
+def test_in_the_long_run_as_few_are_late_as_said() -> None:
+    # A work needs up to half of its time left over: whoever has less is late.
+    random, task, late = Random(2), served(), 0
+    for i in range(30_000):
+        missed = task.margin(0.0) < random.expovariate(20.0)
+        late += missed and i >= 10_000
+        task.judge(work(), 0.0, late=missed)
+    assert late / 20_000 == pytest.approx(LATE, abs=0.001)
+
+
+def test_works_without_deadlines_and_guesses_teach_nothing() -> None:
+    task = served()
+    task.judge(work(inf), 0.0, late=True)
+    task.guessed_until = 5.0
+    task.judge(work(arrived=5.0), 5.0, late=True)
+    assert task.margin(5.0) == 0.0
+    task.judge(work(arrived=5.1), 5.1, late=True)
+    assert task.margin(5.1) > 0.0
+
+
+def test_a_margin_that_shuts_everyone_out_fades() -> None:
+    task = served()
+    patience_of(task, 20e-3)
+    judged(task, 1000, 0, now=1.0)
+    silent = FADES * 20e-3
+    assert task.margin(1.0 + silent) == MOST
+    assert task.margin(1.0 + 2 * silent) == pytest.approx(MOST / 2)
+    assert task.margin(1e6) < 1e-6
+
+
+# What could run
+
+
+def test_the_front_is_what_can_share_a_run_with_the_first() -> None:
+    task = served()
+    works = [work(1.0, form="a"), work(2.0, form="b"), work(3.0, form="a"), work(4.0, form="a", variant="slow")]
+    for each in works:
+        task.queue.add(each)
+    assert task.front() == [works[0], works[2]]
+    task.queue.remove(works[0])
+    assert task.front() == [works[1]]
+
+
+def test_a_look_at_a_long_queue_is_bounded() -> None:
+    task = served()
+    for _ in range(4 * LOOK):
+        task.queue.add(work())
+    assert len(task.front()) == LOOK
+
+
+def test_several_threads_are_an_option_where_a_run_is_worth_waking_them() -> None:
+    keys = [option.key for option in served().options(work())]
+    assert QUICK[0][1] < MANY_THREADS_FROM_S < SLOW[0][1]
+    assert keys == [("slow", 1), ("slow", 2), ("quick", 1)]
+    assert [option.key for option in served(Rung("new", 0.9)).options(work())] == [("new", 1)]
+
+
+def test_options_hold_floors_and_pins_and_say_what_is_loaded() -> None:
+    task = served()
+    task.held.add(("slow", 2))
+    assert [option.key for option in task.options(work(floor=0.85))] == [("slow", 1), ("slow", 2)]
+    assert [option.resident for option in task.options(work(floor=0.85))] == [False, True]
+    assert [option.key for option in task.options(work(variant="quick"))] == [("quick", 1)]
+    assert task.options(work(floor=0.95)) == task.options(work(floor=0.85, variant="quick")) == []
+
+
+def test_those_able_are_the_loaded_ones_of_which_something_is_known_the_cheapest_first() -> None:
+    def names(task: Served, **facts: object) -> list[str]:
+        return [rung.variant for rung, _ in task.able(work(**facts))]
+
+    task = served()
+    assert names(task) == ["quick", "slow"]
+    assert names(task, floor=0.85) == ["slow"]
+    assert names(task, floor=0.95) == []
+    task.held.add(("slow", 2))
+    assert names(task) == ["slow"]
+    assert names(task, variant="quick") == ["quick"]
+    task = served(Rung("new", 0.95), Rung("known", 0.9, service={1: SLOW}))
+    assert names(task) == ["known"]
+    assert names(served(Rung("new", 0.95), Rung("other", 0.9))) == ["other", "new"]
+
+
+# What is learnt
+
+
+def run(variant: str, threads: int = 1, rows: int = 1) -> Run:
+    return Run(1, "t", variant, threads, (), rows, 0.0)
+
+
+def test_nothing_ends_within_half_of_the_quickest_median() -> None:
+    assert served().least_s == pytest.approx(0.05e-3)
+    task = served(Rung("new", 0.9))
+    assert task.least_s == 0.0
+    assert task.learn(run("new"), 4e-3)
+    assert task.least_s == pytest.approx(2e-3)
+    assert not task.learn(run("gone"), 4e-3)
+
+
+def test_what_was_learnt_of_variants_that_stay_is_kept() -> None:
+    task = served(Rung("kept", 0.9), Rung("gone", 0.8))
+    task.held |= {("kept", 1), ("gone", 1)}
+    for _ in range(20):
+        task.learn(run("kept"), 5e-3)
+        task.learn(run("gone"), 1e-3)
+    task.offer(Ladder("t", (Rung("kept", 0.9, service={1: SLOW}), Rung("added", 0.7, service={1: QUICK}))))
+    assert task.services["kept", 1].median(1) == pytest.approx(5e-3)
+    assert task.services["added", 1].median(1) == pytest.approx(0.1e-3)
+    assert task.held == {("kept", 1)}
+    assert "gone" not in {variant for variant, _ in task.services}
+
+
+def test_a_profile_that_comes_later_is_taken_where_nothing_ran_yet() -> None:
+    task = served(Rung("m", 0.9))
+    task.offer(Ladder("t", (Rung("m", 0.9, service={1: SLOW}),)))
+    assert task.services["m", 1].median(1) == pytest.approx(10e-3)
+
+
+def test_a_table_stands_for_a_while_and_is_trained_again_by_itself() -> None:
+    task = served()
+    options = task.options(work())
+    table = task.table(options, 1.0, 0.0)
+    assert task.table(options, 1.0, RETRAIN_S / 2) is table
+    assert task.table(options, 2.0, RETRAIN_S / 2) is not table  # for other cores
+    for _ in range(20):
+        task.learn(run("slow"), 20e-3)
+    dearer = task.table(options, 2.0, 2 * RETRAIN_S)
+    assert dearer.settings[-1].row_s > 1.5 * table.settings[-1].row_s
+
+
+def test_a_table_is_trained_again_as_soon_as_larger_runs_are_known() -> None:
+    task = served(Rung("new", 0.9))
+    options = task.options(work())
+    assert task.table(options, 1.0, 0.0).settings[0].row_s == 0.0
+    task.learn(run("new"), 5e-3)
+    assert task.table(options, 1.0, 0.0).settings[0].row_s > 0.0
+    task.learn(run("new", rows=2), 5.5e-3)
+    assert task.table(options, 1.0, 0.0).settings[0].batch == 4
