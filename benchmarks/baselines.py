@@ -1,7 +1,7 @@
 """What others do where a station decides: fixed settings, Model-Switching, INFaaS, and an oracle; each from its paper.
 
-All drop works that cannot be done by their deadline any more. Clipper, under which Model-Switching was built, drops what
-is late already; with that, a queue beyond capacity runs nothing but works that are just about to be late.
+All drop works that cannot be done by their deadline any more. Clipper, under which Model-Switching was built, drops
+what is late already; with that, a queue beyond capacity runs nothing but works that are just about to be late.
 """
 
 from __future__ import annotations

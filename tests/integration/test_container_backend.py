@@ -140,7 +140,7 @@ async def test_a_child_that_is_killed_loses_its_requests_and_nothing_else(
     outcomes = await asyncio.gather(*under_way, return_exceptions=True)
     assert {type(outcome) for outcome in outcomes} == {EnvironmentLost}
     # Whichever is noticed first: that the child has ended, or that it does not answer.
-    with pytest.raises(NotReady, match="-9|cannot be reached"):
+    with pytest.raises(NotReady, match=r"-9|cannot be reached"):
         await backend.invoke(invocation(variant))
     reply = await until_ready(backend, lambda: backend.invoke(invocation(variant)))
     np.testing.assert_allclose(reply.outputs["y"], X @ WEIGHTS)
