@@ -118,13 +118,18 @@ class Batcher:
     def submit(self, work: Work, inputs: Inputs, done: Done) -> None:
         """Have the work run when its turn comes; `done` is called once, unless it is cancelled first.
 
-        It is told the outcome, or ExecutionFailed, NoRoom or what else kept it from running, Expired, Refused or
-        NotServing. Raises KeyError for a task that the station was not offered.
+        It is told the outcome, or ExecutionFailed, NoRoom or what else kept it from running, Expired, Refused,
+        NotServing, or Defect where the station fails.
         """
         if self._closed:
             done(NotServing("the server is stopping; ask another one"))
             return
-        refuse = self._station.arrive(work, self._clock())
+        try:
+            refuse = self._station.arrive(work, self._clock())
+        except Exception as fault:
+            log.exception("the station failed")
+            done(_failed(fault))
+            return
         if refuse is not None:
             done(_refused(refuse))
             return
@@ -140,11 +145,6 @@ class Batcher:
         self._station.cancel(work)
         self._check_idle()
         return asked[2]
-
-    def withdraw(self, task: str, fault: RuntimeFault) -> None:
-        """Serve a task no more, and tell those that waited why."""
-        for work in self._station.withdraw(task):
-            self._tell(work, fault)
 
     def wake(self) -> None:
         """Ask the station at the end of this turn of the loop; call it when something changed for it."""
@@ -170,7 +170,7 @@ class Batcher:
             actions = self._station.act(now)
         except Exception as fault:
             log.exception("the station failed")
-            self._give_up(Defect(f"the scheduler failed: {type(fault).__name__}: {fault}"))
+            self._give_up(_failed(fault))
             return
         for action in actions:
             match action:
@@ -245,7 +245,8 @@ class Batcher:
                 _deliver(run, [each], started, result, each[0].rows)
         self._station.finished(run, took, now, ok=ok)
         self._engine.ran(run, took, ok)
-        if any(isinstance(result, Executed) and result.loaded for result in results):
+        if any(isinstance(result, RuntimeFault) or result.loaded for result in results):
+            # A load that failed may have evicted what was there, too.
             self._engine.settle()
         if self._waiting:
             self.wake()
@@ -266,7 +267,7 @@ class Batcher:
     def _tell(self, work: Work, fault: RuntimeFault) -> None:
         asked = self._waiting.pop(work, None)
         if asked is not None:
-            asked[2](fault)
+            _answer(asked[2], fault)
         self._check_idle()
 
     def _check_idle(self) -> None:
@@ -278,13 +279,25 @@ def _deliver(run: Run, asked: Sequence[_Asked], started: float, result: Executed
     """Tell each of the works what became of it."""
     if isinstance(result, RuntimeFault):
         for _, _, done in asked:
-            done(result)
+            _answer(done, result)
         return
     variant, threads = run.variant, run.threads
     each, run_s, loaded = result
     for (work, _, done), outputs in zip(asked, each, strict=True):
         queue_s = started - work.arrived
-        done(Outcome(outputs, variant, threads, rows, queue_s if queue_s > 0.0 else 0.0, run_s, loaded))
+        _answer(done, Outcome(outputs, variant, threads, rows, queue_s if queue_s > 0.0 else 0.0, run_s, loaded))
+
+
+def _answer(done: Done, outcome: Outcome | RuntimeFault) -> None:
+    try:
+        done(outcome)
+    except Exception:
+        # One answer that cannot be given costs neither the others theirs nor the run its cores.
+        log.exception("an answer could not be given")
+
+
+def _failed(fault: Exception) -> Defect:
+    return Defect(f"the scheduler failed: {type(fault).__name__}: {fault}")
 
 
 def _refused(refuse: Refuse) -> RuntimeFault:

@@ -121,7 +121,7 @@ class Reply:
             return
         try:
             body, header = quick.render(self._model, outcome, self._request)
-        except RuntimeFault as fault:
+        except Exception as fault:  # noqa: BLE001 - the outermost handler
             refuse(exchange, fault)
             return
         if header is None:

@@ -178,7 +178,7 @@ async def _answer_native(plane: Plane, exchange: Exchange, model: str, document:
                 "parameters": parameters_of(outcome),
                 "outputs": encode_outputs(outcome.outputs),
             }
-        except RuntimeFault as fault:
+        except Exception as fault:  # noqa: BLE001 - the outermost handler
             refuse(exchange, fault)
         else:
             exchange.answer(200, dumps(answer), JSON, _echo(exchange))

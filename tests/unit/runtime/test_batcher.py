@@ -225,13 +225,6 @@ async def test_what_runs_cannot_be_cancelled() -> None:
         await answer(told)
 
 
-async def test_a_task_that_is_withdrawn_tells_those_that_waited() -> None:
-    async with bench() as b:
-        told = b.ask()[1]
-        b.batcher.withdraw("m", NotServing("gone"))
-        assert isinstance(await told, NotServing)
-
-
 async def test_a_run_that_loaded_is_told_of() -> None:
     async with bench() as b:
         b.engine.loaded = True
@@ -283,3 +276,37 @@ async def test_a_station_that_fails_leaves_nobody_waiting(caplog: pytest.LogCapt
         assert "the station failed" in caplog.text
         b.station.act = act  # type: ignore[method-assign]
         await answer(b.ask()[1])
+
+
+async def test_a_station_that_fails_as_a_work_comes_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    async with bench() as b:
+        arrive = b.station.arrive
+        b.station.arrive = lambda work, now: 1 / 0  # type: ignore[method-assign, assignment, return-value]
+        assert isinstance(await b.ask()[1], Defect)
+        assert "the station failed" in caplog.text
+        b.station.arrive = arrive  # type: ignore[method-assign]
+        await answer(b.ask()[1])
+
+
+@pytest.mark.parametrize("value", [1, 13])
+async def test_an_answer_that_cannot_be_given_costs_nobody_else_anything(
+    value: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with bench(SLOW) as b:
+
+        def broken(outcome: Outcome | RuntimeFault) -> None:
+            raise ZeroDivisionError
+
+        b.batcher.submit(Work("m", 1, b.clock()), {"x": np.full((1, 2), value)}, broken)
+        outcome = await b.ask()[1]
+        assert isinstance(outcome, Outcome)
+        assert "an answer could not be given" in caplog.text
+        # The run's cores are free again.
+        await answer(b.ask()[1])
+
+
+async def test_what_could_not_be_loaded_may_have_evicted_what_was() -> None:
+    async with bench() as b:
+        b.engine.fault = NoRoom("full")
+        await b.ask()[1]
+        assert b.engine.settled == 1
