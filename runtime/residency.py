@@ -110,6 +110,11 @@ class Residency(Generic[K, T]):
         self._release()
         return True
 
+    def __contains__(self, key: K) -> bool:
+        """Whether it is resident now."""
+        with self._lock:
+            return key in self._residents
+
     def residents(self) -> tuple[K, ...]:
         """What is resident, oldest first."""
         with self._lock:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple, TypeVar
@@ -137,12 +137,10 @@ class Models:
         """
         found = self._targets.get((model, version))
         if found is None:
-            known = await self._known(model)
-            _served(known, version)
-            async with known.changing:
+            async with self._changing(model) as known:
                 await self._described(known, _served(known, version))
                 self._aim(known)
-            found = self._targets[model, version]
+                found = self._targets[model, version]
         return found
 
     async def known(self, model: str) -> Model:
@@ -198,56 +196,52 @@ class Models:
         `fresh`: look at the repository again first, and load anew what has changed there. Raises UnknownModel, also
         where the version is not of this `stamp`, NoRoom, or what opening raises.
         """
-        known = await self._known(model)
-        async with known.changing:
+        async with self._changing(model) as known:
             if fresh:
                 await self._reread(known)
             served = _served(known, version)
             check_stamp(served, stamp)
-            await _threaded(partial(self._hold, known, served, 1, pin=pin))
+            await self._load(known, served, pin=pin)
             self._aim(known)
-            self.settle()
 
     async def add(self, model: str, versions: Sequence[Version]) -> None:
         """Serve and load a model that is not the repository's; raises AlreadyLoaded, NoRoom or what opening raises."""
-        known = self._models.setdefault(model, Model(model, {}, added=True))
-        async with known.changing:
+        async with self._changing(model, add=True) as known:
             if self.holds(model):
                 raise AlreadyLoaded(f"model {model} is loaded; unload it first")
             await self._drain(known)
-            self._models[model], known.added = known, True
+            known.added = True
             known.versions = {version.name: Served(version, version.signature) for version in versions}
             try:
-                await _threaded(partial(self._hold, known, _served(known, None), 1, pin=True))
+                await self._load(known, _served(known, None), pin=True)
             except RuntimeFault:
                 self._forget(known)
                 raise
             self._aim(known)
-            self.settle()
 
     async def refresh(self) -> None:
         """Take in what changed in the repository of the models that were asked for."""
         for known in self.all():
             async with known.changing:
-                await self._reread(known)
-                self._aim(known)
+                if self._models.get(known.name) is known:
+                    await self._reread(known)
+                    self._aim(known)
 
     async def unload(self, model: str, version: str | None = None) -> None:
         """Have a version, or all of them, loaded no more; requests that came before are answered first.
 
         Its memory is free when this returns. Raises UnknownModel.
         """
-        known = await self._known(model)
-        if version is not None:
-            _served(known, version)
-        async with known.changing:
+        async with self._changing(model) as known:
+            if version is not None:
+                _served(known, version)
             await self._drain(known)
             keys = [key for key in self._residency.residents() if key.model == model and version in (None, key.version)]
             for key in keys:
                 await _threaded(partial(self._residency.unload, key))
+            self.settle()
             if known.added or not await _threaded(partial(self.repository.versions, model)):
                 self._forget(known)
-            self.settle()
 
     async def close(self) -> None:
         """Give everything up."""
@@ -263,7 +257,8 @@ class Models:
         model = self._tasks[run.task]
         signature = model.versions[run.variant].signature
         known = signature is not None and signature.fixed
-        return known and Key(model.name, run.variant, run.threads) in self._resident
+        # Not what the station was told: a load that is under way may have evicted it meanwhile.
+        return known and Key(model.name, run.variant, run.threads) in self._residency
 
     def execute(self, run: Run, inputs: Sequence[Inputs], rows: Sequence[int]) -> Executed:
         """Run these works together, loading the version if it is not there; raises RuntimeFault."""
@@ -278,6 +273,8 @@ class Models:
         served = model and model.versions.get(variant)
         if model and served:
             self._hold(model, served, threads, pin=False)
+            if self._tasks.get(task) is not model:
+                self._residency.unload(Key(model.name, variant, threads))  # as everything of it was meanwhile
 
     def ran(self, run: Run, took_s: float, ok: bool) -> None:
         """Count a run that ended."""
@@ -296,6 +293,17 @@ class Models:
         self._told = set(held)
 
     # How
+
+    @asynccontextmanager
+    async def _changing(self, name: str, *, add: bool = False) -> AsyncIterator[Model]:
+        """The model of this name while nobody else changes it; raises UnknownModel unless it is to be added."""
+        while True:
+            known = self._models.setdefault(name, Model(name, {}, added=True)) if add else await self._known(name)
+            async with known.changing:
+                # Whoever changed it before may have forgotten it.
+                if self._models.get(name) is known:
+                    yield known
+                    return
 
     async def _known(self, name: str) -> Model:
         model = self._models.get(name)
@@ -333,7 +341,13 @@ class Models:
 
     async def _described(self, model: Model, served: Served) -> None:
         if served.signature is None:
-            await _threaded(partial(self._hold, model, served, 1, pin=False))
+            await self._load(model, served, pin=False)
+
+    async def _load(self, model: Model, served: Served, *, pin: bool) -> None:
+        try:
+            await _threaded(partial(self._hold, model, served, 1, pin=pin))
+        finally:
+            # What was evicted for it is gone, even if it could not be loaded.
             self.settle()
 
     async def _drain(self, model: Model) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from runtime.batcher import Batcher, Done, Outcome
 from runtime.container.models import Models, Target, check_stamp
 from runtime.container.signature import Inputs
-from runtime.errors import Defect, InvalidBody, NotServing, RuntimeFault, UnknownModel
+from runtime.errors import Defect, Expired, InvalidBody, NotServing, RuntimeFault, UnknownModel
 from scheduler.work import Work
 
 log = logging.getLogger(__name__)
@@ -146,7 +146,9 @@ class Plane:
         self._version = version
         self._epoch = clock() - time.time()
         self._batcher = batcher
-        self._preparing: dict[Work, asyncio.Task[None]] = {}
+        self._coming: set[Work] = set()
+        """Works whose model is being looked up or loaded, and whose callers wait."""
+        self._preparing: set[asyncio.Task[None]] = set()
 
     def infer(self, model: str, version: str | None, inputs: Inputs, ask: Ask, done: Done) -> Work:
         """Have a model answer; `done` is called once with the outcome or fault, unless the work is cancelled before.
@@ -161,8 +163,10 @@ class Plane:
         target = self.models.find(model, version)
         if target is None:
             work = Work(model, 0, ask.arrived, deadline, ask.floor, None, ask.priority or DEFAULT_PRIORITY)
-            preparing = asyncio.ensure_future(self._infer_later(model, version, inputs, ask, work=work, done=done))
-            self._preparing[work] = preparing
+            self._coming.add(work)
+            preparing = asyncio.create_task(self._infer_later(model, version, inputs, ask, work=work, done=done))
+            self._preparing.add(preparing)
+            preparing.add_done_callback(self._preparing.discard)
             return work
         if ask.stamp is not None:
             check_stamp(target.served, ask.stamp)
@@ -174,10 +178,9 @@ class Plane:
         return work
 
     def cancel(self, work: Work) -> None:
-        """Nobody wants the answer any more; what waits does not run, and what runs is run in vain."""
-        preparing = self._preparing.pop(work, None)
-        if preparing is not None:
-            preparing.cancel()
+        """Nobody wants the answer any more; what waits does not run, and what runs or is loaded is so in vain."""
+        if work in self._coming:
+            self._coming.discard(work)
             return
         call = self._batcher.cancel(work)
         if isinstance(call, Call):
@@ -257,27 +260,43 @@ class Plane:
         """Take no more work, and let that which came end."""
         self.draining = self._closed = True
         if self._preparing:
-            await asyncio.wait(list(self._preparing.values()))
+            await asyncio.wait(self._preparing)
         await self._batcher.close()
 
     async def _infer_later(
         self, model: str, version: str | None, inputs: Inputs, ask: Ask, *, work: Work, done: Done
     ) -> None:
         held = self.models.holds(model, version)
+        left_s = work.deadline - self.clock()
+        late = Expired("its deadline passed before its model was loaded")
+        timer = (
+            None if left_s == math.inf else asyncio.get_running_loop().call_later(left_s, self._tell, work, late, done)
+        )
         try:
+            # Never cancelled: a load that is under way comes to its end, whoever has left.
             target = await self.models.target(model, version)
+            if work not in self._coming:
+                return
             check_stamp(target.served, ask.stamp)
             work.rows, work.form = target.signature.check(inputs)
             work.task, work.variant = target.task, target.variant
+            self._coming.discard(work)
             told = _as_loaded(done) if not held and self.models.holds(model, version) else done
             self._batcher.submit(work, inputs, Call(target, work, self.clock, told))
         except RuntimeFault as fault:
-            done(fault)
+            self._tell(work, fault, done)
         except Exception as fault:
             log.exception("%s: a request came to nothing", model)
-            done(Defect(f"{type(fault).__name__}: {fault}"))
+            self._tell(work, Defect(f"{type(fault).__name__}: {fault}"), done)
         finally:
-            self._preparing.pop(work, None)
+            if timer is not None:
+                timer.cancel()
+
+    def _tell(self, work: Work, fault: RuntimeFault, done: Done) -> None:
+        """Tell what became of a work before it was submitted, unless its caller has left or was told."""
+        if work in self._coming:
+            self._coming.discard(work)
+            done(fault)
 
 
 def _as_loaded(done: Done) -> Done:

@@ -53,6 +53,8 @@ def test_the_second_use_is_not_loaded_and_the_first_says_what_it_took() -> None:
         assert (lease.item, lease.loaded) == ("a", True)
         assert lease.load_ms == pytest.approx(7)
 
+    assert "a" in world.residency
+    assert "b" not in world.residency
     assert world.use("a", 10) is False
     assert world.loads == ["a"]
     assert world.residency.used_mb == 10

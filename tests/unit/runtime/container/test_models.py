@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,8 +18,9 @@ from onnx import TensorProto
 from runtime.batcher import Batcher, Outcome
 from runtime.container.models import Key, Models
 from runtime.container.plane import Ask, Plane
+from runtime.container.probe import try_out
 from runtime.container.repository import Folder
-from runtime.errors import AlreadyLoaded, NoRoom, RuntimeFault, UnknownModel, Unloadable
+from runtime.errors import AlreadyLoaded, Expired, InvalidBody, NoRoom, RuntimeFault, UnknownModel, Unloadable
 from scheduler.station import Station
 from scheduler.work import Run
 
@@ -28,7 +30,7 @@ WIDTH = 1024
 WEIGHT = np.eye(WIDTH, dtype=np.float32)
 """Four megabytes: more than what a load takes beside its weights."""
 
-ROOM_FOR_TWO_MB = 11.0
+ROOM_FOR_ONE_MB, ROOM_FOR_TWO_MB = 6.5, 11.0
 
 
 class House:
@@ -66,6 +68,29 @@ async def house(root: Path, budget_mb: float = 1000.0) -> AsyncIterator[House]:
         yield made
         await made.plane.close()
         await made.models.close()
+
+
+class Loading:
+    """Loads that have begun wait in it until it is opened."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._open = threading.Event()
+        self.begun = asyncio.Event()
+        self.open = self._open.set
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        self._loop.call_soon_threadsafe(self.begun.set)
+        assert self._open.wait(20)
+        return try_out(*arguments, **options)
+
+
+@pytest.fixture
+async def loading(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Loading]:
+    made = Loading()
+    monkeypatch.setattr("runtime.container.models.try_out", made)
+    yield made
+    made.open()
 
 
 async def test_a_model_is_loaded_by_the_first_who_asks(folder_of: MakeFolder, graphs: Any) -> None:
@@ -302,5 +327,138 @@ async def test_what_runs_on_the_loop_is_loaded_and_of_foreseen_extents(folder_of
         assert not h.models.immediate(Run(1, "fixed/1", "1", 2, (), 1, 1e-5))
 
 
+async def test_what_is_being_evicted_does_not_run_on_the_loop(
+    folder_of: MakeFolder, graphs: Any, loading: Loading
+) -> None:
+    async with house(folder_of({name: graphs.linear(WEIGHT) for name in "mn"}), budget_mb=ROOM_FOR_ONE_MB) as h:
+        loading.open()
+        await h.models.load("m", pin=False)
+        run = Run(1, "m/1", "1", 1, (), 1, 1e-5)
+        assert h.models.immediate(run)
+        loading.__init__()  # type: ignore[misc]
+        other = h.ask("n", width=WIDTH)
+        await loading.begun.wait()
+        assert h.held == {"m/1"}
+        assert not h.models.immediate(run)
+        loading.open()
+        await other
+
+
+async def test_a_load_that_fails_tells_what_it_evicted(folder_of: MakeFolder, graphs: Any) -> None:
+    root = folder_of({"m": graphs.linear(WEIGHT), "bad": b"no graph" * 2**19})
+    async with house(root, budget_mb=ROOM_FOR_ONE_MB) as h:
+        await h.models.load("m", pin=False)
+        assert h.held == {"m/1"}
+        with pytest.raises(Unloadable):
+            await h.models.load("bad")
+        assert h.held == set()
+
+
+async def test_who_asks_while_an_added_model_is_unloaded_brings_nothing_back(
+    folder_of: MakeFolder, graphs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = folder_of({"m": graphs.scaled(2.0)})
+    unloading, go_on = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+    async with house(root / "nowhere") as h:
+        unload = h.models._residency.unload
+
+        def slowly(key: Any) -> bool:
+            loop.call_soon_threadsafe(unloading.set)
+            assert go_on.wait(20)
+            return unload(key)
+
+        monkeypatch.setattr(h.models._residency, "unload", slowly)
+        versions = h.folder.read("a", root / "m")
+        await h.models.add("a", versions)
+        gone = asyncio.ensure_future(h.models.unload("a"))
+        await unloading.wait()
+        late, again = h.ask("a"), asyncio.ensure_future(h.models.load("a"))
+        await asyncio.sleep(0)
+        go_on.set()
+        await gone
+        assert isinstance(await late, UnknownModel)
+        with pytest.raises(UnknownModel):
+            await again
+        assert h.held == set()
+        await h.models.add("a", versions)
+        assert h.held == {"a/1"}
+
+
+async def test_two_who_add_what_is_being_unloaded_load_it_once(folder_of: MakeFolder, graphs: Any) -> None:
+    root = folder_of({"m": graphs.scaled(2.0)})
+    async with house(root / "nowhere") as h:
+        versions = h.folder.read("a", root / "m")
+        await h.models.add("a", versions)
+        gone = asyncio.ensure_future(h.models.unload("a"))
+        await asyncio.sleep(0)
+        came = await asyncio.gather(*(h.models.add("a", versions) for _ in range(3)), return_exceptions=True)
+        await gone
+        assert sorted(type(outcome).__name__ for outcome in came) == ["AlreadyLoaded", "AlreadyLoaded", "NoneType"]
+        await h.models.unload("a")
+        assert h.held == set()
+
+
+async def test_what_is_prefetched_while_it_is_unloaded_does_not_stay(
+    folder_of: MakeFolder, graphs: Any, loading: Loading
+) -> None:
+    async with house(folder_of({"m": graphs.scaled(2.0)})) as h:
+        loading.open()
+        await h.models.load("m")
+        loading.__init__()  # type: ignore[misc]
+        prefetching = asyncio.ensure_future(asyncio.to_thread(h.models.prefetch, "m/1", "1", 2))
+        await loading.begun.wait()
+        await h.models.unload("m")
+        loading.open()
+        await prefetching
+        h.models.settle()
+        assert h.held == set()
+
+
+async def test_a_description_that_breaks_does_not_hide_that_a_model_is_unloaded(
+    folder_of: MakeFolder, graphs: Any
+) -> None:
+    root = folder_of({"m": graphs.scaled(2.0)})
+    async with house(root) as h:
+        await h.models.load("m")
+        (root / "m" / "model.json").write_text("{")
+        with pytest.raises(InvalidBody):
+            await h.models.unload("m")
+        assert h.held == set()
+
+
 def test_a_key_in_words() -> None:
     assert str(Key("m", "2", 4)) == "m version 2"
+
+
+async def test_a_load_goes_on_and_counts_though_its_caller_leaves(
+    folder_of: MakeFolder, graphs: Any, loading: Loading
+) -> None:
+    async with house(folder_of({"m": graphs.scaled(2.0)})) as h:
+        told: list[Any] = []
+        inputs = {"x": np.ones((1, 4), np.float32)}
+        work = h.plane.infer("m", None, inputs, Ask(h.plane.clock()), told.append)
+        await loading.begun.wait()
+        h.plane.cancel(work)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        # Whoever wants to change the model waits for it.
+        assert (await h.models.known("m")).changing.locked()
+        loading.open()
+        await h.plane.close()
+        assert told == []
+        assert h.held == {"m/1"}
+
+
+async def test_a_deadline_is_not_waited_beyond_for_a_model_that_is_loaded(
+    folder_of: MakeFolder, graphs: Any, loading: Loading
+) -> None:
+    async with house(folder_of({"m": graphs.scaled(2.0)})) as h:
+        told: asyncio.Future[Outcome | RuntimeFault] = asyncio.get_running_loop().create_future()
+        ask = Ask(h.plane.clock(), deadline_s=0.001)
+        h.plane.infer("m", None, {"x": np.ones((1, 4), np.float32)}, ask, told.set_result)
+        fault = await told
+        assert isinstance(fault, Expired)
+        assert "before its model was loaded" in str(fault)
+        loading.open()
+        assert (await h.answer("m", 3.0)).outputs["y"][0, 0] == 6.0
