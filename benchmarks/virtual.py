@@ -10,7 +10,7 @@ from math import inf
 from typing import Protocol
 
 from benchmarks.arrivals import Floats
-from scheduler.work import Action, Refuse, Run, Work
+from scheduler.work import Action, Expire, Refuse, Run, Work
 
 STEP_S = 1e-6
 """How far the clock moves on when a decider wants to be asked again at once."""
@@ -19,7 +19,7 @@ STEP_S = 1e-6
 class Decider(Protocol):
     """What a station is to whoever drives it."""
 
-    def arrive(self, work: Work, now: float) -> Refuse | None:
+    def arrive(self, work: Work, now: float) -> Refuse | Expire | None:
         """A work came."""
 
     def act(self, now: float) -> list[Action]:

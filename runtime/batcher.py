@@ -16,7 +16,16 @@ from typing import Any, NamedTuple, Protocol
 
 from numpy.typing import NDArray
 
-from runtime.errors import Defect, ExecutionFailed, Expired, InvalidBody, NotServing, Refused, RuntimeFault
+from runtime.errors import (
+    Defect,
+    ExecutionFailed,
+    Expired,
+    InvalidBody,
+    NotServing,
+    Refused,
+    RuntimeFault,
+    TooStrict,
+)
 from runtime.lanes import Lanes
 from scheduler.station import Station
 from scheduler.work import Expire, Load, Refuse, Run, Work
@@ -118,20 +127,21 @@ class Batcher:
     def submit(self, work: Work, inputs: Inputs, done: Done) -> None:
         """Have the work run when its turn comes; `done` is called once, unless it is cancelled first.
 
-        It is told the outcome, or ExecutionFailed, NoRoom or what else kept it from running, Expired, Refused,
-        NotServing, or Defect where the station fails.
+        It is told the outcome, or ExecutionFailed, NoRoom or what else kept it from running, Expired, TooStrict,
+        Refused, NotServing, or Defect where the station fails.
         """
         if self._closed:
             done(NotServing("the server is stopping; ask another one"))
             return
+        now = self._clock()
         try:
-            refuse = self._station.arrive(work, self._clock())
+            turned_away = self._station.arrive(work, now)
         except Exception as fault:
             log.exception("the station failed")
             done(_failed(fault))
             return
-        if refuse is not None:
-            done(_refused(refuse))
+        if turned_away is not None:
+            done(_turned_away(turned_away, now))
             return
         self._waiting[work] = (work, inputs, done)
         if not self._turn_due:
@@ -180,7 +190,7 @@ class Batcher:
                     waited_ms = (now - work.arrived) * 1e3
                     self._tell(work, Expired(f"it waited {waited_ms:.1f} ms and cannot be done by its deadline"))
                 case Refuse(work):
-                    self._tell(work, _refused(action))
+                    self._tell(work, _turned_away(action, now))
                 case Load(task, variant, threads):
                     self._loader.put(partial(self._load, task, variant, threads), self._loaded)
         self._set_timer(now)
@@ -300,7 +310,12 @@ def _failed(fault: Exception) -> Defect:
     return Defect(f"the scheduler failed: {type(fault).__name__}: {fault}")
 
 
-def _refused(refuse: Refuse) -> RuntimeFault:
+def _turned_away(refuse: Refuse | Expire, now: float) -> RuntimeFault:
+    if isinstance(refuse, Expire):
+        if refuse.work.deadline <= now:
+            return Expired("its deadline had passed when it came")
+        patience_ms = (refuse.work.deadline - refuse.work.arrived) * 1e3
+        return TooStrict(f"it cannot be done in {patience_ms:.3g} ms, even if nothing else was to be done")
     if refuse.retry_after_s == math.inf:
         return InvalidBody(f"{refuse.reason}; ask for less")
     return Refused(f"{refuse.reason}; try again in {refuse.retry_after_s:.3g} s", refuse.retry_after_s)

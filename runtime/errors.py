@@ -9,6 +9,7 @@ RuntimeFault
 ├── WrongMethod         the caller's: the path is served, by other methods
 ├── AlreadyLoaded       the caller's: a model of this name is loaded
 ├── Expired             nobody's: the deadline passed before it ran
+│   └── TooStrict       the caller's: no run ends by the deadline, whatever else is to be done
 ├── Refused             ours: there is no capacity by the deadline; says when to try again
 ├── NotServing          ours: the server is starting or stopping
 ├── CorruptArtifact     the storage's: a variant's bytes do not match their digest
@@ -71,6 +72,10 @@ class AlreadyLoaded(RuntimeFault):
 
 class Expired(RuntimeFault):
     """The deadline passed before the request ran, and it never will."""
+
+
+class TooStrict(Expired):
+    """No run ends by the deadline, even if nothing else was to be done: another try would be in vain."""
 
 
 class Refused(RuntimeFault):

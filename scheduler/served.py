@@ -34,6 +34,9 @@ LATE = 0.003
 STEP, MOST = 0.01, 0.5
 """What one late work adds to the margin, and the most that there is."""
 
+HARDLY = 0.05
+"""The share of a work's runs that must be done in its time, were it alone, for another try to be of use."""
+
 FADES = 10
 """Times the usual patience after which a margin begins to fade when no work was judged: a queue is gone by then."""
 
@@ -172,6 +175,17 @@ class Served:
         able = [rung for rung in able if rung.variant in loaded] or able
         each = [(rung, self.services[rung.variant, 1]) for rung in able]
         return [pair for pair in each if pair[1].known] or each
+
+    def possible(self, work: Work) -> bool:
+        """Whether a work could be done in its time if nothing else was to be done; what is not known may be."""
+        patience_s = work.deadline - work.arrived
+        for option in self.options(work):
+            service, seconds = option.service, patience_s
+            if not service.known:  # at best, each thread has its share of what one alone has to do
+                service, seconds = self.services[option.rung.variant, 1], patience_s * option.threads
+            if service.within(work.rows, seconds) > HARDLY:
+                return True
+        return False
 
     def learn(self, run: Run, took_s: float) -> bool:
         """A run took so long; whether its variant is still offered."""

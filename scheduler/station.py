@@ -109,13 +109,16 @@ class Station:
 
     # What happens
 
-    def arrive(self, work: Work, now: float) -> Refuse | None:
-        """A work came; it waits from now on, unless it is refused. Raises KeyError for a task that is not offered."""
+    def arrive(self, work: Work, now: float) -> Refuse | Expire | None:
+        """A work came; it waits from now on, unless it is refused, or is too strict for another try to be of use.
+
+        Raises KeyError for a task that is not offered.
+        """
         task = self._tasks[work.task]
         task.note(work, now)
-        refused = self._refusal(task, work, now)
-        if refused is not None:
-            return refused
+        turned_away = self._admission(task, work, now)
+        if turned_away is not None:
+            return turned_away
         if not task.queue:
             # A task that was away does not come back with credit for all that time.
             task.spent = max(task.spent, self._spent)
@@ -311,7 +314,7 @@ class Station:
         ends = sorted(max(now, going.ends) for going in self._going.values() for _ in range(going.run.threads))
         return ([now] * self._free + ends)[: max(1, round(cores))]
 
-    def _refusal(self, task: Served, work: Work, now: float) -> Refuse | None:
+    def _admission(self, task: Served, work: Work, now: float) -> Refuse | Expire | None:
         if len(task.queue) >= self._most_waiting:
             return Refuse(work, RETRY_S, f"{len(task.queue)} works wait")
         if work.deadline == inf and not work.floor and work.variant is None:
@@ -319,10 +322,13 @@ class Station:
         able = task.able(work)
         if not able:
             return Refuse(work, inf, _unanswerable(work))
-        if work.deadline == inf or self.batching != OURS:
+        foreseen = work.deadline < inf and self.batching == OURS
+        late = self._lateness(task, work, able, now) if foreseen else -inf
+        if late <= 0:
             return None
-        late = self._lateness(task, work, able, now)
-        return Refuse(work, late, "it cannot be done by its deadline") if late > 0 else None
+        if work.deadline <= now or not task.possible(work):
+            return Expire(work)
+        return Refuse(work, late, "it cannot be done by its deadline")
 
     def _lateness(self, task: Served, work: Work, able: Sequence[tuple[Rung, Service]], now: float) -> float:
         """By how many seconds a work would be late, and what it must have left over, whichever variant answers."""
@@ -346,5 +352,5 @@ class Station:
 
 def _unanswerable(work: Work) -> str:
     if work.variant is not None:
-        return f"{work.task} has no variant {work.variant} that is as accurate as {work.floor:g}"
-    return f"no variant of {work.task} is as accurate as {work.floor:g}"
+        return f"there is no variant {work.variant} that is as accurate as {work.floor:g}"
+    return f"no variant is as accurate as {work.floor:g}"

@@ -80,7 +80,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Expire:
-    """Tell the caller that the work cannot be done by its deadline any more; it never runs."""
+    """Tell the caller that the work cannot be done by its deadline, or not any more; it never runs."""
 
     work: Work
 

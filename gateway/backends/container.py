@@ -54,6 +54,9 @@ READY_ONLY = dumps({"ready": True})
 FAULTS: Mapping[str, type[BackendError]] = {"CorruptArtifact": CorruptArtifact, "Unreadable": ExecutionFailed}
 """Faults by the names that travel, where their status says less."""
 
+TOO_STRICT = "TooStrict"
+"""The fault of what no run here could hold: there is time left, and another tier may be quicker."""
+
 STATUSES: Mapping[int, type[BackendError]] = {
     HTTPStatus.SERVICE_UNAVAILABLE: NotReady,
     HTTPStatus.GATEWAY_TIMEOUT: TimedOut,
@@ -300,6 +303,8 @@ def _check(answer: Answer) -> Answer:
         raise known(message)
     if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
         raise Throttled(message, float(said.get("retry_after_s") or 1.0))
+    if said.get("type") == TOO_STRICT:
+        raise Throttled(message, 0.0)
     raise STATUSES.get(answer.status, ExecutionFailed)(message)
 
 

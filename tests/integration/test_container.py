@@ -303,7 +303,10 @@ BAD: list[tuple[bytes, str]] = [
     (json.dumps(asked([[1.0] * 4], parameters={"latency_ms": "soon"})).encode(), "parameter 'latency_ms' is 'soon'"),
     (json.dumps(asked([[1.0] * 4], parameters={"priority": 1e99})).encode(), "parameter 'priority' is 1e+99"),
     (json.dumps(asked([[1.0] * 4], parameters={"min_accuracy": 2})).encode(), "parameter 'min_accuracy' is 2"),
-    (json.dumps(asked([[1.0] * 4], parameters={"min_accuracy": 0.9})).encode(), "as accurate as 0.9"),
+    (
+        json.dumps(asked([[1.0] * 4], parameters={"min_accuracy": 0.9})).encode(),
+        "there is no variant 1 that is as accurate as 0.9",
+    ),
     (json.dumps(asked([[1.0] * 4], parameters={"a": []})).encode(), "parameter 'a' of the request must be a string"),
 ]
 
@@ -341,10 +344,24 @@ async def test_no_capacity_in_time_is_refused_with_when_to_try_again(
     folder_of: MakeFolder, graphs: Any, gate: Gate
 ) -> None:
     async with container(folder_of({"m": graphs.scaled(2.0)})) as http:
-        response = await infer(http, "m", [[1.0] * 4], parameters={"latency_ms": 5})
+        running = await gate.occupy(http, "m", [[1.0] * 4], [[1.0] * 4])
+        response = await infer(http, "m", [[1.0] * 4], parameters={"latency_ms": 51})
         assert response.status_code == 429
         assert response.headers["retry-after"] == "1"
         assert 0 < response.json()["retry_after_s"] < 1
+        gate.open()
+        await asyncio.gather(*running)
+        assert gate.rows == [[1], [1]]
+
+
+@pytest.mark.parametrize("deadline", [{"latency_ms": 5}, {"timeout": 1}])
+async def test_what_no_run_can_hold_is_not_to_be_tried_again(
+    folder_of: MakeFolder, graphs: Any, gate: Gate, deadline: dict[str, float]
+) -> None:
+    async with container(folder_of({"m": graphs.scaled(2.0)})) as http:
+        response = await infer(http, "m", [[1.0] * 4], parameters=deadline)
+        assert response.status_code == 504
+        assert "retry-after" not in response.headers
         assert gate.rows == []
 
 

@@ -137,9 +137,15 @@ class Life(RuleBasedStateMachine):
         for _ in range(count):
             arrived = self.now - before
             work = Work(task, arrived=arrived, deadline=arrived + patience, **facts)  # type: ignore[arg-type]
-            refused = self.station.arrive(work, self.now)
-            assert refused is None or (refused.work is work and refused.retry_after_s >= 0 and refused.reason)
-            (self.waiting if refused is None else self.ended).add(work)
+            turned_away = self.station.arrive(work, self.now)
+            assert turned_away is None or turned_away.work is work
+            match turned_away:
+                case Refuse():
+                    assert turned_away.retry_after_s >= 0
+                    assert turned_away.reason
+                case Expire():
+                    assert work.deadline < inf
+            (self.waiting if turned_away is None else self.ended).add(work)
             came.append(work)
         if act:
             self.act()

@@ -12,7 +12,17 @@ import numpy as np
 import pytest
 
 from runtime.batcher import Batcher, Executed, Inputs, Outcome
-from runtime.errors import Defect, ExecutionFailed, Expired, InvalidBody, NoRoom, NotServing, Refused, RuntimeFault
+from runtime.errors import (
+    Defect,
+    ExecutionFailed,
+    Expired,
+    InvalidBody,
+    NoRoom,
+    NotServing,
+    Refused,
+    RuntimeFault,
+    TooStrict,
+)
 from scheduler.station import Station
 from scheduler.work import Action, Ladder, Load, Run, Rung, Work
 
@@ -185,9 +195,24 @@ async def test_expired_work_never_runs_and_is_told_at_once() -> None:
 
 async def test_who_cannot_be_served_in_time_is_refused() -> None:
     async with bench(SLOW) as b:
-        refused = await b.ask(within_s=0.001)[1]
+        b.engine.gate.clear()
+        first = b.ask()[1]
+        await b.engine.started.wait()
+        refused = await b.ask(within_s=0.011)[1]
         assert isinstance(refused, Refused)
         assert refused.retry_after_s > 0
+        b.engine.gate.set()
+        await answer(first)
+        assert b.engine.batches == [1]
+
+
+async def test_who_could_not_be_served_in_time_by_anybody_is_told_so() -> None:
+    async with bench(SLOW) as b:
+        hopeless, late = await b.ask(within_s=0.001)[1], await b.ask(within_s=-1.0)[1]
+        assert isinstance(hopeless, TooStrict)
+        assert "it cannot be done in 1 ms, even if nothing else was to be done" in str(hopeless)
+        assert isinstance(late, Expired)
+        assert "its deadline had passed when it came" in str(late)
         assert b.engine.batches == []
 
 

@@ -108,6 +108,8 @@ class Drive:
         self.answered: dict[Work, tuple[float, Run]] = {}
         self.expired: dict[Work, float] = {}
         self.refused: dict[Work, Refuse] = {}
+        self.hopeless: dict[Work, float] = {}
+        """Which another try would not help either, as they were told when they came."""
         self.loads: list[tuple[float, Load]] = []
         self.then: Callable[[Work], None] = lambda work: None
         """Called with each work that was answered."""
@@ -146,8 +148,11 @@ class Drive:
         return late + sum(work.arrived >= since for work in self.expired)
 
     def _arrive(self, work: Work) -> None:
-        if (refused := self.station.arrive(work, self.now)) is not None:
-            self._tell(work, self.refused, refused)
+        match self.station.arrive(work, self.now):
+            case Expire():
+                self._tell(work, self.hopeless, self.now)
+            case Refuse() as refused:
+                self._tell(work, self.refused, refused)
 
     def _act(self) -> None:
         for action in self.station.act(self.now):
@@ -183,7 +188,7 @@ class Drive:
             self.then(work)
 
     def _tell(self, work: Work, how: dict[Work, T], what: T) -> None:
-        assert not any(work in told for told in (self.answered, self.expired, self.refused))
+        assert not any(work in told for told in (self.answered, self.expired, self.refused, self.hopeless))
         how[work] = what
 
 

@@ -176,6 +176,27 @@ def test_those_able_are_the_loaded_ones_of_which_something_is_known_the_cheapest
 # What is learnt
 
 
+def test_a_work_that_some_variant_could_do_alone_in_time_is_possible() -> None:
+    task = served()
+    assert task.possible(work(0.12e-3))
+    assert not task.possible(work(0.05e-3))
+    assert not task.possible(work(0.05e-3, variant="slow"))
+    assert not task.possible(work(-1.0))
+    many = Work("t", 8, 0.0, 0.12e-3)
+    assert not task.possible(many)
+
+
+def test_threads_that_were_never_tried_may_share_what_is_to_be_done() -> None:
+    strict = work(7e-3, floor=0.9)
+    assert served().possible(strict)
+    assert not served(threads=(1,)).possible(strict)
+    assert not served().possible(work(4e-3, floor=0.9))
+
+
+def test_what_never_ran_may_be_possible() -> None:
+    assert served(Rung("slow", 0.9, service={1: SLOW}), Rung("new", 0.8)).possible(work(1e-6))
+
+
 def run(variant: str, threads: int = 1, rows: int = 1) -> Run:
     return Run(1, "t", variant, threads, (), rows, 0.0)
 
