@@ -291,13 +291,13 @@ class Station:
         come, as it may not fit, costs twice as much each time.
         """
         key, gain = best.option.key, best.worth - held.worth
-        if gain <= 0:
+        rate = max(task.arrivals.rate(now), task.forecast.ahead(now))
+        if gain <= 0 or rate <= 0:
             return None
         asked = task.asked.get(key, 0)
         lost = task.lost[key] = task.lost.get(key, 0.0) + gain
-        wanted = max(task.arrivals.rate(now), task.forecast.ahead(now)) * gain / best.rows
         load_s = max(best.option.rung.load_s, LEAST_LOAD_S) * 2**asked
-        if lost < load_s * max(price.per_core_s, wanted):
+        if lost < load_s * max(price.per_core_s, rate * gain / best.rows):
             return None
         task.lost[key], task.asked[key] = 0.0, asked + 1
         return Load(task.ladder.task, *key, f"{lost:.2f} right answers were lost without it")
