@@ -34,13 +34,15 @@ class Lease(NamedTuple, Generic[T]):
 class _Resident(Generic[T]):
     """A loaded item and who keeps it."""
 
-    __slots__ = ("item", "pinned", "size_mb", "users")
+    __slots__ = ("item", "leaving", "pinned", "size_mb", "users")
 
     def __init__(self, item: T, size_mb: float) -> None:
         self.item = item
         self.size_mb = size_mb
         self.users = 1
         self.pinned = False
+        self.leaving = False
+        """It is given up when its last user is done, and has no new ones."""
 
 
 class Residency(Generic[K, T]):
@@ -54,9 +56,15 @@ class Residency(Generic[K, T]):
         memory_mb: Callable[[], float] = private_mb,
         clock: Callable[[], float] = time.perf_counter,
         release: Callable[[], None] = give_back,
+        patience_s: float = 0.0,
     ) -> None:
-        """`size_of` is what an item itself knows of its size in MB; by default it is the growth while it loads."""
+        """`size_of` is what an item itself knows of its size in MB; by default it is the growth while it loads.
+
+        A load waits so many seconds for what is in use and not pinned, where that is in its way. Uses must come to
+        their end by themselves for that: one that waits for a load waits for itself.
+        """
         self.budget_mb = budget_mb
+        self._patience_s = patience_s
         self._size_of = size_of
         self._memory_mb = memory_mb
         self._clock = clock
@@ -64,6 +72,7 @@ class Residency(Generic[K, T]):
         self._residents: dict[K, _Resident[T]] = {}
         self._order: GreedyDual[K] = GreedyDual()
         self._lock = threading.Lock()
+        self._unused = threading.Condition(self._lock)
         self._loading = threading.Lock()
 
     @contextmanager
@@ -73,8 +82,8 @@ class Residency(Generic[K, T]):
         """Use the resident of `key`, loading it first when it is not there; it cannot be evicted meanwhile.
 
         `floor_mb` is the least that it will occupy, `value` weighs what a reload costs (its milliseconds). Callers
-        that ask for the same absent key load it once. Raises NoRoom when it does not fit beside what is in use or
-        pinned, and whatever `load` raises; either way the residents that were there and stayed are unharmed.
+        that ask for the same absent key load it once. Raises NoRoom when it does not fit beside what is pinned or stays
+        in use, and whatever `load` raises; either way the residents that were there and stayed are unharmed.
         """
         lease = self._hold(key) or self._load(key, load, floor_mb, value)
         try:
@@ -83,7 +92,10 @@ class Residency(Generic[K, T]):
             yield lease
         finally:
             with self._lock:
-                self._residents[key].users -= 1
+                resident = self._residents[key]
+                resident.users -= 1
+                if resident.leaving and not resident.users:
+                    self._unused.notify_all()
 
     def pin(self, key: K, pinned: bool = True) -> None:
         """Keep a resident until it is unpinned, whatever the pressure; raises KeyError when it is not resident."""
@@ -111,9 +123,10 @@ class Residency(Generic[K, T]):
         return True
 
     def __contains__(self, key: K) -> bool:
-        """Whether it is resident now."""
+        """Whether it can be used now without a load."""
         with self._lock:
-            return key in self._residents
+            resident = self._residents.get(key)
+            return resident is not None and not resident.leaving
 
     def residents(self) -> tuple[K, ...]:
         """What is resident, oldest first."""
@@ -132,7 +145,7 @@ class Residency(Generic[K, T]):
     def _hold(self, key: K) -> Lease[T] | None:
         with self._lock:
             resident = self._residents.get(key)
-            if resident is None:
+            if resident is None or resident.leaving:
                 return None
             resident.users += 1
             self._order.hit(key)
@@ -165,18 +178,43 @@ class Residency(Generic[K, T]):
         victims: list[_Resident[T]] = []
         try:
             with self._lock:
-                kept = {k: r for k, r in self._residents.items() if r.users or r.pinned}
-                held_mb = sum(resident.size_mb for resident in kept.values())
-                if held_mb + size_mb > self.budget_mb:
-                    raise NoRoom(
-                        f"{key} needs {size_mb:.1f} MB of {self.budget_mb:.1f} MB, and {held_mb:.1f} MB are in use"
-                    )
-                while self._used_mb() + size_mb > self.budget_mb:
-                    victim = self._order.victim(keep=kept)
-                    assert victim is not None, "what is not kept can be evicted"
+                for victim in self._vacated(key, size_mb):
                     victims.append(self._residents.pop(victim))
                     self._order.evict(victim)
         finally:
             if victims:
                 victims.clear()
                 self._release()
+
+    def _vacated(self, key: K, size_mb: float) -> list[K]:
+        """What is given up for so much room, once nobody uses it; raises NoRoom. The lock is let go of to wait."""
+        until = self._clock() + self._patience_s
+        while True:
+            chosen = self._chosen(key, size_mb, wait=self._clock() < until)
+            busy = [resident for resident in map(self._residents.__getitem__, chosen) if resident.users]
+            if not busy:
+                return chosen
+            self._wait_for(busy, until - self._clock())
+
+    def _wait_for(self, busy: list[_Resident[T]], seconds: float) -> None:
+        for resident in busy:
+            resident.leaving = True
+        self._unused.wait_for(lambda: not any(resident.users for resident in busy), seconds)
+        for resident in busy:
+            resident.leaving = False
+
+    def _chosen(self, key: K, size_mb: float, *, wait: bool) -> list[K]:
+        """What is in the way of so much and best given up: what is in use last, and only where it may be waited for."""
+        pinned = {k for k, resident in self._residents.items() if resident.pinned}
+        used = pinned | {k for k, resident in self._residents.items() if resident.users}
+        held_mb = sum(self._residents[k].size_mb for k in (pinned if wait else used))
+        if held_mb + size_mb > self.budget_mb:
+            raise NoRoom(f"{key} needs {size_mb:.1f} MB of {self.budget_mb:.1f} MB, and {held_mb:.1f} MB are in use")
+        chosen: list[K] = []
+        while sum(r.size_mb for k, r in self._residents.items() if k not in chosen) + size_mb > self.budget_mb:
+            victim = self._order.victim(keep=used.union(chosen))
+            if victim is None:
+                victim = self._order.victim(keep=pinned.union(chosen))
+            assert victim is not None, "what is not kept can be evicted"
+            chosen.append(victim)
+        return chosen

@@ -29,6 +29,10 @@ from scheduler.work import Ladder, Run, Rung
 
 T = TypeVar("T")
 
+PATIENCE_S = 30.0
+"""Longest that a load waits for runs of what is in its way: most end within milliseconds, and those of the largest
+models within seconds."""
+
 
 class Key(NamedTuple):
     """What makes two loads the same."""
@@ -117,7 +121,9 @@ class Models:
         self.repository = repository
         self._station = station
         self._clock = clock
-        self._residency: Residency[Key, Loaded] = Residency(budget_mb, size_of=lambda loaded: loaded.private_mb)
+        self._residency: Residency[Key, Loaded] = Residency(
+            budget_mb, size_of=lambda loaded: loaded.private_mb, patience_s=PATIENCE_S
+        )
         self._models: dict[str, Model] = {}
         self._targets: dict[tuple[str, str | None], Target] = {}
         self._tasks: dict[str, Model] = {}

@@ -17,14 +17,28 @@ from runtime.residency import Residency
 class World:
     """Memory and time that loads change: each item is its key, of a given size, and takes a given time to load."""
 
-    def __init__(self, budget_mb: float) -> None:
+    def __init__(self, budget_mb: float, *, patience_s: float = 0.0) -> None:
         self.memory_mb = 50.0
         self.now = 0.0
         self.loads: list[str] = []
         self.releases = 0
         self.residency: Residency[str, str] = Residency(
-            budget_mb, memory_mb=lambda: self.memory_mb, clock=lambda: self.now, release=self._release
+            budget_mb,
+            memory_mb=lambda: self.memory_mb,
+            clock=lambda: self.now,
+            release=self._release,
+            patience_s=patience_s,
         )
+        self.waits = threading.Event()
+        """A load waits for what is in use."""
+        self._wait_for = self.residency._unused.wait_for
+        self.residency._unused.wait_for = self._waited  # type: ignore[method-assign, assignment]
+
+    def _waited(self, predicate: Callable[[], bool], timeout: float) -> bool:
+        self.waits.set()
+        ended = self._wait_for(predicate, timeout)
+        self.now += 0.0 if ended else timeout
+        return ended
 
     def _release(self) -> None:
         self.releases += 1
@@ -213,6 +227,96 @@ def test_a_resident_is_served_while_another_loads() -> None:
     may_finish.set()
     thread.join(10)
     assert world.residency.residents() == ("a", "slow")
+
+
+class Busy:
+    """Residents in use, each on a thread of its own, until they are told to end."""
+
+    def __init__(self, world: World, **sizes: float) -> None:
+        self._end = threading.Event()
+        self._threads = [threading.Thread(target=self._use, args=(world, key, size)) for key, size in sizes.items()]
+        self._began = threading.Barrier(len(sizes) + 1)
+        for thread in self._threads:
+            thread.start()
+        self._began.wait(10)
+
+    def end(self) -> None:
+        self._end.set()
+        for thread in self._threads:
+            thread.join(10)
+
+    def _use(self, world: World, key: str, size: float) -> None:
+        with world.residency.lease(key, world.loader(key, size)):
+            self._began.wait(10)
+            assert self._end.wait(10)
+
+
+def test_a_load_waits_for_what_is_in_its_way_and_in_use_and_nobody_passes_it() -> None:
+    world = World(100, patience_s=10)
+    world.use("idle", 30)
+    busy = Busy(world, held=60)
+    used: list[tuple[str, bool]] = []
+    loading = threading.Thread(target=lambda: used.append(("new", world.use("new", 60))))
+    loading.start()
+    assert world.waits.wait(10)
+    assert "held" not in world.residency
+    again = threading.Thread(target=lambda: used.append(("held", world.use("held", 60))))
+    again.start()
+    assert world.use("idle", 30) is False
+    assert used == []
+    busy.end()
+    for thread in (loading, again):
+        thread.join(10)
+    assert used == [("new", True), ("held", True)]
+    assert world.residency.residents() == ("idle", "held")
+
+
+def test_what_idles_goes_before_what_is_waited_for() -> None:
+    world = World(100, patience_s=10)
+    busy = Busy(world, held=60)
+    world.use("idle", 30)
+    assert world.use("new", 40) is True
+    assert world.residency.residents() == ("held", "new")
+    busy.end()
+
+
+def test_what_stays_in_use_is_not_waited_for_for_ever() -> None:
+    world = World(100, patience_s=0.001)
+    busy = Busy(world, held=60)
+    with pytest.raises(NoRoom, match=r"60\.0 MB are in use"):
+        world.use("new", 60)
+    assert world.use("held", 60) is False
+    busy.end()
+
+
+def test_what_is_pinned_is_not_waited_for() -> None:
+    world = World(100, patience_s=1e9)
+    world.use("pinned", 60, pin=True)
+    busy = Busy(world, held=30)
+    with pytest.raises(NoRoom, match=r"60\.0 MB are in use"):
+        world.use("new", 60)
+    busy.end()
+
+
+def test_what_is_pinned_while_it_is_waited_for_stays() -> None:
+    world = World(100, patience_s=10)
+    busy = Busy(world, held=60)
+    refused: list[bool] = []
+
+    def load() -> None:
+        with pytest.raises(NoRoom):
+            world.use("new", 60)
+        refused.append(True)
+
+    loading = threading.Thread(target=load)
+    loading.start()
+    assert world.waits.wait(10)
+    assert "held" not in world.residency
+    world.residency.pin("held")
+    busy.end()
+    loading.join(10)
+    assert refused == [True]
+    assert world.residency.residents() == ("held",)
 
 
 @settings(max_examples=200)
