@@ -13,12 +13,13 @@ Re-convergence: at LOAD of a policy's own rate, every run is done twice, so that
 seconds once again. `reconverge_up_s` and `reconverge_down_s` are the seconds from each change to when requests are in
 time again and latencies are what they settle to (`benchmarks.batching_rows.reconverged`); None: not within the phase.
 A policy is only back where it then also holds BACK of its own rate, which one that remembers the worst may not. Fixed
-sizes go through it for comparison, once.
+sizes have nothing to re-converge.
 """
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -36,7 +37,6 @@ from benchmarks.batching_rows import (
     Answered,
     Found,
     Limits,
-    best_static,
     in_time,
     quantile,
     reconverged,
@@ -51,7 +51,7 @@ SLO_S = 0.020
 
 OURS = "modelless"
 ADAPTIVE = (OURS, "clipper_v1", "clipper_v4", "aimd")
-SIZES = (4, 8, 16, 24, 32, 48, 64)
+SIZES = (4, 8, 16, 32, 64)
 
 IDLE = f"{STATIC}{SIZES[-1]}"
 """The policy that the ceiling is measured with: the fewest runs."""
@@ -85,6 +85,8 @@ class Lengths:
     finalists: int
     """Fixed sizes that are measured again with the others, the best ones of the first search."""
     rounds: int
+    """At most; another one only begins within `rounds_s`."""
+    rounds_s: float
     learn: float
     """Before a policy's first window."""
     warm: float
@@ -92,9 +94,7 @@ class Lengths:
     window: float
     """What counts of it."""
     trials: int
-    """Of re-convergence, for each policy that adapts."""
-    static_trials: int
-    """For no batching and the best fixed size."""
+    """Of re-convergence, for each policy."""
     before: float
     """The first change."""
     changed: float
@@ -106,11 +106,11 @@ FULL = Lengths(
     sizes=SIZES,
     finalists=2,
     rounds=5,
+    rounds_s=45.0,
     learn=0.3,
-    warm=0.15,
+    warm=0.12,
     window=0.4,
     trials=2,
-    static_trials=1,
     before=0.5,
     changed=2.25,
 )
@@ -119,11 +119,11 @@ BRIEF = Lengths(
     sizes=(16,),
     finalists=1,
     rounds=1,
+    rounds_s=0.0,
     learn=0.2,
     warm=0.1,
     window=0.15,
     trials=1,
-    static_trials=0,
     before=0.25,
     changed=0.8,
 )
@@ -204,7 +204,10 @@ def measure(subject: Subject, lengths: Lengths, ceiling: float) -> list[Row]:
     static_rps = {rule: rps for rule, rps in around.items() if rule not in ADAPTIVE}
     finalists = sorted(static_rps, key=lambda rule: -static_rps[rule])[: lengths.finalists]
     found = {rule: Found(rule) for rule in dict.fromkeys((*ADAPTIVE, NONE, *finalists))}
+    began = time.monotonic()
     for turn in range(lengths.rounds):
+        if turn and time.monotonic() > began + lengths.rounds_s:
+            break
         _round(subject, lengths, found, {rule: around[rule] * _offset(turn, lengths) for rule in found})
         _say(f"{subject.name}: round {turn + 1} of {lengths.rounds}")
     for turn in range(lengths.trials):
@@ -252,8 +255,7 @@ def _round(subject: Subject, lengths: Lengths, found: Mapping[str, Found], aroun
 
 def _trial(subject: Subject, lengths: Lengths, found: Mapping[str, Found], turn: int) -> None:
     """Each policy through both changes, from anew."""
-    static = (NONE, best_static(found)) if turn < lengths.static_trials else ()
-    rules = [rule for rule, of in found.items() if rule in (*ADAPTIVE, *static) and of.rate]
+    rules = [rule for rule in ADAPTIVE if found[rule].rate]
     for rule in rules if turn % 2 == 0 else reversed(rules):
         player, of = Player(subject, rule, lengths), found[rule]
         player.learn(of.rate)

@@ -82,7 +82,7 @@ def reconverged(answered: Answered, slo_s: float, *, since: float, until: float)
         at = since + step * STEP_S
         latencies = answered.between(at, at + HOLD_S)
         if in_time(latencies, slo_s) >= IN_TIME and low <= quantile(latencies, 0.5) <= high:
-            return at - since
+            return round(at - since, 3)
     return None
 
 

@@ -23,7 +23,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import orjson
@@ -67,7 +66,10 @@ CLIENTS = 8
 """Of the closed loop that tells where to look for a capacity."""
 
 STEP = 1.08
-"""How near a capacity is found, in each round."""
+"""How near each search finds a capacity."""
+
+TRIES = 2
+"""Windows in which a rate may turn out to be sustained."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,14 +145,18 @@ class Load:
         return closed_loop(self.target, requests, clients=CLIENTS, seconds=0.5, warm_s=0.5).rps
 
     def capacity(self, guess: float, variant: str | None = None) -> float:
-        """The highest rate that is sustained, of one variant or of all; the median of some searches."""
-        found: list[float] = []
+        """The highest rate that is sustained, of one variant or of all, that some searches find."""
+        most = 0.0
         for _ in range(self.lengths.capacities):
-            search = Search(median(found) if found else guess, STEP)
+            search = Search(most or guess, STEP)
             while not search.found(STEP):
-                search.told(self.sample(search.rate, OURS, variant).share >= IN_TIME)
-            found.append(search.low or search.rate)
-        return median(found)
+                search.told(self._sustained(search.rate, variant))
+            most = max(most, search.low)
+        return most or guess
+
+    def _sustained(self, rate: float, variant: str | None) -> bool:
+        """Whether one of some windows is in time: a pause of the machine makes all of a window's work late."""
+        return any(self.sample(rate, OURS, variant).share >= IN_TIME for _ in range(TRIES))
 
     def sample(self, rate: float, policy: str, variant: str | None = None) -> Sample:
         """One window at this rate (a second)."""

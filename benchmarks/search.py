@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf, sqrt
 
-MOST = 24
-"""Questions after which a search ends: steps of 5 % have then gone a factor of two million from where it began."""
+MOST = 8
+"""Questions after which a search ends: steps of 5 % have then gone a factor of four from where it began."""
 
 ROUNDING = 1 + 1e-9
 
