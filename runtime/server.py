@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from socket import socket
@@ -78,13 +78,20 @@ def run(settings: Settings, *, ready: Ready = lambda _: None) -> None:
 
 
 async def _until_stopped(settings: Settings, ready: Ready) -> None:
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
+    this, stop = asyncio.current_task(), asyncio.Event()
+    assert this is not None, "a coroutine runs in a task"
+    # What is told to stop while it starts has nothing to answer first.
+    _when_told_to_stop(this.cancel)
+    with suppress(asyncio.CancelledError):
+        async with serving(settings) as address:
+            _when_told_to_stop(stop.set)
+            ready(address)
+            await stop.wait()
+
+
+def _when_told_to_stop(act: Callable[[], object]) -> None:
     for number in STOP_SIGNALS:
-        loop.add_signal_handler(number, stop.set)
-    async with serving(settings) as address:
-        ready(address)
-        await stop.wait()
+        asyncio.get_running_loop().add_signal_handler(number, act)
 
 
 @asynccontextmanager
@@ -165,16 +172,21 @@ async def _grpc(settings: Settings, plane: Plane) -> AsyncIterator[str | None]:
 async def _load(models: Models, load: Sequence[str]) -> None:
     """Load what is to be loaded before requests are taken.
 
-    What is named is kept, and raises where it cannot be loaded. With `all` that is said and left to whoever asks.
+    What is named is kept, and raises where it cannot be loaded. With `all` that is said and left to whoever asks, and
+    so is what would only take the place of what is loaded already.
     """
     if load not in (("all",), ("none",)):
         for name in load:
             await models.load(name)
     for name in await models.names() if load == ("all",) else ():
+        before = len(models.loaded)
         try:
             await models.load(name, pin=False)
         except RuntimeFault as fault:
             log.warning("%s", fault)
+        else:
+            if len(models.loaded) <= before:
+                return
 
 
 async def _follow(models: Models) -> None:

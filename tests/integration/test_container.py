@@ -434,6 +434,16 @@ async def test_models_are_loaded_and_unloaded_as_asked_and_on_demand(folder_of: 
         assert answer(await infer(http, "m", [[1.0] * 4])) == [[2.0] * 4]
 
 
+async def test_what_would_only_take_the_place_of_another_is_left_to_whoever_asks(
+    folder_of: MakeFolder, graphs: Any
+) -> None:
+    models = {name: graphs.linear(WIDE) for name in "abcd"}
+    async with container(folder_of(models | {"a": b"no graph"}), memory_mb=6) as http:
+        rows = (await http.post("/v2/repository/index")).json()
+        assert [row["state"] for row in rows] == ["UNAVAILABLE", "UNAVAILABLE", "READY", "UNAVAILABLE"]
+        assert answer(await infer(http, "d", [[1.0] * 1024])) == [[1.0] * 1024]
+
+
 @pytest.mark.parametrize("path", ["/v2/repository/index", "/v2/repository/models/m/load"])
 async def test_a_body_that_is_no_object_is_refused(folder_of: MakeFolder, graphs: Any, path: str) -> None:
     async with container(folder_of({"m": graphs.scaled(2.0)})) as http:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -64,6 +65,19 @@ def test_it_serves_until_it_is_told_to_stop(folder_of: MakeFolder, graphs: Any, 
         assert response.json()["outputs"][0]["data"] == [2.0] * 4
         process.send_signal(number)
         assert process.wait(PATIENCE_S) == 0
+
+
+def test_it_can_be_told_to_stop_while_it_starts(folder_of: MakeFolder, graphs: Any) -> None:
+    root = folder_of({f"m{i}": graphs.scaled(2.0) for i in range(2000)})
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with started("--models", str(root), "--port", str(port), "--cores", "1") as process:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", transport=httpx.HTTPTransport(retries=100)) as http:
+            while "modelless_container_loaded 0" in http.get("/metrics").text:
+                pass
+        process.send_signal(signal.SIGTERM)
+        out, error = process.communicate(timeout=PATIENCE_S)
+        assert (process.returncode, out, error) == (0, "", "")
 
 
 def test_memory_is_free_when_a_model_is_deleted(folder_of: MakeFolder, graphs: Any) -> None:
