@@ -7,6 +7,7 @@ lie model.json: {"accuracy": 0.97, "max_batch": 32, "versions": {"2": {"accuracy
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -143,7 +144,9 @@ def _graph(folder: Path) -> Path | None:
     named = folder / f"model{SUFFIX}"
     if named.is_file():
         return named
-    found = [path for path in folder.glob(f"*{SUFFIX}") if path.is_file()] if folder.is_dir() else []
+    # Of a folder of models the names alone are looked at: there may be thousands.
+    names = [name for name in os.listdir(folder) if name.endswith(SUFFIX)] if folder.is_dir() else []
+    found = [folder / name for name in names if (folder / name).is_file()]
     return found[0] if len(found) == 1 else None
 
 

@@ -50,6 +50,11 @@ class Tally:
     last: float = -math.inf
     """When a request was answered last, on the clock of whoever counts."""
 
+    @property
+    def asked(self) -> bool:
+        """Whether there was a request for it."""
+        return bool(self.success.count or self.fail.count)
+
     def answered(self, rows: int, queue_s: float, run_s: float, total_s: float, now: float) -> None:
         """Count an answer."""
         self.last = now

@@ -29,7 +29,7 @@ async def test_the_text_is_read_as_it_is_meant(tmp_path: Path) -> None:
     tally.answered(3, 0.5, 0.25, 0.002, 0.0)
     tally.failed("Expired", 1.0)
     tally.ran(3, 0.25, ok=True)
-    models.all = lambda: [awkward, model("other")]  # type: ignore[method-assign]
+    models.all = lambda: [awkward, model("never asked")]  # type: ignore[method-assign]
 
     text = exposition(models, batcher, connections=7).decode()
 
@@ -49,7 +49,8 @@ async def test_the_text_is_read_as_it_is_meant(tmp_path: Path) -> None:
     assert samples[f"{prefix}_queue_seconds_total", name, "1"] == 0.5
     assert samples[f"{prefix}_run_seconds_total", name, "1"] == 0.25
     assert samples[f"{prefix}_rows_total", name, "1"] == 3
-    assert samples[f"{prefix}_runs_total", "other", "1"] == 0
+    assert samples[f"{prefix}_runs_total", name, "1"] == 1
+    assert not any("never asked" in sample for sample in samples)
     assert samples[(f"{prefix}_connections",)] == 7
     assert samples[(f"{prefix}_memory_budget_megabytes",)] == 100
     assert {family.type for family in families.values()} == {"counter", "gauge", "histogram"}
