@@ -9,8 +9,9 @@ them is a parameter of the content type.
 from __future__ import annotations
 
 import asyncio
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from runtime.container.quick import parameters_of
 from runtime.container.repository import Folder, Version
 from runtime.container.router import Route, query
 from runtime.container.signature import Signature
-from runtime.errors import InvalidBody, RuntimeFault, UnknownModel
+from runtime.errors import InvalidBody, InvalidTensor, RuntimeFault, UnknownModel
 
 if TYPE_CHECKING:
     from registry.model import TensorSpec
@@ -32,12 +33,20 @@ if TYPE_CHECKING:
 ATTRIBUTES = b"x-amzn-sagemaker-custom-attributes"
 BINARY_TYPE = b"application/vnd.sagemaker-triton.binary+json;json-header-size=%d"
 
+LOOK_S = 1.0
+"""For how long the one model that there is is taken to be the only one."""
+
 PAGE = 100
 """Models of one page, where the caller does not say."""
+
+MOST_NAME = 1024
+"""Characters of a model's name, as SageMaker allows."""
 
 _HEADER_SIZE = re.compile(rb"application/vnd\.sagemaker-triton\.binary\+json\s*;\s*json-header-size\s*=\s*(\d{1,18})")
 
 Names = Mapping[str, str]
+Later = Awaitable[None] | None
+"""What is left to do."""
 
 
 class SageMaker:
@@ -48,6 +57,8 @@ class SageMaker:
         self._folder = folder
         """Below which the models lie that it has loaded."""
         self._urls: dict[str, str] = {}
+        self._only: tuple[str | None, float] = None, -math.inf
+        """The one model that there is, and until when (s) that is not looked up again."""
 
     def routes(self) -> list[Route]:
         """What is served where."""
@@ -65,22 +76,16 @@ class SageMaker:
         """Whether requests are taken."""
         exchange.answer(200 if self._plane.ready else 503, b"")
 
-    async def invocations(self, exchange: Exchange, names: Names) -> None:
+    def invocations(self, exchange: Exchange, names: Names) -> Later:
         """The container's one model, or the one that the custom attributes name as model=NAME."""
-        model = dict(_attributes(exchange)).get("model")
-        if model is None:
-            known = await self._plane.models.names()
-            if len(known) != 1:
-                raise InvalidBody(
-                    f"there are {len(known)} models here; name one in X-Amzn-SageMaker-Custom-Attributes: model=NAME"
-                )
-            model = known[0]
-        await self._answer(exchange, model)
+        only, until = self._only
+        model = dict(_attributes(exchange)).get("model") or (only if self._plane.clock() < until else None)
+        return self._ask_only(exchange) if model is None else self._answer(exchange, model)
 
-    async def invoke(self, exchange: Exchange, names: Names) -> None:
+    def invoke(self, exchange: Exchange, names: Names) -> Later:
         """A model that was loaded here; X-Amzn-SageMaker-Target-Model is its name for the caller, and only that."""
         self._check_loaded(names["model"])
-        await self._answer(exchange, names["model"])
+        return self._answer(exchange, names["model"])
 
     async def load(self, exchange: Exchange, names: Names) -> None:
         """Load a model under the name that SageMaker has for it."""
@@ -88,6 +93,8 @@ class SageMaker:
         if not isinstance(document, dict):
             raise InvalidBody("the body must be an object with model_name and url")
         name, url = (_text(document, key) for key in ("model_name", "url"))
+        if len(name) > MOST_NAME:
+            raise InvalidBody(f"model_name has {len(name)} characters; give at most {MOST_NAME}")
         versions = await asyncio.to_thread(self._versions, name, url)
         await self._plane.models.add(name, versions)
         self._urls[name] = url
@@ -116,17 +123,34 @@ class SageMaker:
         self._urls.pop(names["model"], None)
         exchange.answer(200, b"")
 
-    async def _answer(self, exchange: Exchange, model: str) -> None:
+    async def _ask_only(self, exchange: Exchange) -> None:
+        known = await self._plane.models.names()
+        if len(known) != 1:
+            raise InvalidBody(
+                f"there are {len(known)} models here; name one in X-Amzn-SageMaker-Custom-Attributes: model=NAME"
+            )
+        self._only = known[0], self._plane.clock() + LOOK_S
+        later = self._answer(exchange, known[0])
+        if later is not None:
+            await later
+
+    def _answer(self, exchange: Exchange, model: str) -> Later:
         length = _HEADER_SIZE.fullmatch(exchange.headers.get(b"content-type", b""))
-        native = None if length else _native(loads(exchange.body))
-        if native is not None:
-            await _answer_native(self._plane, exchange, model, native)
-        else:
-            header = int(length[1]) if length else None
-            infer(self._plane, exchange, model, None, header, reply_with=_Reply)
+        try:
+            infer(self._plane, exchange, model, None, int(length[1]) if length else None, reply_with=_Reply)
+        except (InvalidBody, InvalidTensor):
+            # Few bodies are in the other form: to look for it first would be to read each one twice.
+            native = None if length else _native(loads(exchange.body))
+            if native is None:
+                raise
+            return _answer_native(self._plane, exchange, model, native)
+        return None
 
     def _versions(self, name: str, url: str) -> Sequence[Version]:
-        path = Path(url).resolve()
+        try:
+            path = Path(url).resolve()
+        except ValueError as fault:
+            raise InvalidBody(f"url {url[:200]!r} is no path: {fault}") from None
         if not path.is_relative_to(self._folder.root.resolve()):
             raise InvalidBody(f"url {url[:200]!r} does not lie below {self._folder.root}")
         versions = self._folder.read(name, path)

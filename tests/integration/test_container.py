@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from runtime.container.loaded import Loaded
+from runtime.container.models import Models
 from runtime.container.settings import Settings
 from runtime.server import _version, serving
 
@@ -502,6 +503,19 @@ async def test_one_model_answers_invocations(folder_of: MakeFolder, graphs: Any)
             assert response.headers["x-amzn-sagemaker-custom-attributes"] == "decision_id=7"
 
 
+async def test_the_one_model_is_not_looked_up_with_each_invocation(
+    folder_of: MakeFolder, graphs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+    names = Models.names
+    monkeypatch.setattr(Models, "names", lambda self: looked.append(1) or names(self))
+    monkeypatch.setattr("runtime.container.sagemaker.LOOK_S", PATIENCE_S)
+    async with container(folder_of({"m": graphs.scaled(2.0)}), load=("none",)) as http:
+        for _ in range(3):
+            assert answer(await http.post("/invocations", json=asked([[1.0] * 4]))) == [[2.0] * 4]
+        assert len(looked) == 1
+
+
 async def test_binary_tensors_come_through_sagemaker(folder_of: MakeFolder, graphs: Any) -> None:
     async with container(folder_of({"m": graphs.scaled(2.0)})) as http:
         described = {"name": "x", "datatype": "FP32", "shape": [1, 4], "parameters": {"binary_data_size": 16}}
@@ -586,13 +600,18 @@ async def test_many_models_are_loaded_listed_asked_and_unloaded(elsewhere: Path)
         ([], "the body must be an object with model_name and url"),
         ({"url": "/x"}, "model_name must be a text"),
         ({"model_name": "a", "url": ""}, "url must be a text"),
+        ({"model_name": "a" * 1025, "url": "/x"}, "model_name has 1025 characters; give at most 1024"),
+        ({"model_name": "a", "url": "/x\0"}, "is no path: embedded null byte"),
+        ({"model_name": "a", "url": "../../../etc"}, "does not lie below"),
+        ({"model_name": "a", "url": "astray"}, "does not lie below"),
         ({"model_name": "a", "url": "/etc"}, "does not lie below"),
         ({"model_name": "a", "url": "none/model"}, "holds no ONNX model"),
     ],
 )
 async def test_what_cannot_be_loaded_is_named(elsewhere: Path, body: Any, message: str) -> None:
-    if isinstance(body, dict) and body.get("url") == "none/model":
-        body = body | {"url": str(elsewhere / "none/model")}
+    (elsewhere / "astray").symlink_to("/etc")
+    if isinstance(body, dict) and body.get("url") in ("none/model", "astray"):
+        body = body | {"url": str(elsewhere / body["url"])}
     async with container(elsewhere, multi_model=True) as http:
         response = await http.post("/models", json=body)
         assert response.status_code == 400
