@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import inf
+from math import ceil, inf
 
 from scheduler.batching import Service, turn
 from scheduler.served import Served
@@ -22,7 +22,8 @@ def lateness(task: Served, work: Work, rung: Rung, service: Service, *, begin: f
     would be done with the works behind it counts, too: an accepted work is not made late by one that comes later and is
     more urgent.
     """
-    pace = _Pace(service, rung, begin, task.patience_s, cores)
+    most = min(rung.max_batch, ceil(task.alike * (task.queue.rows + work.rows)))
+    pace = _Pace(service, most, begin, task.patience_s, cores)
     if not service.known or (pace.rows > service.reach and service.largest < SHAPED):
         # Nobody is turned away by a guess: larger runs, which are faster by the row, were not tried yet.
         alone = begin + service.median(min(work.rows, service.largest)) - work.deadline
@@ -46,8 +47,8 @@ def _others(task: Served, work: Work, pace: _Pace) -> float:
 class _Pace:
     """Runs of one size, one after the other on each core: the largest that leave time for who comes meanwhile."""
 
-    def __init__(self, service: Service, rung: Rung, begin: float, patience_s: float, cores: float) -> None:
-        self.rows = service.efficient(service.foreseen(turn(patience_s, cores), rung.max_batch))
+    def __init__(self, service: Service, most: int, begin: float, patience_s: float, cores: float) -> None:
+        self.rows = service.efficient(service.foreseen(turn(patience_s, cores), most))
         self._service = service
         run_s = service.mean(self.rows)
         self._every_s = run_s / cores

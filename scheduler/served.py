@@ -34,6 +34,9 @@ LATE = 0.003
 STEP, MOST = 0.01, 0.5
 """What one late work adds to the margin, and the most that there is."""
 
+ALIKE = 0.1
+"""The weight of the newest run in how much of what waits can share one."""
+
 HARDLY = 0.05
 """The share of a work's runs that must be done in its time, were it alone, for another try to be of use."""
 
@@ -67,6 +70,8 @@ class Served:
     guessed_until: float = -inf
     """When the last work (s) was accepted by a guess."""
     purse: Purse = field(default_factory=Purse)
+    alike: float = 1.0
+    """The share of the works that wait that can share a run with the first of them."""
     least_s: float = 0.0
     """Seconds within which no run ends: half of the quickest median."""
     spent: float = 0.0
@@ -130,11 +135,12 @@ class Served:
 
     def front(self) -> list[Work]:
         """The works that can share a run with the most urgent one, it first."""
-        front = list(islice(self.queue, LOOK))
-        form, variant = front[0].form, front[0].variant
-        if all(work.form == form and work.variant == variant for work in front):
-            return front
-        return [work for work in front if work.form == form and work.variant == variant]
+        look = list(islice(self.queue, LOOK))
+        form, variant = look[0].form, look[0].variant
+        front = [work for work in look if work.form == form and work.variant == variant]
+        if len(look) > 1:
+            self.alike += ALIKE * (len(front) / len(look) - self.alike)
+        return front
 
     def options(self, first: Work) -> list[Option]:
         """Every way to answer a work."""

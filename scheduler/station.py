@@ -222,7 +222,8 @@ class Station:
         task.held_back, task.holds_until = False, -inf
         self._tidy(task)
         self._free -= run.threads
-        self._going[run.number] = _Going(run, now + expected_s, picked[0].deadline - now, task)
+        ends = now + expected_s + (0.0 if option.resident else option.rung.load_s)
+        self._going[run.number] = _Going(run, ends, picked[0].deadline - now, task)
         self._spent = max(self._spent, task.spent)
         task.spent += run.threads * expected_s / task.ladder.weight
         task.purse.spend(run.threads * expected_s)

@@ -117,6 +117,20 @@ def test_but_who_would_be_late_alone_is() -> None:
     assert late_ms(served(max_batch=64), work(-5)) == pytest.approx(5)
 
 
+def test_works_that_cannot_share_runs_are_not_promised_that_they_do() -> None:
+    waiting = tuple(work(100) for _ in range(9))
+    task = served(measured(2, 1), max_batch=64, patience_s=20e-3, waiting=waiting)
+    assert late_ms(task, work(100)) == pytest.approx(10 + 4 - 100)  # eight of nine, then it and the last
+    task.alike = 0.2
+    assert late_ms(task, work(100)) == pytest.approx(4 * 4 + 4 - 100)  # two by two
+    task.alike = 0.01
+    assert late_ms(task, work(100)) == pytest.approx(9 * 3 + 3 - 100)
+    # Nor is it a guess that they may do better in larger runs.
+    task = served(measured(2, 1, most=1), max_batch=64, patience_s=20e-3, waiting=waiting)
+    task.alike = 0.01
+    assert late_ms(task, work(20)) == pytest.approx(9 * 3 + 3 - 20)
+
+
 @pytest.mark.parametrize("waiting", [0, 1, 100, 4000])
 def test_a_newcomer_is_never_later_than_with_more_ahead(waiting: int) -> None:
     few = served(measured(2, 1), max_batch=64, patience_s=20e-3, waiting=tuple(work(50) for _ in range(waiting)))

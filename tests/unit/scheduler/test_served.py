@@ -134,6 +134,18 @@ def test_the_front_is_what_can_share_a_run_with_the_first() -> None:
     assert task.front() == [works[1]]
 
 
+def test_how_much_of_what_waits_can_share_a_run_is_remembered() -> None:
+    task = served()
+    task.queue.add(work(form=0))
+    task.front()
+    assert task.alike == 1.0  # one alone says nothing
+    for i in range(1, 10):
+        task.queue.add(work(form=i))
+    for _ in range(100):
+        task.front()
+    assert task.alike == pytest.approx(0.1, abs=0.01)
+
+
 def test_a_look_at_a_long_queue_is_bounded() -> None:
     task = served()
     for _ in range(4 * LOOK):

@@ -452,6 +452,17 @@ def test_strict_callers_beside_patient_ones_are_kept_or_refused(drive, strict: f
     assert missed <= 0.03 * len(accepted)
 
 
+def test_works_that_cannot_share_runs_are_kept_or_refused(drive) -> None:
+    random = Random(7)
+    works = poisson(6000, 1.0, 20e-3)
+    for work in works:
+        work.form = random.randrange(100)
+    played = drive(station(alone()), linear(0.4e-3, 0.25e-3)).play(works)
+    accepted = sum(w.arrived >= 0.3 for w in works) - sum(w.arrived >= 0.3 for w in played.refused)
+    assert played.missed(0.3) <= 0.01 * accepted
+    assert played.in_time(0.3) / 0.7 >= 0.9 / (0.4e-3 + 0.25e-3)
+
+
 # Switching
 
 VARIANTS = {"v0": (0.99, 20e-3), "v1": (0.975, 9e-3), "v2": (0.96, 4e-3), "v3": (0.935, 1.6e-3), "v4": (0.9, 0.8e-3)}
@@ -525,6 +536,15 @@ def test_what_is_not_loaded_runs_where_nothing_loaded_may_answer(drive) -> None:
     works = [Work("t", 1, 0.0, floor=0.98), Work("t", 1, 0.0, variant="v3"), Work("t", 1, 1.0)]
     played = drive(made, TIMES, load_s=inf).play(works)
     assert [played.answered[work][1].variant for work in works] == ["v0", "v3", "v5"]
+
+
+def test_a_core_that_loads_first_is_not_promised_to_others_meanwhile() -> None:
+    made = station(LADDER, load=False)
+    made.resident("t", "v5", 1)
+    made.arrive(Work("t", 1, 0.0, variant="v3"), 0.0)
+    assert len(made.act(0.0)) == 1
+    assert isinstance(made.arrive(Work("t", 1, 0.0, 0.1), 0.0), Refuse)
+    assert made.arrive(Work("t", 1, 0.0, 0.3), 0.0) is None
 
 
 def test_a_variant_is_loaded_once_as_much_was_lost_without_it_as_loading_costs(drive) -> None:
