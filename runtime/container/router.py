@@ -10,8 +10,8 @@ from urllib.parse import unquote, unquote_to_bytes
 from runtime.container.connection import Exchange
 from runtime.errors import InvalidBody, UnknownModel, WrongMethod
 
-KEPT = 1024
-"""Routes of paths that were asked for are remembered, up to so many."""
+KEPT, KEPT_BYTES = 1024, 512
+"""Routes of paths that were asked for are remembered, up to so many, but for longer paths than so."""
 
 Handler = Callable[[Exchange, Mapping[str, str]], object]
 """Answers an exchange, now or later; where it returns an awaitable, that is awaited. May raise RuntimeFault."""
@@ -50,10 +50,11 @@ class Router:
         found = kept.get(path)
         if found is None:
             found = self._find("GET" if method == b"HEAD" else method.decode("latin-1"), path)
-            if len(kept) >= KEPT:
-                kept.clear()
-            kept[path] = found
-            self._kept[method] = kept
+            if len(path) <= KEPT_BYTES:
+                if len(kept) >= KEPT:
+                    kept.clear()
+                kept[path] = found
+                self._kept[method] = kept
         return found
 
     def _find(self, method: str, path: bytes) -> Found:

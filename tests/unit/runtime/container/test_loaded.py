@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from runtime.container.loaded import Loaded, Traits
+from runtime.container.loaded import MOST_BOUND, Loaded, Traits
 from runtime.container.models import signature_of
 from runtime.container.probe import try_out
 from runtime.container.signature import Port, Signature
@@ -60,6 +60,17 @@ def test_more_rows_than_a_buffer_holds_run_all_the_same(
     (outputs,), _ = loaded.run([{"x": x}], [100])
 
     np.testing.assert_array_equal(outputs["y"], 2 * x)
+
+
+def test_only_so_many_numbers_of_rows_are_remembered(graphs: Any, tmp_path: Path) -> None:
+    loaded = load(graphs.scaled(2.0), tmp_path)
+    loaded.adopt(Traits(64, aligned=True))
+    x = np.arange(4 * 300, dtype=np.float32).reshape(300, 4)
+    for rows in (*range(300, 0, -1), 300):
+        (outputs,), _ = loaded.run([{"x": x[:rows]}], [rows])
+        np.testing.assert_array_equal(outputs["y"], 2 * x[:rows])
+    (bench,) = loaded._benches
+    assert len(bench._bound) == MOST_BOUND
 
 
 def test_texts_run_together(graphs: Any, tmp_path: Path) -> None:

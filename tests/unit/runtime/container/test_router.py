@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from runtime.container.router import KEPT, Route, Router, query
+from runtime.container.router import KEPT, KEPT_BYTES, Route, Router, query
 from runtime.errors import InvalidBody, UnknownModel, WrongMethod
 
 
@@ -64,6 +64,14 @@ def test_a_path_that_is_no_text_is_refused() -> None:
 def test_more_paths_than_are_remembered_are_found() -> None:
     for i in range(KEPT + 2):
         assert ROUTER.find(b"GET", b"/v2/models/m%d" % i).names == {"model": f"m{i}"}
+
+
+def test_long_paths_are_found_and_not_remembered() -> None:
+    router = Router([Route("GET", "/{model}", handler("model"))])
+    for size in (KEPT_BYTES - 1, KEPT_BYTES):
+        path = b"/" + b"m" * size
+        kept = router.find(b"GET", path) is router.find(b"GET", path)
+        assert kept == (len(path) <= KEPT_BYTES)
 
 
 @pytest.mark.parametrize(
