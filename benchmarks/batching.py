@@ -28,7 +28,7 @@ from random import Random
 from statistics import median
 
 from benchmarks.arrivals import poisson
-from benchmarks.batching_models import NO_OP, TRAINED, Subject, subjects
+from benchmarks.batching_models import MLP, NO_OP, OF_DIGITS, Subject, subjects
 from benchmarks.batching_real import CORES, Pace, play, steady
 from benchmarks.batching_rows import (
     DETAILS,
@@ -65,9 +65,9 @@ COARSE = 1.4
 STEP = 1.05
 """Of a round's searches, which begin a part of it higher in each: their median is finer than a step."""
 
-LOAD = 0.4
-"""Of a policy's own rate, for re-convergence: with twice the service time less than half of it is left, as runs also
-have to be smaller to be in time."""
+LOAD = 0.3
+"""Of a policy's own rate, for re-convergence: with twice the service time much less than half of it is left, as runs
+also have to be smaller to be in time."""
 
 BACK = 0.85
 """Of its own rate that a policy holds that is back."""
@@ -102,7 +102,7 @@ class Lengths:
 
 
 FULL = Lengths(
-    models=(*TRAINED, NO_OP),
+    models=(*OF_DIGITS, MLP, NO_OP),
     sizes=SIZES,
     finalists=2,
     rounds=5,
