@@ -76,6 +76,8 @@ class Served:
     """Seconds within which no run ends: half of the quickest median."""
     spent: float = 0.0
     """Core-seconds over the ladder's weight."""
+    wants: int = 0
+    """Its runs, and one more while anything waits: it has a share of the cores unless there are none."""
     holds_until: float = -inf
     """No run before (s): one more work is waited for."""
     held_back: bool = False

@@ -68,7 +68,12 @@ class Station:
         self._going: dict[int, _Going] = {}
         self._number = count(1)
         self._free = cores
+        self._due = inf
+        """When (s) something may have to be given up, or may begin that was held back."""
         self._spent = 0.0
+        """Core-seconds for its weight that the task had whose run began last."""
+        self._weight = 0.0
+        """Of the tasks that want the cores: something of them waits or runs."""
 
     # What there is
 
@@ -77,13 +82,18 @@ class Station:
         task = self._tasks.get(ladder.task)
         if task is None:
             task = self._tasks[ladder.task] = Served(ladder, self._threads, self._make_rule)
+        elif task.wants:
+            self._weight += ladder.weight - task.ladder.weight
         task.offer(ladder)
 
     def withdraw(self, task: str) -> list[Work]:
         """Serve a task no more; returns the works that waited."""
-        self._waiting.pop(task, None)
         gone = self._tasks.pop(task, None)
-        return [] if gone is None else list(gone.queue)
+        if gone is None:
+            return []
+        if self._waiting.pop(task, None) is not None:
+            self._want(gone, -1)
+        return list(gone.queue)
 
     def resident(self, task: str, variant: str, threads: int, held: bool = True) -> None:
         """A variant is loaded for this number of threads, or no more; what is not offered is passed over."""
@@ -123,8 +133,10 @@ class Station:
             # A task that was away does not come back with credit for all that time.
             task.spent = max(task.spent, self._spent)
             self._waiting[work.task] = task
+            self._want(task, 1)
         task.queue.add(work)
         task.holds_until = -inf  # it was waited for
+        self._due = min(self._due, work.deadline - task.least_s)
         return None
 
     def cancel(self, work: Work) -> bool:
@@ -142,6 +154,7 @@ class Station:
             return
         self._free += run.threads
         task = going.task
+        self._want(task, -1)
         if self._tasks.get(run.task) is not task:
             return
         for work in run.works:
@@ -156,8 +169,8 @@ class Station:
     def act(self, now: float) -> list[Action]:
         """What to do now: works to give up, runs to begin, variants to load."""
         actions: list[Action] = []
-        for task in list(self._waiting.values()):
-            self._expire(task, now, actions)
+        if now >= self._due:
+            self._due = min((self._expire(task, now, actions) for task in list(self._waiting.values())), default=inf)
         passed: set[str] = set()
         while self._free:
             favoured = self._next(passed, now)
@@ -169,23 +182,26 @@ class Station:
 
     def wake_at(self, now: float) -> float | None:
         """When to ask again though nothing happened: a work expires, or was held back long enough; None: never."""
-        soonest = inf
-        for task in self._waiting.values():
-            soonest = min(soonest, task.queue.earliest)
-            if self._free and task.holds_until > now:
-                soonest = min(soonest, task.holds_until)
-        return None if soonest == inf else soonest
+        return self._due if self._waiting and self._due < inf else None
 
     # How it is decided
 
+    def _want(self, task: Served, more: int) -> None:
+        """A task has a queue or a run more, or one less."""
+        before, task.wants = task.wants, task.wants + more
+        if not before or not task.wants:
+            self._weight += more * task.ladder.weight
+        if not self._waiting and not self._going:
+            self._weight = 0.0  # not what sums of many left over
+
     def _tidy(self, task: Served) -> None:
         if not task.queue:
-            self._waiting.pop(task.ladder.task, None)
+            del self._waiting[task.ladder.task]
+            self._want(task, -1)
             task.held_back, task.holds_until = False, -inf
 
-    def _expire(self, task: Served, now: float, actions: list[Action]) -> None:
-        if task.queue.earliest == inf:
-            return
+    def _expire(self, task: Served, now: float, actions: list[Action]) -> float:
+        """Give up what cannot be done any more; when (s) there may be something to give up or to begin again."""
         late = task.queue.before(now + task.least_s)
         for work in late:
             task.queue.remove(work)
@@ -193,6 +209,9 @@ class Station:
             actions.append(Expire(work))
         if late:
             self._tidy(task)
+        earliest = task.queue.earliest
+        due = earliest - task.least_s
+        return min(due if due > now else earliest, task.holds_until if task.holds_until > now else inf)
 
     def _next(self, passed: set[str], now: float) -> Served | None:
         best: Served | None = None
@@ -220,10 +239,11 @@ class Station:
         run = Run(next(self._number), name, option.rung.variant, option.threads, picked, choice.rows, expected_s)
         task.queue.take(picked)
         task.held_back, task.holds_until = False, -inf
-        self._tidy(task)
         self._free -= run.threads
         ends = now + expected_s + (0.0 if option.resident else option.rung.load_s)
         self._going[run.number] = _Going(run, ends, picked[0].deadline - now, task)
+        self._want(task, 1)
+        self._tidy(task)
         self._spent = max(self._spent, task.spent)
         task.spent += run.threads * expected_s / task.ladder.weight
         task.purse.spend(run.threads * expected_s)
@@ -242,6 +262,7 @@ class Station:
         if task.queue.earliest - now < 2 / rate + service.tail(rows + 1):
             return False
         task.held_back, task.holds_until = True, now + 2 / rate
+        self._due = min(self._due, task.holds_until)
         return True
 
     def _choice(
@@ -305,10 +326,8 @@ class Station:
 
     def _share(self, task: Served) -> float:
         """Cores that are the task's while others want them, too."""
-        others = ({going.run.task for going in self._going.values()} | self._waiting.keys()) - {task.ladder.task}
         weight = task.ladder.weight
-        weights = weight + sum(self._tasks[name].ladder.weight for name in others if name in self._tasks)
-        return self.cores * weight / weights
+        return self.cores * weight / (self._weight + (0.0 if task.wants else weight))
 
     def _free_at(self, now: float, cores: float) -> list[float]:
         """When (s) each of a task's cores is free, the first ones first."""
