@@ -97,10 +97,12 @@ class Served:
                 key = rung.variant, threads
                 if key not in self.services or not self.services[key].known:
                     self.services[key] = Service(rung.service.get(threads, ()))
+                    self._rules.pop(key, None)
         kept = {rung.variant for rung in ladder.rungs}
         self.services = {key: service for key, service in self.services.items() if key[0] in kept}
         self.held = {key for key in self.held if key[0] in kept}
-        self._rules, self._table = {}, None
+        self._rules = {key: rule for key, rule in self._rules.items() if key[0] in kept}
+        self._table = None
         self._time()
 
     def note(self, work: Work, now: float) -> None:

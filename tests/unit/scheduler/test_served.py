@@ -235,6 +235,18 @@ def test_what_was_learnt_of_variants_that_stay_is_kept() -> None:
     assert "gone" not in {variant for variant, _ in task.services}
 
 
+def test_what_a_rule_learnt_of_variants_that_stay_is_kept() -> None:
+    ladder = Ladder("t", (Rung("kept", 0.9), Rung("gone", 0.8)))
+    task = Served(ladder, (1,), lambda service: rule_named("aimd")(service, lambda: 0.0))
+    task.offer(ladder)
+    task.learn(run("kept"), 1e-3)
+    rules = {variant: task.rule((variant, 1)) for variant in ("kept", "gone")}
+    task.offer(Ladder("t", (Rung("kept", 0.9),)))
+    task.offer(ladder)
+    assert task.rule(("kept", 1)) is rules["kept"]
+    assert task.rule(("gone", 1)) is not rules["gone"]
+
+
 def test_a_profile_that_comes_later_is_taken_where_nothing_ran_yet() -> None:
     task = served(Rung("m", 0.9))
     task.offer(Ladder("t", (Rung("m", 0.9, service={1: SLOW}),)))

@@ -610,6 +610,26 @@ def test_idle_tasks_cost_nothing() -> None:
     assert cost(3000) == cost(1)
 
 
+def test_tasks_that_wait_cost_a_run_of_another_nothing() -> None:
+    def cost(tasks: int) -> int:
+        made = station(*(alone(f"t{i}", a=1e-3, b=1e-3) for i in range(tasks)), cores=1)
+        for i in range(tasks):
+            for _ in range(3):
+                made.arrive(Work(f"t{i}", 1, 0.0, 10.0), 0.0)
+        (run,) = made.act(0.0)
+        assert isinstance(run, Run)
+
+        def turn() -> None:
+            made.finished(run, 2e-3, 2e-3)
+            made.arrive(Work("t0", 1, 2e-3, 10.0), 2e-3)
+            assert len(made.act(2e-3)) == 1
+            made.wake_at(2e-3)
+
+        return calls(turn)
+
+    assert cost(1000) <= 1.2 * cost(10)
+
+
 def test_a_long_queue_costs_little_more_than_a_short_one() -> None:
     def cost(waiting: int) -> int:
         made = station(alone(a=1e-6, b=1e-6), cores=2)
