@@ -14,6 +14,7 @@ from optimizer.vet.operators import check_operators
 from optimizer.vet.probe import probe
 from optimizer.vet.signature import check_signature
 from optimizer.vet.structure import check_structure
+from optimizer.vet.wire import too_deep
 from optimizer.vet.zipmaps import make_dense
 
 
@@ -36,8 +37,8 @@ def parse(model: bytes) -> ModelProto:
     """The message that the bytes hold; raises ModelRefused."""
     try:
         proto = onnx.load_from_string(model)
-    except DecodeError as fault:
-        if "MaxDepth" in str(fault):
+    except DecodeError:
+        if too_deep(model):
             raise ModelRefused(Reason.TOO_DEEP, "messages lie within messages deeper than protobuf reads") from None
         raise ModelRefused(Reason.NOT_ONNX, "these bytes are not ONNX") from None
     # Protobuf reads anything, the empty string included, as a message with fields that it does not know.
