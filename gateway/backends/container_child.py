@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import IO
 
 from gateway.environments.log_ring import LogRing
@@ -71,7 +70,12 @@ class Child:
                 stderr=self._log.write_fd,
                 process_group=0,
             )
-            self._process = Spawned(loop, popen)
+            try:
+                self._process = Spawned(loop, popen)
+            except OSError:  # no descriptor left to watch it with
+                with popen:
+                    popen.kill()
+                raise
         except OSError as error:
             self._log.close()
             raise NotReady(f"the container cannot be started: {error}") from error
@@ -93,6 +97,9 @@ class Child:
         except TimeoutError:
             await self.stop()
             raise NotReady(f"the container did not listen within {START_S:g} s") from None
+        except (OSError, ValueError) as error:
+            await self.stop()
+            raise NotReady(f"the container's output cannot be read: {error}") from error
         listening = LISTENING.match(line.decode("utf-8", "replace"))
         if listening is None:
             await self.stop()
@@ -128,13 +135,12 @@ class Child:
         try:
             return await reader.readline()
         finally:
-            # It says nothing more on its output.
+            # It says nothing more on its output. The pipe is the transport's: closed by anybody else while that reads,
+            # the end of a child that fails at once went unseen, or with uvloop ended this process.
             transport.close()
 
     def _on_exit(self, status: int | None) -> None:
         self._log.close()
-        with suppress(OSError):
-            self._stdout.close()
         if not self._ended.done():
             self._ended.set_result(status)
 

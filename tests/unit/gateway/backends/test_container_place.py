@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import sys
@@ -146,6 +147,35 @@ async def test_what_does_not_end_when_asked_is_killed(monkeypatch: pytest.Monkey
     assert await child.listening() == "http://x"
     await child.stop()
     assert await child.ended() == -signal.SIGKILL
+
+
+async def test_one_that_is_dead_before_it_is_listened_to_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.backends.container_child.START_S", PATIENCE_S / 4)
+    for _ in range(3):
+        child = Child([sys.executable, "-c", FAILS])
+        # The loop must not look before it is dead.
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222
+        with pytest.raises(NotReady, match="did not start: error: no such home"):
+            await child.listening()
+
+
+async def test_output_without_end_is_no_address() -> None:
+    child = Child([sys.executable, "-c", "print('x' * 1_000_000, flush=True)"])
+    with pytest.raises(NotReady, match="output cannot be read"):
+        await child.listening()
+
+
+async def test_one_that_cannot_be_watched_is_not_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[int] = []
+
+    def pidfd_open(pid: int) -> int:
+        started.append(pid)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr("os.pidfd_open", pidfd_open)
+    with pytest.raises(NotReady, match=r"cannot be started: .*Too many open files"):
+        Child([sys.executable, "-c", SILENT])
+    assert gone(started[0])
 
 
 async def test_one_that_does_not_listen_in_time_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
