@@ -196,7 +196,7 @@ def _ceiling(subject: Subject, lengths: Lengths) -> float:
 
 def measure(subject: Subject, lengths: Lengths, ceiling: float) -> list[Row]:
     """The rows of one model."""
-    limits = Limits(ceiling, subject.most_rps)
+    limits = Limits(ceiling, subject.most_rps())
     around: dict[str, float] = {}
     guess = min(limits) / 4
     for rule in (NONE, *(f"{STATIC}{size}" for size in lengths.sizes), *ADAPTIVE):
