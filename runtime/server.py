@@ -13,7 +13,7 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,7 +191,7 @@ async def _load(models: Models, load: Sequence[str]) -> None:
 
 async def _follow(models: Models) -> None:
     """Look at the repository again and again; what cannot be read is tried again."""
-    head = await asyncio.to_thread(models.repository.head)
+    head: Hashable = None  # what came while models were loaded is looked at, too
     while True:
         await asyncio.sleep(FOLLOW_S)
         try:
@@ -201,6 +201,9 @@ async def _follow(models: Models) -> None:
                 head = newest
         except (RegistryError, RuntimeFault) as fault:
             log.warning("the repository cannot be read: %s", fault)
+        except Exception:
+            # The loop's outermost handler: whatever it was, what comes later must be seen.
+            log.exception("the repository was not followed")
 
 
 def _repository(settings: Settings) -> Repository:
@@ -222,7 +225,7 @@ def _home(home: Path, settings: Settings) -> Repository:
     if not home.is_dir():
         raise InvalidValue("home", f"{home} is no folder", "register a model there first")
     tasks = Home(home, settings.tier, providers=settings.providers)
-    return Artifacts(Files(home / BLOBS), tasks, providers=settings.providers)
+    return Artifacts(Files(home / BLOBS), tasks, providers=settings.providers, fits=tasks.fits)
 
 
 @functools.cache

@@ -55,7 +55,7 @@ class Version:
 
 
 class Repository(Protocol):
-    """Where models come from; used from one thread at a time."""
+    """Where models come from; several threads use it at once."""
 
     def names(self) -> Sequence[str]:
         """The models that are there now."""

@@ -18,7 +18,9 @@ import pytest
 
 from runtime.container.loaded import Loaded
 from runtime.container.models import Models
+from runtime.container.repository import Folder
 from runtime.container.settings import Settings
+from runtime.errors import UnknownModel
 from runtime.server import _version, serving
 
 MakeFolder = Callable[[dict[str, bytes]], Path]
@@ -487,6 +489,30 @@ async def test_metrics(folder_of: MakeFolder, graphs: Any) -> None:
         assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
         assert 'modelless_container_requests_total{model="m",version="1",outcome="answered"} 1' in response.text
         assert "modelless_container_loaded 1" in response.text
+
+
+async def test_a_repository_that_fails_once_is_followed_all_the_same(
+    folder_of: MakeFolder, graphs: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    heads = iter((UnknownModel("expected"), ZeroDivisionError("unforeseen"), 1))
+    refreshed = asyncio.Event()
+
+    def head(self: Folder) -> int:
+        newest = next(heads, 1)
+        if isinstance(newest, Exception):
+            raise newest
+        return newest
+
+    async def refresh(self: Models) -> None:
+        refreshed.set()
+
+    monkeypatch.setattr("runtime.server.FOLLOW_S", 0.001)
+    monkeypatch.setattr(Folder, "head", head)
+    monkeypatch.setattr(Models, "refresh", refresh)
+    async with container(folder_of({"m": graphs.scaled(2.0)})):
+        await refreshed.wait()
+    assert "cannot be read: expected" in caplog.text
+    assert "ZeroDivisionError: unforeseen" in caplog.text
 
 
 # SageMaker
