@@ -10,7 +10,7 @@ from pathlib import Path
 import onnxruntime as ort
 
 from optimizer.errors import GenerationFailed
-from optimizer.fingerprint import fingerprint
+from optimizer.fingerprint import HERE, fingerprint
 from optimizer.generate.generated import Expectation, Generated, Generator, Parameters, Parent
 from registry.errors import InvalidValue
 from registry.isa import PORTABLE, level_of, runs_on
@@ -18,10 +18,6 @@ from registry.model import Recipe, TierKind
 
 PARAMETERS: Mapping[str, str] = {"level": PORTABLE}
 """With their defaults. `level` is the CPU feature level that the graph is for (`registry.isa`)."""
-
-HERE = frozenset({TierKind.INLINE, TierKind.PROCESS})
-"""Kinds of tier whose CPU is this machine's; one Lambda function meets several kinds of CPU."""
-
 
 LEVELS = ort.GraphOptimizationLevel
 
@@ -119,5 +115,9 @@ def best_level(generator: str, model: bytes) -> str:
 
 
 def kinds_for(level: str) -> frozenset[TierKind] | None:
-    """Kinds of tier that a graph compiled for a level may be placed on; None: all."""
+    """Kinds of tier that a graph compiled for a level may be placed on; None: all.
+
+    One Lambda function meets several kinds of CPU. A container may run on another than this machine's, but serves only
+    what is compiled for its own.
+    """
     return None if level == PORTABLE else HERE

@@ -6,7 +6,7 @@ That is how what no catalogue has yet is measured. `blake3:<hex>` has its weight
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 from registry.blobs import Blobs
 from runtime.container.repository import ONLY_VERSION, Repository, Version
@@ -23,9 +23,18 @@ def artifact_name(digest: str, *, prepack: bool) -> str:
 class Artifacts:
     """The artifacts of a blob store, beside the models of another repository."""
 
-    def __init__(self, blobs: Blobs, others: Repository, *, providers: Sequence[str] = ("CPU",)) -> None:
+    def __init__(
+        self,
+        blobs: Blobs,
+        others: Repository,
+        *,
+        providers: Sequence[str] = ("CPU",),
+        fits: Callable[[str], bool] = lambda digest: True,
+    ) -> None:
+        """`fits` says of a digest whether what it names may run here: what it does not, is not there."""
         self._blobs = blobs
         self._others = others
+        self._fits = fits
         self._providers = tuple(providers)
 
     def names(self) -> Sequence[str]:
@@ -46,7 +55,7 @@ class Artifacts:
         if named is None:
             return self._others.versions(model)
         digest, packed = named[1], named[2] is None
-        if not self._blobs.has(digest):
+        if not self._blobs.has(digest) or not self._fits(digest):
             return []
         return [
             Version(

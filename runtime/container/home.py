@@ -52,6 +52,11 @@ class Home:
         found = [self._version(catalogue, variant) for variant in self._here(catalogue, model)]
         return sorted(found, key=lambda version: (-(version.accuracy or 0.0), version.name))
 
+    def fits(self, artifact: str) -> bool:
+        """Whether an artifact may run here: not what is known to be compiled for another kind of CPU alone."""
+        known = [v for v in self._view().variants.values() if v.artifact == artifact]
+        return not known or any(runs_on(variant.recipe, self._flags) for variant in known)
+
     def close(self) -> None:
         """Close the catalogue."""
         self._store.close()

@@ -451,7 +451,9 @@ def _open(model: Model, served: Served, threads: int) -> Loaded:
     traits = served.traits.get(threads)
     if traits is None:
         batch = version.max_batch
-        traits = try_out(loaded, max_batch=batch or MAX_BATCH, declared=batch is not None)
+        # What the repository has measured on so many threads need not be measured again.
+        timed = not version.service.get(threads)
+        traits = try_out(loaded, max_batch=batch or MAX_BATCH, declared=batch is not None, timed=timed)
     loaded.adopt(traits)
     give_back()
     loaded.private_mb = max(0.0, private_mb() - before)

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.container.loaded import Loaded, Traits
+from runtime.container.loaded import Loaded, Outputs, Traits
 from runtime.container.signature import Port
 from runtime.errors import ExecutionFailed
 from scheduler.work import Measured
@@ -40,8 +40,8 @@ SIZES = (1, 2, 4, 8, 16, 32, 64)
 REPEATS = 5
 
 
-def try_out(loaded: Loaded, *, max_batch: int, declared: bool) -> Traits:
-    """What `loaded` does with rows of several requests, up to `max_batch` of them.
+def try_out(loaded: Loaded, *, max_batch: int, declared: bool, timed: bool = True) -> Traits:
+    """What `loaded` does with rows of several requests, up to `max_batch` of them, and how long it takes if `timed`.
 
     Where no trial input runs (indices that are out of range, say), requests share runs only if that was `declared`.
     """
@@ -50,8 +50,8 @@ def try_out(loaded: Loaded, *, max_batch: int, declared: bool) -> Traits:
             traits = _traits(loaded, rows, max_batch)
         except ExecutionFailed:
             continue
-        loaded.adopt(replace(traits, service=()))
-        return replace(traits, service=_measured(loaded, rows, traits.max_batch))
+        loaded.adopt(traits)
+        return replace(traits, service=_measured(loaded, rows, traits.max_batch)) if timed else traits
     return Traits(max_batch if declared and loaded.signature.batched else 1)
 
 
@@ -82,18 +82,27 @@ def _traits(loaded: Loaded, rows: Mapping[str, NDArray[Any]], max_batch: int) ->
     together = loaded.run_alone(rows)
     if not loaded.signature.batched or not all(array.shape[:1] == (ROWS,) for array in together.values()):
         return Traits()
-    alone = [loaded.run_alone({name: array[i : i + 1] for name, array in rows.items()}) for i in range(ROWS)]
-    backwards = loaded.run_alone({name: np.ascontiguousarray(array[::-1]) for name, array in rows.items()})
+    # Where none are to be shared, one run shows how outputs are shaped: the others could take seconds.
+    tried = ROWS if max_batch > 1 else 1
+    alone = [loaded.run_alone({name: array[i : i + 1] for name, array in rows.items()}) for i in range(tried)]
     aligned = all(array.shape[:1] == (1,) for one in alone for array in one.values())
-    same = aligned and all(
+    same = aligned and tried == ROWS and _keep_to_themselves(loaded, rows, together, alone)
+    shapes = {port.name: port for port in loaded.signature.outputs}
+    aligned &= all(shapes[name].shape[1:] == array.shape[1:] for name, array in together.items())
+    return Traits(max_batch if same else 1, aligned)
+
+
+def _keep_to_themselves(
+    loaded: Loaded, rows: Mapping[str, NDArray[Any]], together: Outputs, alone: Sequence[Outputs]
+) -> bool:
+    """Whether each row gives beside others what it gives alone, wherever among them it is."""
+    backwards = loaded.run_alone({name: np.ascontiguousarray(array[::-1]) for name, array in rows.items()})
+    return all(
         _same(together[name][i], alone[i][name][0], together[name])
         and _same(backwards[name][ROWS - 1 - i], alone[i][name][0], together[name])
         for name in together
         for i in range(ROWS)
     )
-    shapes = {port.name: port for port in loaded.signature.outputs}
-    aligned &= all(shapes[name].shape[1:] == array.shape[1:] for name, array in together.items())
-    return Traits(max_batch if same else 1, aligned)
 
 
 def _same(row: NDArray[Any], alone: NDArray[Any], together: NDArray[Any]) -> bool:
@@ -116,9 +125,10 @@ def _measured(loaded: Loaded, rows: Mapping[str, NDArray[Any]], max_batch: int) 
         inputs = {name: np.resize(array, (size, *array.shape[1:])) for name, array in rows.items()}
         if not loaded.signature.batched:
             inputs = dict(rows)
-        loaded.run([inputs], [size])
-        took = sorted(loaded.run([inputs], [size])[1] for _ in range(REPEATS))
-        measured.append((size, took[REPEATS // 2], took[-1]))
+        first = loaded.run([inputs], [size])[1]
+        repeats = REPEATS if first < TRIAL_S else 1
+        took = sorted(loaded.run([inputs], [size])[1] for _ in range(repeats))
+        measured.append((size, took[repeats // 2], took[-1]))
         # The next takes at most twice as long.
         if time.perf_counter() - began + 2 * (REPEATS + 1) * took[-1] > TRIAL_S:
             break

@@ -48,7 +48,11 @@ def test_only_the_portable_one_is_for_every_tier(convnet: bytes, digit: Task) ->
 
     assert compile_.generate(parent, {}).kinds is None
     if HERE != PORTABLE:
-        assert compile_.generate(parent, {"level": HERE}).kinds == {TierKind.INLINE, TierKind.PROCESS}
+        assert compile_.generate(parent, {"level": HERE}).kinds == {
+            TierKind.INLINE,
+            TierKind.PROCESS,
+            TierKind.CONTAINER,
+        }
 
 
 @pytest.mark.skipif(HERE == PORTABLE, reason="this CPU has no level of its own")

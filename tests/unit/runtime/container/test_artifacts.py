@@ -56,6 +56,15 @@ def test_one_that_is_not_stored_is_not_there(stored: tuple[Artifacts, str]) -> N
     assert stored[0].versions("blake3:" + "0" * 64) == []
 
 
+def test_one_that_may_not_run_here_is_not_there(tmp_path: Path) -> None:
+    blobs = Files(tmp_path)
+    digest, other = blobs.put(b"{}"), blobs.put(b"[]")
+    artifacts = Artifacts(blobs, Others(), fits=lambda name: name != digest)
+    for prepack in (True, False):
+        assert artifacts.versions(artifact_name(digest, prepack=prepack)) == []
+        assert len(artifacts.versions(artifact_name(other, prepack=prepack))) == 1
+
+
 def test_bytes_that_are_no_artifact_are_found_out_when_they_are_opened(stored: tuple[Artifacts, str]) -> None:
     artifacts, digest = stored
     with pytest.raises(CorruptArtifact):

@@ -113,6 +113,17 @@ def test_a_variant_is_opened_from_its_checked_bytes(home: Path) -> None:
     opened.close()
 
 
+def test_what_was_compiled_for_another_cpu_does_not_fit_under_any_name(home: Path, graphs: Any) -> None:
+    opened = Home(home, "here")
+    shared, alien = (make_artifact(graphs.scaled(factor), Files(home / BLOBS)) for factor in (2.0, 3.0))
+    assert [opened.fits(digest) for digest in (shared, alien)] == [True, True]
+    store = SqliteStore(home / CATALOGUE)
+    update(store, lambda base: base.with_variants(variant("odd", 0.5, alien, level="vax")))
+    store.close()
+    assert [opened.fits(digest) for digest in (shared, alien)] == [True, False]
+    opened.close()
+
+
 def test_a_newer_release_is_seen(home: Path) -> None:
     opened = Home(home, "here")
     head = opened.head()

@@ -8,6 +8,7 @@ import shutil
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -425,6 +426,19 @@ async def test_a_description_that_breaks_does_not_hide_that_a_model_is_unloaded(
         with pytest.raises(InvalidBody):
             await h.models.unload("m")
         assert h.held == set()
+
+
+@pytest.mark.parametrize(("threads", "timed"), [(1, False), (2, True)])
+async def test_what_the_repository_has_measured_is_not_measured_again(
+    folder_of: MakeFolder, graphs: Any, threads: int, timed: bool
+) -> None:
+    root = folder_of({"m": graphs.scaled(2.0)})
+    async with house(root) as h:
+        (version,) = h.folder.read("m", root / "m")
+        await h.models.add("m", [replace(version, service={threads: ((1, 1e-3, 2e-3),)})])
+        (served,) = (await h.models.known("m")).versions.values()
+        assert served.traits[1].max_batch == 64
+        assert bool(served.traits[1].service) == timed
 
 
 def test_a_key_in_words() -> None:

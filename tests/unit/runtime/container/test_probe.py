@@ -40,6 +40,38 @@ def test_a_fixed_first_extent_is_no_batch(graphs: Any, tmp_path: Path) -> None:
     assert try_out(load(graph, tmp_path), max_batch=16, declared=False).max_batch == 1
 
 
+class Slow(Loaded):
+    """Says of each run that it takes a second, and keeps how many rows it had."""
+
+    ran: list[int]
+
+    @classmethod
+    def of(cls, loaded: Loaded) -> Slow:
+        slow = cls(loaded.session, loaded.signature, private_mb=0.0, load_s=0.0)
+        slow.ran = []
+        return slow
+
+    def run(self, inputs: Any, rows: Any) -> Any:
+        self.ran.append(sum(rows))
+        return super().run(inputs, rows)[0], 1.0
+
+    def run_alone(self, inputs: Any) -> Any:
+        self.ran.append(len(inputs["x"]))
+        return super().run_alone(inputs)
+
+
+def test_what_is_slow_is_measured_with_two_runs(graphs: Any, tmp_path: Path) -> None:
+    slow = Slow.of(load(graphs.scaled(2.0), tmp_path))
+    assert try_out(slow, max_batch=16, declared=True).service == ((1, 1.0, 1.0),)
+    assert slow.ran == [3, 1, 1, 1, 3, 1, 1]
+
+
+def test_what_shares_no_runs_and_was_measured_before_is_only_looked_at(graphs: Any, tmp_path: Path) -> None:
+    slow = Slow.of(load(graphs.scaled(2.0), tmp_path))
+    assert try_out(slow, max_batch=1, declared=True, timed=False) == Traits(1, aligned=True)
+    assert slow.ran == [3, 1]
+
+
 @pytest.mark.parametrize("kind", [TensorProto.STRING, TensorProto.INT64, TensorProto.BOOL, TensorProto.FLOAT16])
 def test_every_kind_of_tensor_is_tried(graphs: Any, tmp_path: Path, kind: int) -> None:
     loaded = load(graphs.echoed(kind, ["n", "m"]), tmp_path)
