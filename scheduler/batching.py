@@ -44,6 +44,16 @@ HEAVY = 0.1
 TICK_S = 1e-9
 """Least time of a run: a clock that stood still would make all later runs infinitely slower."""
 
+NEWS = 1 / 16
+"""The weight of the newest run in what comes on top of runs."""
+
+HOP_S = 0.1e-3
+"""What comes on top of a run where nothing is known of it yet, at most: to a thread and back."""
+
+LEAST_RUN = 1.25
+"""Times the tail of one row that a run may take in any case: where that alone is too long for who comes meanwhile,
+smaller runs help nobody, and somewhat larger ones serve more."""
+
 REACH = 2
 """How far beyond the largest batch that ran a model is trusted: twice as large."""
 
@@ -52,7 +62,8 @@ class Service:
     """How long runs of one variant on some threads take, by rows: a curve through powers of two, and a pace.
 
     The curve's shape changes slowly, the pace (what recent runs took over the curve's) at once: all batch sizes are
-    slowed by the same neighbours. The tail is the pace's own.
+    slowed by the same neighbours. The tail is the pace's own. What a core is kept from the next run for beyond the run
+    itself (handing it to a thread and back, who else wants the interpreter) comes on top, whatever the rows.
     """
 
     __slots__ = (
@@ -62,6 +73,7 @@ class Service:
         "_knots",
         "_mean",
         "_newest",
+        "_overhead",
         "_pace",
         "_settled",
         "_sorted",
@@ -89,6 +101,7 @@ class Service:
         self._sum = sum(self._sorted)
         self._idle = 0
         self._gauge = 1.0
+        self._overhead = 0.0
         self.largest = self._at[-1] if self._at else 0
         """Most rows of a run so far, or of the profile."""
         self.runs = 0
@@ -98,24 +111,33 @@ class Service:
         """Whether anything was measured or run."""
         return bool(self._at)
 
+    @property
+    def overhead_s(self) -> float:
+        """Seconds that come on top of a run."""
+        return self._overhead
+
+    def alone(self, rows: int) -> float:
+        """Seconds that half of the runs of so many rows take by themselves; 0 when nothing is known."""
+        return self._curve(rows) * self._pace
+
     def median(self, rows: int) -> float:
         """Seconds that half of the runs of so many rows are done in; 0 when nothing is known."""
-        return self._curve(rows) * self._pace
+        return self._curve(rows) * self._pace + self._overhead
 
     def mean(self, rows: int) -> float:
         """Seconds that runs of so many rows take of a core's time on average; 0 when nothing is known."""
-        return self._curve(rows) * self._mean
+        return self._curve(rows) * self._mean + self._overhead
 
     def tail(self, rows: int) -> float:
         """Seconds that LEVEL of the runs of so many rows are done in; 0 when nothing is known."""
-        return self._curve(rows) * self._pace * self._tail
+        return self._curve(rows) * self._pace * self._tail + self._overhead
 
     def within(self, rows: int, seconds: float) -> float:
         """P(a run of so many rows is done in `seconds`); 1 when nothing is known."""
         curve = self._curve(rows)
         if curve <= 0:
             return 1.0
-        ratio = seconds / (curve * self._pace)
+        ratio = (seconds - self._overhead) / (curve * self._pace)
         if len(self._sorted) < TURN * 2:
             # Half at the median, LEVEL at the tail, nothing much below the first and nearly all beyond the second.
             if ratio >= self._tail:
@@ -131,12 +153,16 @@ class Service:
         """What `most` says once larger runs have shown that the curve goes on as it does."""
         if seconds == inf or not self._at:
             return max(1, limit)
-        return max(1, int(min(limit, self._inverse(seconds / (self._pace * self._tail)))))
+        return max(1, int(min(limit, self._inverse((seconds - self._overhead) / (self._pace * self._tail)))))
 
     def efficient(self, most: int) -> int:
         """The rows, up to `most`, with the least time for each: caches may make larger runs slower by the row."""
         sizes = [rows for rows in self._at if rows < most] + [most]
-        return min(sizes, key=lambda rows: (self._curve(rows) / rows, -rows))
+        return min(sizes, key=lambda rows: (self.mean(rows) / rows, -rows))
+
+    def turn(self, patience_s: float, lanes: float) -> float:
+        """Seconds that a run may take where `lanes` of them go on at once: `turn`, and enough for a row in any case."""
+        return max(turn(patience_s, lanes), LEAST_RUN * self.tail(1))
 
     def _inverse(self, seconds: float) -> float:
         """The rows at which the curve takes so long; along its last two knots beyond them."""
@@ -169,9 +195,16 @@ class Service:
             self._update()
         self._idle += 1
 
-    def observe(self, rows: int, seconds: float) -> None:
-        """A run of so many rows took so long."""
+    def top(self, overhead_s: float) -> None:
+        """So much came on top of a run of something else, which is all that is known of it until one runs."""
+        if not self.runs:
+            self._overhead = overhead_s
+
+    def observe(self, rows: int, seconds: float, overhead_s: float = 0.0) -> None:
+        """A run of so many rows took so long, and kept its core so much longer."""
         self.runs += 1
+        # A pause of the machine is none of it.
+        self._overhead += NEWS * (min(overhead_s, CLIP * self._overhead + HOP_S) - self._overhead)
         seconds = max(TICK_S, seconds)
         self._idle = 0
         before = self._gauge

@@ -39,6 +39,15 @@ class Queue:
             for entry in self._classes[priority]:
                 yield entry[2]
 
+    def first(self, most: int) -> list[Work]:
+        """The first works, `most` of them at most, the most urgent first."""
+        first: list[Work] = []
+        for priority in sorted(self._classes):
+            first += [entry[2] for entry in self._classes[priority][: most - len(first)]]
+            if len(first) == most:
+                break
+        return first
+
     def add(self, work: Work) -> None:
         """One more waits."""
         self._serial += 1
@@ -81,12 +90,14 @@ class Queue:
 
     def ahead_of(self, deadline: float, priority: int) -> int:
         """Rows that would run before a work of this deadline and priority."""
-        rows = 0
+        rows, works = 0, len(self._entry)
+        if len(self._classes) == 1 and priority in self._classes and self._classes[priority][-1][0] <= deadline:
+            return self.rows  # as nearly always, where deadlines are alike
         for level, entries in self._classes.items():
             count = self._before(level, entries, deadline, priority)
-            if self.rows == len(self):  # one row each, as most are
+            if self.rows == works:  # one row each, as most are
                 rows += count
-            elif count == len(self):
+            elif count == works:
                 rows += self.rows
             else:
                 rows += sum(entry[2].rows for entry in islice(entries, count))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from scheduler.batching import Service, turn
+from scheduler.batching import Service
 
 SPLIT_FROM_S = 1e-3
 """Runs that take less are not split between free cores: waking another thread takes some 50 µs."""
@@ -58,7 +58,7 @@ class Adaptive:
     def most(self, room: Room) -> int:
         """See Rule."""
         service = self._service
-        most = service.most(min(room.left_s, turn(room.patience_s, room.lanes)), room.limit)
+        most = service.most(min(room.left_s, service.turn(room.patience_s, room.lanes)), room.limit)
         share = -(-room.waiting // max(1, room.free))
         split = share < most and service.median(min(most, room.waiting)) >= SPLIT_FROM_S
         return max(1, share) if split else most

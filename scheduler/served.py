@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from math import inf
+from typing import NamedTuple
 
+from scheduler.admission import Pace
 from scheduler.arrivals import Arrivals
 from scheduler.batching import Service
 from scheduler.forecast import Forecast
@@ -28,11 +29,18 @@ RETRAIN_S = 0.05
 SHORTER, LONGER = 0.1, 0.001
 """The weights of a new work's patience in the usual one: near the least of those that differ, as runs must suit it."""
 
+SAME = 1e-6
+"""Seconds by which patience differs that is the same."""
+
 LATE = 0.003
 """The share of accepted works that may be late: less than a 99th percentile allows, as late ones come in bunches."""
 
-STEP, MOST = 0.01, 0.5
-"""What one late work adds to the margin, and the most that there is."""
+STEP, MOST = 0.02, 0.5
+"""What a run whose works are all late adds to the margin, and the most that there is."""
+
+PAUSE = 0.1
+"""The share of the usual patience by which a run is longer than expected, and more than twice as long, from which on it
+is a pause of the machine: no margin makes up for that, and it says nothing of what was foretold."""
 
 ALIKE = 0.1
 """The weight of the newest run in how much of what waits can share one."""
@@ -43,8 +51,23 @@ HARDLY = 0.05
 FADES = 10
 """Times the usual patience after which a margin begins to fade when no work was judged: a queue is gone by then."""
 
+DOUBT_S = 1.0
+"""Longest that what is believed of a task's runs keeps everyone away before it is tried again; else it is as long as a
+margin takes to fade."""
+
 Key = tuple[str, int]
 """Variant and threads."""
+
+
+class Outlook(NamedTuple):
+    """What admission goes by until a run begins or ends."""
+
+    of: int
+    """The number of the station's state that this is of."""
+    free_at: float
+    """When (s) the first core is free."""
+    paces: list[Pace]
+    """Of what may answer anyone, the least accurate variant first."""
 
 
 @dataclass(slots=True)
@@ -69,6 +92,8 @@ class Served:
     """From arrival to deadline, as it is usual; infinite while works have none."""
     guessed_until: float = -inf
     """When the last work (s) was accepted by a guess."""
+    ran_at: float = -inf
+    """When the last run (s) ended."""
     purse: Purse = field(default_factory=Purse)
     alike: float = 1.0
     """The share of the works that wait that can share a run with the first of them."""
@@ -83,8 +108,13 @@ class Served:
     held_back: bool = False
     """Whether the front has been held back once."""
     _rules: dict[Key, Rule] = field(default_factory=dict)
+    outlook: Outlook | None = None
+    _profiles: dict[Key, Service] = field(default_factory=dict)
+    """What is known of runs before any."""
     _margin: float = 0.0
     _judged_at: float = 0.0
+    _given_up: int = 0
+    """Works that were, since the last run that was judged."""
     _table: Table | None = None
     _trained: tuple[float, object] = (-inf, None)
     """Until when (s) the table stands, and what it was trained from."""
@@ -98,6 +128,11 @@ class Served:
                 if key not in self.services or not self.services[key].known:
                     self.services[key] = Service(rung.service.get(threads, ()))
                     self._rules.pop(key, None)
+        self._profiles = {
+            (rung.variant, threads): Service(measured)
+            for rung in ladder.rungs
+            for threads, measured in (rung.service or {1: ()}).items()
+        }
         kept = {rung.variant for rung in ladder.rungs}
         self.services = {key: service for key, service in self.services.items() if key[0] in kept}
         self.held = {key for key in self.held if key[0] in kept}
@@ -110,26 +145,52 @@ class Served:
         self.arrivals.note(now, work.rows)
         if len(self.ladder.rungs) > 1:
             self.forecast.note(now, work.rows)
-        patience = work.deadline - work.arrived
+        patience, usual = work.deadline - work.arrived, self.patience_s
+        if -SAME < patience - usual < SAME:
+            return
         if 2 * self.least_s < patience < inf:  # what nobody could do sets no pace
-            usual = patience if self.patience_s == inf else self.patience_s
+            usual = patience if usual == inf else usual
             self.patience_s = usual * (patience / usual) ** (SHORTER if patience < usual else LONGER)
 
-    def judge(self, work: Work, now: float, *, late: bool) -> None:
-        """An accepted work was done in time, or was not: move the margin so that in the long run LATE are not.
+    def judge(self, works: Sequence[Work], took_s: float, now: float) -> None:
+        """A run ended: move the margin so that in the long run the share LATE of what is accepted is late.
 
-        Quantile tracking (Gibbs & Candès 2021), as `scheduler.coverage` does it for estimates. What was accepted by a
-        guess says nothing of predictions.
+        Quantile tracking (Gibbs & Candès 2021), as `scheduler.coverage` does it for estimates, run by run, as the works
+        of one share its fate. What was accepted by a guess says nothing of predictions, nor does a run that alone takes
+        longer than a work has.
         """
-        if work.deadline < inf and work.arrived > self.guessed_until:
-            margin = self.margin(now) + STEP * (late - LATE)
-            self._margin, self._judged_at = min(max(0.0, margin), MOST), now
+        first, last = works[0], works[-1]
+        if first.deadline == inf:
+            return
+        if first.priority == last.priority and first.deadline >= now and not self._given_up:
+            share = 0.0  # the first of them has the earliest deadline
+            if not self._margin:
+                return
+        else:
+            judged = [work for work in works if work.deadline < inf and work.arrived > self.guessed_until]
+            late = self._given_up + sum(work.arrived + took_s <= work.deadline < now for work in judged)
+            share = late / max(1, self._given_up + len(judged))
+            self._given_up = 0
+            if not judged and not late:
+                return
+        self._margin, self._judged_at = min(max(0.0, self.margin(now) + STEP * (share - LATE)), MOST), now
+
+    def give_up(self, work: Work) -> None:
+        """A work that was accepted cannot be done any more."""
+        self._given_up += work.arrived > self.guessed_until
+
+    def paused(self, longer_s: float, expected_s: float, now: float) -> None:
+        """A run took so much longer than expected; if that was a pause, what was accepted before says nothing."""
+        if longer_s > expected_s and longer_s > PAUSE * self.patience_s:
+            self.guessed_until, self._given_up = now, 0
 
     def margin(self, now: float) -> float:
         """The share of its time that a work must have left over to be accepted.
 
         It fades when none is for long, as nothing would show any more that it is too large.
         """
+        if not self._margin:
+            return 0.0
         silent_s = now - self._judged_at
         return self._margin * min(1.0, FADES * self.patience_s / silent_s) if silent_s > 0 else self._margin
 
@@ -139,7 +200,7 @@ class Served:
 
     def front(self) -> list[Work]:
         """The works that can share a run with the most urgent one, it first."""
-        look = list(islice(self.queue, LOOK))
+        look = self.queue.first(LOOK)
         form, variant = look[0].form, look[0].variant
         front = [work for work in look if work.form == form and work.variant == variant]
         if len(look) > 1:
@@ -197,12 +258,29 @@ class Served:
                 return True
         return False
 
-    def learn(self, run: Run, took_s: float) -> bool:
-        """A run took so long; whether its variant is still offered."""
+    def doubt(self, work: Work, now: float) -> bool:
+        """Whether to let a work in against what is believed: nothing ran for long, and it was possible once.
+
+        What seems too slow for everyone never runs, and nothing else would ever show that it is not any more.
+        """
+        patience_s = work.deadline - work.arrived
+        if self.wants or now - self.ran_at < min(FADES * self.patience_s, DOUBT_S):
+            return False
+        able = {rung.variant for rung in self.ladder.rungs if answers(rung, work)}
+        profiles = (profile for (variant, _), profile in self._profiles.items() if variant in able)
+        if all(profile.within(work.rows, patience_s) <= HARDLY for profile in profiles):
+            return False
+        self.guessed_until, self.least_s = now, 0.0
+        return True
+
+    def learn(self, run: Run, took_s: float, overhead_s: float = 0.0) -> bool:
+        """A run took so long, and kept its cores so much longer; whether its variant is still offered."""
         service = self.services.get((run.variant, run.threads))
         if service is None:
             return False
-        service.observe(run.rows, took_s)
+        service.observe(run.rows, took_s, overhead_s)
+        for other in self.services.values():
+            other.top(service.overhead_s)
         self._time()
         return True
 

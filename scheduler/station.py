@@ -14,12 +14,12 @@ from itertools import count
 from math import inf
 from typing import NamedTuple
 
-from scheduler.admission import lateness
+from scheduler.admission import Pace
 from scheduler.batching import Service, pays_to_wait
 from scheduler.rules import Room, rule_named
-from scheduler.served import Served
+from scheduler.served import Outlook, Served
 from scheduler.switching import FILLED, Choice, Option, Price, choose, first, tightest
-from scheduler.work import Action, Expire, Ladder, Load, Refuse, Run, Rung, Work
+from scheduler.work import Action, Expire, Ladder, Load, Refuse, Run, Work, answers
 
 WAITING = 4096
 """Most works of one task that wait; beyond them even a work without a deadline is refused."""
@@ -32,9 +32,14 @@ LEAST_LOAD_S = 0.05
 
 OURS = "modelless"
 
+_ANYONE = Work("", 1, 0.0)
+"""Whom every variant may answer."""
+
 
 class _Going(NamedTuple):
     run: Run
+    since: float
+    """When (s) its core was free for it: before it began, where works waited already."""
     ends: float
     """When it is expected to (s)."""
     left_s: float
@@ -68,6 +73,10 @@ class Station:
         self._going: dict[int, _Going] = {}
         self._number = count(1)
         self._free = cores
+        self._freed = inf
+        """When (s) a run ended while works waited, so that the next one could begin; infinite when there was none."""
+        self._changes = 0
+        """Of what admission goes by: runs that began or ended, tasks that want the cores, what is offered or loaded."""
         self._due = inf
         """When (s) something may have to be given up, or may begin that was held back."""
         self._spent = 0.0
@@ -85,6 +94,7 @@ class Station:
         elif task.wants:
             self._weight += ladder.weight - task.ladder.weight
         task.offer(ladder)
+        self._changes += 1
 
     def withdraw(self, task: str) -> list[Work]:
         """Serve a task no more; returns the works that waited."""
@@ -100,6 +110,7 @@ class Station:
         found = self._tasks.get(task)
         if found is not None:
             (found.held.add if held else found.held.discard)((variant, threads))
+            self._changes += 1
             for kept in (found.lost, found.asked):
                 kept.pop((variant, threads), None)
 
@@ -153,17 +164,20 @@ class Station:
         if going is None:
             return
         self._free += run.threads
+        self._freed = now if self._waiting else inf
         task = going.task
         self._want(task, -1)
         if self._tasks.get(run.task) is not task:
             return
-        for work in run.works:
-            # A run that alone takes longer than a work has says nothing of the queue.
-            task.judge(work, now, late=work.arrived + took_s <= work.deadline < now)
+        task.ran_at = now
+        overhead_s = max(0.0, now - going.since - took_s)
+        if ok:
+            task.paused(now - going.ends, run.expected_s, now)
+        task.judge(run.works, took_s, now)
         # Charged as expected when it began; what it really took corrects that.
         task.spent += run.threads * (took_s - run.expected_s) / task.ladder.weight
         task.purse.spend(run.threads * (took_s - run.expected_s))
-        if ok and task.learn(run, took_s) and self.batching != OURS:
+        if ok and task.learn(run, took_s, overhead_s) and self.batching != OURS:
             task.rule((run.variant, run.threads)).observe(run.rows, took_s, going.left_s)
 
     def act(self, now: float) -> list[Action]:
@@ -188,6 +202,7 @@ class Station:
 
     def _want(self, task: Served, more: int) -> None:
         """A task has a queue or a run more, or one less."""
+        self._changes += 1
         before, task.wants = task.wants, task.wants + more
         if not before or not task.wants:
             self._weight += more * task.ladder.weight
@@ -205,7 +220,7 @@ class Station:
         late = task.queue.before(now + task.least_s)
         for work in late:
             task.queue.remove(work)
-            task.judge(work, now, late=True)
+            task.give_up(work)
             actions.append(Expire(work))
         if late:
             self._tidy(task)
@@ -228,20 +243,22 @@ class Station:
         options = task.options(works[0])
         if not options:  # what could answer it is offered no more
             self.cancel(works[0])
-            actions.append(Refuse(works[0], inf, _unanswerable(works[0])))
+            actions.append(_hopeless(works[0]))
             return True
         choice = self._choice(task, works, options, now, actions)
         if choice is None or self._hold_back(task, choice, now):
             return False
         option, picked = choice.option, choice.works
-        expected_s = option.service.median(choice.rows)
+        service = option.service
+        expected_s = service.alone(choice.rows)
         name = task.ladder.task
         run = Run(next(self._number), name, option.rung.variant, option.threads, picked, choice.rows, expected_s)
         task.queue.take(picked)
         task.held_back, task.holds_until = False, -inf
         self._free -= run.threads
-        ends = now + expected_s + (0.0 if option.resident else option.rung.load_s)
-        self._going[run.number] = _Going(run, ends, picked[0].deadline - now, task)
+        since, self._freed = min(now, self._freed), inf
+        ends = since + service.median(choice.rows) + (0.0 if option.resident else option.rung.load_s)
+        self._going[run.number] = _Going(run, since, max(now + expected_s, ends), picked[0].deadline - now, task)
         self._want(task, 1)
         self._tidy(task)
         self._spent = max(self._spent, task.spent)
@@ -261,7 +278,7 @@ class Station:
             return False
         if task.queue.earliest - now < 2 / rate + service.tail(rows + 1):
             return False
-        task.held_back, task.holds_until = True, now + 2 / rate
+        task.held_back, task.holds_until, self._freed = True, now + 2 / rate, inf
         self._due = min(self._due, task.holds_until)
         return True
 
@@ -270,6 +287,10 @@ class Station:
     ) -> Choice | None:
         if self.batching != OURS or (len(options) == 1 and task.patience_s == inf):
             return self._ruled(task, works, options[0], now)
+        if len(options) == 1:
+            only = self._only(task, works, options[0], now)
+            if only is not None:
+                return only
         cores = self._share(task)
         table = task.table(options, cores, now)
         free_at = self._free_at(now, cores)
@@ -293,6 +314,18 @@ class Station:
                 load = self._regret(task, wanted, instead, at, now=now)
                 actions += [load] if load is not None else []
         return held
+
+    def _only(self, task: Served, works: Sequence[Work], option: Option, now: float) -> Choice | None:
+        """With one way to run, as many works as leave time for who comes meanwhile; None where some would be late."""
+        service, limit = option.service, option.rung.max_batch
+        if option.threads > self._free:
+            return None
+        most = service.most(service.turn(task.patience_s, self._share(task) / option.threads), limit)
+        picked = first(works, option.rung, service.efficient(min(most, task.queue.rows)))
+        rows = sum(work.rows for work in picked)
+        if now + service.tail(rows) > picked[0].deadline:
+            return None
+        return Choice(option, tuple(picked), rows, 0.0)
 
     def _ruled(self, task: Served, works: Sequence[Work], option: Option, now: float) -> Choice | None:
         """As many works as the named rule allows."""
@@ -335,39 +368,55 @@ class Station:
         return ([now] * self._free + ends)[: max(1, round(cores))]
 
     def _admission(self, task: Served, work: Work, now: float) -> Refuse | Expire | None:
-        if len(task.queue) >= self._most_waiting:
+        if task.queue.rows >= self._most_waiting and len(task.queue) >= self._most_waiting:
             return Refuse(work, RETRY_S, f"{len(task.queue)} works wait")
         if work.deadline == inf and not work.floor and work.variant is None:
             return None
-        able = task.able(work)
-        if not able:
-            return Refuse(work, inf, _unanswerable(work))
-        foreseen = work.deadline < inf and self.batching == OURS
-        late = self._lateness(task, work, able, now) if foreseen else -inf
-        if late <= 0:
+        if self.batching != OURS or work.deadline == inf:
+            return None if any(answers(rung, work) for rung in task.ladder.rungs) else _hopeless(work)
+        if task.outlook is None or task.outlook.of != self._changes:
+            task.outlook = self._outlook(task)
+        _, free_at, paces = task.outlook
+        if work.floor or work.variant is not None:
+            paces = self._paces(task, work)
+        if not paces:
+            return _hopeless(work)
+        late = self._lateness(task, work, paces, now, max(now, free_at))
+        if late <= 0 or (work.deadline > now and task.doubt(work, now)):
             return None
-        if work.deadline <= now or not task.possible(work):
-            return Expire(work)
-        return Refuse(work, late, "it cannot be done by its deadline")
+        too_strict = work.deadline <= now or not task.possible(work)
+        return Expire(work) if too_strict else Refuse(work, late, "it cannot be done by its deadline")
 
-    def _lateness(self, task: Served, work: Work, able: Sequence[tuple[Rung, Service]], now: float) -> float:
-        """By how many seconds a work would be late, and what it must have left over, whichever variant answers."""
+    def _outlook(self, task: Served) -> Outlook:
+        free_at = -inf if self._free else min(going.ends for going in self._going.values())
+        return Outlook(self._changes, free_at, self._paces(task, _ANYONE))
+
+    def _paces(self, task: Served, work: Work) -> list[Pace]:
+        """How fast what may answer a work answers what waits, the least accurate variant first."""
+        queue, arrivals, patience_s, cores = task.queue, task.arrivals, task.patience_s, self._share(task)
+        return [
+            Pace(rung, service, queue, arrivals, patience_s=patience_s, cores=cores)
+            for rung, service in task.able(work)
+        ]
+
+    def _lateness(self, task: Served, work: Work, paces: Sequence[Pace], now: float, begin: float) -> float:
+        """By how many seconds a work would be late whichever variant answers, the first core being free at `begin`."""
         margin_s = task.margin(now) * (work.deadline - work.arrived)
-        alone = able[0][1]
-        if self._free and not self._waiting and alone.known:  # it would begin at once
-            late = now + alone.tail(work.rows) + margin_s - work.deadline
+        if self._free and not self._waiting and paces[0].alone(work, now, margin_s) <= 0:
+            return 0.0  # it begins at once
+        soonest = inf
+        for pace in paces:
+            late = pace.lateness(work, now, begin=begin, alike=task.alike, margin_s=margin_s)
             if late <= 0:
+                if late == -inf:
+                    task.guessed_until = now
                 return late
-        cores, soonest = self._share(task), inf
-        begin = self._free_at(now, cores)[0]
-        for rung, service in able:
-            late = lateness(task, work, rung, service, begin=begin, cores=cores)
-            if late == -inf:
-                task.guessed_until = now
-            soonest = min(soonest, late + margin_s)
-            if soonest <= 0:
-                break
+            soonest = min(soonest, late)
         return soonest
+
+
+def _hopeless(work: Work) -> Refuse:
+    return Refuse(work, inf, _unanswerable(work))
 
 
 def _unanswerable(work: Work) -> str:

@@ -142,9 +142,9 @@ def _steady(option: Option, patience_s: float, cores: float) -> Iterator[Setting
     A row of a batch waits for the first of the c runs that go on, 1 / c of a run on average, then for its own.
     """
     threads, service = option.threads, option.service
-    left = turn(patience_s, cores / threads)
+    left = service.turn(patience_s, cores / threads)
     for rows in {1, service.efficient(service.most(left, option.rung.max_batch))}:
-        chance = service.within(rows, left if rows > 1 else patience_s)
+        chance = service.within(rows, turn(patience_s, cores / threads) if rows > 1 else patience_s)
         row_s = threads * service.mean(rows) / rows
         most_load = FILLED * cores / row_s if row_s else inf
         right = option.rung.right * chance
@@ -211,7 +211,7 @@ def choose(
     for option in options:
         if option.threads > free:
             continue
-        for picked, passed in _picks(works, option, turn(usual_s, cores / option.threads), now):
+        for picked, passed in _picks(works, option, option.service.turn(usual_s, cores / option.threads), now):
             rows = sum(work.rows for work in picked)
             gain = _right(picked, rows, option, now=now) - price.per_row * rows - option.rung.right * passed
             core_s = option.threads * option.service.mean(rows)
@@ -248,9 +248,9 @@ def first(works: Sequence[Work], rung: Rung, most: int, after: float = -inf) -> 
     for work in works:
         if work.deadline < after:
             continue
-        if not answers(rung, work) or (picked and rows + work.rows > most):
-            break
         rows += work.rows
+        if (rows > most and picked) or not answers(rung, work):
+            break
         picked.append(work)
     return picked
 

@@ -211,3 +211,51 @@ def test_nobody_waits_where_nothing_is_known_or_rows_share_nothing() -> None:
     assert not pays_to_wait(Service(), 1, 1e-6)
     alone = Service(tuple((rows, 1e-3 * rows, 1.2e-3 * rows) for rows in (1, 2, 4, 8)))
     assert not pays_to_wait(alone, 4, 1e-6)
+
+
+# What comes on top of runs
+
+
+def test_what_comes_on_top_of_a_run_is_learnt_and_counts_for_all_sizes_alike() -> None:
+    service = Service(PROFILE)
+    for _ in range(200):
+        service.observe(4, 5e-3, 0.4e-3)
+    assert service.overhead_s == pytest.approx(0.4e-3, rel=0.01)
+    for rows in (1, 4, 32):
+        assert service.alone(rows) == pytest.approx(1e-3 * (1 + rows), rel=0.01)
+        assert service.median(rows) == pytest.approx(1e-3 * (1 + rows) + 0.4e-3, rel=0.01)
+        assert service.mean(rows) - service.overhead_s < service.tail(rows)
+        assert service.within(rows, service.alone(rows)) < 0.5 <= service.within(rows, service.median(rows) * 1.001)
+    most = service.most(10e-3, 64)
+    assert service.tail(most) <= 10e-3 < service.tail(most + 1)
+
+
+def test_a_pause_of_the_machine_is_not_taken_for_what_comes_on_top() -> None:
+    service = Service(PROFILE)
+    for i in range(400):
+        service.observe(4, 5e-3, 1.0 if i % 100 == 99 else 0.2e-3)
+    assert service.overhead_s == pytest.approx(0.2e-3, rel=0.2)
+
+
+def test_what_never_ran_is_thought_to_have_as_much_on_top_as_another() -> None:
+    new, old = Service(PROFILE), Service(PROFILE)
+    old.observe(1, 2e-3, 0.0)
+    for service in (new, old):
+        service.top(0.3e-3)
+    assert (new.overhead_s, old.overhead_s) == (0.3e-3, 0.0)
+    assert Service().median(1) == 0.0
+
+
+def test_larger_runs_are_more_efficient_the_more_comes_on_top_of_each() -> None:
+    profile = tuple((rows, 1e-3 * rows**1.1, 1e-3 * rows**1.1) for rows in (1, 2, 4, 8, 16, 32))
+    assert Service(profile).efficient(32) == 1
+    service = Service(profile)
+    service.top(1e-3)
+    assert service.efficient(32) > 1
+
+
+def test_where_a_row_alone_takes_too_long_for_who_comes_meanwhile_a_few_share_a_run_all_the_same() -> None:
+    service = Service(tuple((rows, 15e-3 + 1e-3 * rows, 15e-3 + 1e-3 * rows) for rows in (1, 8, 64)))
+    assert service.turn(20e-3, 1) == pytest.approx(1.25 * 16e-3)
+    assert service.most(service.turn(20e-3, 1), 64) == 5
+    assert service.turn(100e-3, 1) == turn(100e-3, 1)

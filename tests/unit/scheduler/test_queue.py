@@ -118,3 +118,10 @@ def test_whatever_comes_and_goes_the_order_holds() -> None:
         deadline, priority = random.choice((1.5, 2.0, inf)), random.randrange(3)
         before = [each for each in model if (each.priority, each.deadline) <= (priority, deadline)]
         assert queue.ahead_of(deadline, priority) == sum(each.rows for each in before)
+
+
+def test_a_look_at_the_front_is_the_same_as_the_beginning_of_all() -> None:
+    random = Random(3)
+    queue = filled(*(work(random.random(), random.randrange(3)) for _ in range(40)))
+    for most in (1, 7, 39, 40, 100):
+        assert queue.first(most) == list(queue)[:most]

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from scheduler.rules import rule_named
-from scheduler.served import FADES, LATE, LOOK, MANY_THREADS_FROM_S, MOST, RETRAIN_S, STEP, Served
+from scheduler.served import FADES, LATE, LOOK, MANY_THREADS_FROM_S, MOST, PAUSE, RETRAIN_S, STEP, Served
 from scheduler.work import Ladder, Measured, Run, Rung, Work
 
 QUICK: Measured = ((1, 0.1e-3, 0.12e-3), (8, 0.4e-3, 0.5e-3))
@@ -78,17 +78,37 @@ def test_patience_follows_callers_who_get_stricter_at_once_and_others_slowly() -
 
 
 def judged(task: Served, late: int, in_time: int, now: float = 0.0) -> float:
+    """The margin after so many runs whose works were late, and so many whose were not."""
     for i in range(late + in_time):
-        task.judge(work(arrived=now), now, late=i < late)
+        patience_s = 20e-3
+        task.judge([work(patience_s, now - (patience_s + 1e-3 if i < late else 0.0))], 1e-3, now)
     return task.margin(now)
 
 
-def test_a_margin_grows_with_late_works_and_shrinks_with_others() -> None:
+def test_a_margin_grows_with_late_runs_and_shrinks_with_others() -> None:
     task = served()
     assert judged(task, 0, 100) == 0.0
     assert judged(task, 3, 0) == pytest.approx(3 * STEP * (1 - LATE))
     assert judged(task, 0, 100) == pytest.approx(3 * STEP * (1 - LATE) - 100 * STEP * LATE)
     assert judged(task, 1000, 0) == MOST
+
+
+def test_a_run_is_judged_once_by_the_share_of_its_works_that_are_late() -> None:
+    task = served()
+    works = [work(arrived=0.0)] * 2 + [work(arrived=5e-3)] * 6
+    task.judge(works, 1e-3, 21e-3)
+    assert task.margin(21e-3) == pytest.approx(STEP * (2 / 8 - LATE))
+
+
+def test_what_expired_since_the_last_run_counts_with_the_next() -> None:
+    task = served()
+    for _ in range(3):
+        task.give_up(work())
+    assert task.margin(0.0) == 0.0
+    task.judge([work()], 1e-3, 2e-3)
+    assert task.margin(2e-3) == pytest.approx(STEP * (3 / 4 - LATE))
+    task.judge([work()], 1e-3, 2e-3)  # and only once
+    assert task.margin(2e-3) == pytest.approx(STEP * (3 / 4 - 2 * LATE))
 
 
 def test_in_the_long_run_as_few_are_late_as_said() -> None:
@@ -97,18 +117,41 @@ def test_in_the_long_run_as_few_are_late_as_said() -> None:
     for i in range(30_000):
         missed = task.margin(0.0) < random.expovariate(20.0)
         late += missed and i >= 10_000
-        task.judge(work(), 0.0, late=missed)
+        judged(task, int(missed), int(not missed))
     assert late / 20_000 == pytest.approx(LATE, abs=0.001)
+
+
+def test_a_run_that_alone_takes_longer_than_a_work_has_says_nothing_of_the_queue() -> None:
+    task = served()
+    task.judge([work()], 25e-3, 25e-3)
+    assert task.margin(25e-3) == 0.0
 
 
 def test_works_without_deadlines_and_guesses_teach_nothing() -> None:
     task = served()
-    task.judge(work(inf), 0.0, late=True)
+    task.judge([work(inf)], 1e-3, 1.0)
     task.guessed_until = 5.0
-    task.judge(work(arrived=5.0), 5.0, late=True)
-    assert task.margin(5.0) == 0.0
-    task.judge(work(arrived=5.1), 5.1, late=True)
-    assert task.margin(5.1) > 0.0
+    task.judge([work(arrived=5.0)], 1e-3, 6.0)
+    task.give_up(work(arrived=5.0))
+    assert task.margin(6.0) == 0.0
+    task.judge([work(arrived=5.1)], 1e-3, 6.0)
+    assert task.margin(6.0) > 0.0
+
+
+def test_what_was_accepted_before_a_pause_of_the_machine_ended_teaches_nothing() -> None:
+    task = served()
+    patience_of(task, 20e-3)
+    task.paused(PAUSE * 20e-3 * 0.9, 1e-3, 1.0)  # too short for one
+    task.paused(3e-3, 4e-3, 1.0)  # a slow run
+    task.judge([work(arrived=0.9)], 1e-3, 1.0)
+    before = task.margin(1.0)
+    assert before > 0.0
+    task.paused(30e-3, 4e-3, 1.0)
+    for _ in range(9):
+        task.judge([work(arrived=0.99)], 1e-3, 1.05)
+    assert task.margin(1.05) == before
+    task.judge([work(arrived=1.01)], 1e-3, 1.05)
+    assert task.margin(1.05) > before
 
 
 def test_a_margin_that_shuts_everyone_out_fades() -> None:

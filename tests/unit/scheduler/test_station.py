@@ -403,6 +403,28 @@ def test_batches_shrink_within_ten_runs_when_everything_takes_twice_as_long_and_
     assert rows(2.0, 3.0, skip=10) >= 0.85 * usual
 
 
+@pytest.mark.parametrize("profiled", [True, False])
+def test_strict_callers_are_let_in_again_after_a_time_in_which_nobody_could_be_in_time(drive, profiled: bool) -> None:
+    ladder = alone(a=0.2e-3, b=0.05e-3) if profiled else alone()
+
+    def took(run: Run, now: float) -> float:
+        return (50 if 2.0 <= now < 4.0 else 1) * (0.2e-3 + 0.05e-3 * run.rows)
+
+    works = poisson(500, 8.0, 5e-3)
+    played = drive(station(ladder), took).play(works)
+    assert played.in_time(since=5.0) > 0.97 * sum(work.arrived >= 5.0 for work in works)
+    # Meanwhile few are let in, one at a time.
+    tried = [run for now, run in played.runs if 2.5 <= now < 4.0]
+    assert 10 < len(tried) < 50
+    assert all(len(run.works) == 1 for run in tried)
+
+
+def test_what_was_never_possible_is_never_tried(drive) -> None:
+    works = [Work("t", 1, i * 0.5, i * 0.5 + 5e-3) for i in range(20)]
+    played = drive(station(alone(a=50e-3, b=1e-3)), linear(50e-3, 1e-3)).play(works)
+    assert (len(played.hopeless), played.runs) == (20, [])
+
+
 def test_one_slow_run_shrinks_no_batches_for_long(drive) -> None:
     slow = iter([50.0])
 
@@ -665,6 +687,28 @@ def test_callers_with_deadlines_are_served_by_what_never_ran(drive) -> None:
     works = poisson(1500, 1.0, 30e-3)
     played = drive(station(ladder, cores=2), lambda run, now: (8e-3 - 1.5e-3 * int(run.variant[1])) * 0.3).play(works)
     assert played.in_time(0.3) >= 0.99 * sum(work.arrived >= 0.3 for work in works)
+
+
+def test_what_keeps_a_core_from_the_next_run_is_learnt_where_works_wait_for_it() -> None:
+    """Runs of 2 ms end 0.3 ms late, and another 0.2 ms pass until the next one begins."""
+    made = station(alone(a=2e-3, b=1e-9, max_batch=1))
+    for _ in range(200):
+        made.arrive(Work("t", 1, 0.0), 0.0)
+    now, began = 0.0, made.act(0.0)
+    for _ in range(150):
+        now += 2.3e-3
+        made.finished(began[0], 2e-3, now)
+        now += 0.2e-3
+        began = made.act(now)
+    assert made.service("t", "m").overhead_s == pytest.approx(0.5e-3, rel=0.01)
+    # What begins on a core that was idle waited for nothing.
+    made = station(alone(a=2e-3, b=1e-9, max_batch=1))
+    for _ in range(150):
+        made.arrive(Work("t", 1, now), now)
+        run = made.act(now)[0]
+        made.finished(run, 2e-3, now + 2.3e-3)
+        now += 10e-3
+    assert made.service("t", "m").overhead_s == pytest.approx(0.3e-3, rel=0.01)
 
 
 def test_a_failed_run_teaches_nothing() -> None:
