@@ -51,6 +51,15 @@ class Pace:
         self._patience_s = patience_s
         self._limit = 0  # until it is asked
 
+    def sure(self, left_s: float) -> int:
+        """Rows that may be ahead of a work that is in time for sure if it has `left_s` from when a core is free on."""
+        if not self._service.known or self._service.largest < SHAPED:
+            return 0
+        if not self._limit:
+            self._resize(self._max_batch)
+        runs = (left_s - self._start_s - self._full_s) // self._every_s
+        return int(max(0.0, runs + 1) * self._rows)
+
     def alone(self, work: Work, now: float, margin_s: float = 0.0) -> float:
         """By how many seconds a work would be late that begins at once; infinite where nothing is known."""
         return now + self._service.tail(work.rows) + margin_s - work.deadline if self._service.known else inf

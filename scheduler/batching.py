@@ -157,8 +157,14 @@ class Service:
 
     def efficient(self, most: int) -> int:
         """The rows, up to `most`, with the least time for each: caches may make larger runs slower by the row."""
-        sizes = [rows for rows in self._at if rows < most] + [most]
-        return min(sizes, key=lambda rows: (self.mean(rows) / rows, -rows))
+        best, least = most, self.mean(most) / most
+        for rows, knot in zip(self._at, self._knots, strict=True):
+            if rows >= most:
+                break
+            row_s = (knot * self._mean + self._overhead) / rows
+            if row_s < least:
+                best, least = rows, row_s
+        return best
 
     def turn(self, patience_s: float, lanes: float) -> float:
         """Seconds that a run may take where `lanes` of them go on at once: `turn`, and enough for a row in any case."""

@@ -29,6 +29,9 @@ RETRAIN_S = 0.05
 SHORTER, LONGER = 0.1, 0.001
 """The weights of a new work's patience in the usual one: near the least of those that differ, as runs must suit it."""
 
+MOSTLY = 0.9
+"""The share of the usual patience that most works have left when they come."""
+
 SAME = 1e-6
 """Seconds by which patience differs that is the same."""
 
@@ -68,6 +71,9 @@ class Outlook(NamedTuple):
     """When (s) the first core is free."""
     paces: list[Pace]
     """Of what may answer anyone, the least accurate variant first."""
+    sure: int
+    """With fewer rows waiting, all of them ahead of it, a work is in time for sure that has `sure_s` left."""
+    sure_s: float
 
 
 @dataclass(slots=True)

@@ -14,10 +14,10 @@ from itertools import count
 from math import inf
 from typing import NamedTuple
 
-from scheduler.admission import Pace
+from scheduler.admission import ALL, Pace
 from scheduler.batching import Service, pays_to_wait
 from scheduler.rules import Room, rule_named
-from scheduler.served import Outlook, Served
+from scheduler.served import MOSTLY, Outlook, Served
 from scheduler.switching import FILLED, Choice, Option, Price, choose, first, tightest
 from scheduler.work import Action, Expire, Ladder, Load, Refuse, Run, Work, answers
 
@@ -101,6 +101,7 @@ class Station:
         gone = self._tasks.pop(task, None)
         if gone is None:
             return []
+        self._changes += 1
         if self._waiting.pop(task, None) is not None:
             self._want(gone, -1)
         return list(gone.queue)
@@ -164,6 +165,7 @@ class Station:
         if going is None:
             return
         self._free += run.threads
+        self._changes += 1
         self._freed = now if self._waiting else inf
         task = going.task
         self._want(task, -1)
@@ -202,10 +204,10 @@ class Station:
 
     def _want(self, task: Served, more: int) -> None:
         """A task has a queue or a run more, or one less."""
-        self._changes += 1
         before, task.wants = task.wants, task.wants + more
         if not before or not task.wants:
             self._weight += more * task.ladder.weight
+            self._changes += len(self._tasks) > 1  # its own share is what it would be if it wanted the cores
         if not self._waiting and not self._going:
             self._weight = 0.0  # not what sums of many left over
 
@@ -256,6 +258,7 @@ class Station:
         task.queue.take(picked)
         task.held_back, task.holds_until = False, -inf
         self._free -= run.threads
+        self._changes += 1
         since, self._freed = min(now, self._freed), inf
         ends = since + service.median(choice.rows) + (0.0 if option.resident else option.rung.load_s)
         self._going[run.number] = _Going(run, since, max(now + expected_s, ends), picked[0].deadline - now, task)
@@ -374,22 +377,34 @@ class Station:
             return None
         if self.batching != OURS or work.deadline == inf:
             return None if any(answers(rung, work) for rung in task.ladder.rungs) else _hopeless(work)
-        if task.outlook is None or task.outlook.of != self._changes:
-            task.outlook = self._outlook(task)
-        _, free_at, paces = task.outlook
-        if work.floor or work.variant is not None:
-            paces = self._paces(task, work)
+        outlook = task.outlook
+        if outlook is None or outlook.of != self._changes:
+            outlook = task.outlook = self._outlook(task, now)
+        plain, queue = not work.floor and work.variant is None, task.queue
+        soon = plain and queue.rows < outlook.sure and work.deadline - now >= outlook.sure_s
+        if soon and queue.ahead_of(work.deadline, work.priority) == queue.rows:
+            return None
+        paces = outlook.paces if plain else self._paces(task, work)
+        return self._foretold(task, work, paces, now, max(now, outlook.free_at))
+
+    def _foretold(
+        self, task: Served, work: Work, paces: Sequence[Pace], now: float, begin: float
+    ) -> Refuse | Expire | None:
+        """None for a work that is in time as far as can be foretold, if the first core is free at `begin`."""
         if not paces:
             return _hopeless(work)
-        late = self._lateness(task, work, paces, now, max(now, free_at))
+        late = self._lateness(task, work, paces, now, begin)
         if late <= 0 or (work.deadline > now and task.doubt(work, now)):
             return None
         too_strict = work.deadline <= now or not task.possible(work)
         return Expire(work) if too_strict else Refuse(work, late, "it cannot be done by its deadline")
 
-    def _outlook(self, task: Served) -> Outlook:
+    def _outlook(self, task: Served, now: float) -> Outlook:
         free_at = -inf if self._free else min(going.ends for going in self._going.values())
-        return Outlook(self._changes, free_at, self._paces(task, _ANYONE))
+        paces, sure_s = self._paces(task, _ANYONE), MOSTLY * task.patience_s
+        left_s = sure_s - task.margin(now) * task.patience_s - max(0.0, free_at - now)
+        sure = paces[0].sure(left_s) if paces and task.alike >= ALL and left_s < inf else 0
+        return Outlook(self._changes, free_at, paces, sure, sure_s)
 
     def _paces(self, task: Served, work: Work) -> list[Pace]:
         """How fast what may answer a work answers what waits, the least accurate variant first."""
