@@ -215,11 +215,11 @@ class Batcher:
         asked = [self._waiting.pop(work) for work in run.works]
         self._running += 1
         if run.expected_s < self._inline_s and self._engine.immediate(run):
-            self._end(run, asked, self._clock(), self._execute(run, asked))
+            self._end(run, asked, self._clock(), self._execute(run, asked), then=self.wake)
         else:
             self._lanes.put(
                 lambda: (self._clock(), self._execute(run, asked)),
-                lambda ended: self._end(run, asked, *ended),
+                lambda ended: self._end(run, asked, *ended, then=self._turn),
             )
 
     def _execute(self, run: Run, asked: Sequence[_Asked]) -> list[Executed | RuntimeFault]:
@@ -240,28 +240,38 @@ class Batcher:
             return Defect(f"{type(fault).__name__}: {fault}")
 
     def _end(
-        self, run: Run, asked: Sequence[_Asked], started: float, results: Sequence[Executed | RuntimeFault]
+        self,
+        run: Run,
+        asked: Sequence[_Asked],
+        started: float,
+        results: Sequence[Executed | RuntimeFault],
+        *,
+        then: Callable[[], None],
     ) -> None:
+        """Give the core its next run by `then` where works wait, and the answers to those who asked."""
         self._running -= 1
         now = self._clock()
+        if not self._waiting:  # or else the answers can wait: the core cannot
+            _deliver(run, asked, started, results)
+            self._learn(run, started, results, now)
+            self._check_idle()
+            return
+        try:
+            self._learn(run, started, results, now)
+            then()
+        finally:
+            _deliver(run, asked, started, results)
+
+    def _learn(self, run: Run, started: float, results: Sequence[Executed | RuntimeFault], now: float) -> None:
+        """Tell the station that a run ended, and what is loaded where that changed."""
         first = results[0]
         ok = len(results) == 1 and isinstance(first, Executed)
         took = first.run_s if isinstance(first, Executed) else now - started
-        # Answers go out first: what is learnt from the run can wait.
-        if len(results) == 1:
-            _deliver(run, asked, started, first, run.rows)
-        else:
-            for each, result in zip(asked, results, strict=True):
-                _deliver(run, [each], started, result, each[0].rows)
         self._station.finished(run, took, now, ok=ok)
         self._engine.ran(run, took, ok)
         if any(isinstance(result, RuntimeFault) or result.loaded for result in results):
             # A load that failed may have evicted what was there, too.
             self._engine.settle()
-        if self._waiting:
-            self.wake()
-        else:
-            self._check_idle()
 
     def _load(self, task: str, variant: str, threads: int) -> None:
         try:
@@ -285,8 +295,16 @@ class Batcher:
             self._idle.set_result(None)
 
 
-def _deliver(run: Run, asked: Sequence[_Asked], started: float, result: Executed | RuntimeFault, rows: int) -> None:
-    """Tell each of the works what became of it."""
+def _deliver(run: Run, asked: Sequence[_Asked], started: float, results: Sequence[Executed | RuntimeFault]) -> None:
+    """Tell each of the works what became of it: of all of them together, or of each alone."""
+    if len(results) == 1:
+        _deliver_run(run, asked, started, results[0], run.rows)
+        return
+    for each, result in zip(asked, results, strict=True):
+        _deliver_run(run, [each], started, result, each[0].rows)
+
+
+def _deliver_run(run: Run, asked: Sequence[_Asked], started: float, result: Executed | RuntimeFault, rows: int) -> None:
     if isinstance(result, RuntimeFault):
         for _, _, done in asked:
             _answer(done, result)

@@ -396,7 +396,7 @@ class Station:
         late = self._lateness(task, work, paces, now, begin)
         if late <= 0 or (work.deadline > now and task.doubt(work, now)):
             return None
-        too_strict = work.deadline <= now or not task.possible(work)
+        too_strict = work.deadline <= now or not (paces[0].alone(work, now) <= 0 or task.possible(work))
         return Expire(work) if too_strict else Refuse(work, late, "it cannot be done by its deadline")
 
     def _outlook(self, task: Served, now: float) -> Outlook:
