@@ -104,7 +104,8 @@ class Pace:
         """
         runs, rest = divmod(ahead, self._rows)
         start = begin + runs * self._every_s
-        shared = max(rows, min(self._rows, int(rest + rate * (start - now)) + rows))
+        coming = rate * (start - now) if start > now else 0.0
+        shared = max(rows, int(min(self._rows, rest + coming + rows)))
         return start + self._service.tail(shared)
 
     def _others(self, work: Work, begin: float) -> float:

@@ -13,7 +13,10 @@ from math import ceil, inf, sqrt
 from scheduler.work import Measured
 
 KEPT = 128
-"""Runs whose pace is kept: enough for a 99th percentile to be more than the maximum."""
+"""Runs whose pace is kept: what the neighbours do now."""
+
+SPREAD = 1024
+"""Runs whose share of the pace is kept: what one run in a hundred does is the same for longer than the pace is."""
 
 TURN = 5
 """Runs in a row on one side of the band that mean a change: by chance 1 in 1,000 at the quartiles, and the band is
@@ -71,12 +74,14 @@ class Service:
         "_gauge",
         "_idle",
         "_knots",
+        "_lately",
         "_mean",
         "_newest",
         "_overhead",
         "_pace",
         "_settled",
         "_sorted",
+        "_spread",
         "_sum",
         "_tail",
         "_usual",
@@ -99,6 +104,8 @@ class Service:
         self._newest: deque[float] = deque(self._usual if measured else ())
         self._sorted: list[float] = sorted(self._newest)
         self._sum = sum(self._sorted)
+        self._lately: deque[float] = deque(self._newest)
+        self._spread: list[float] = list(self._sorted)
         self._idle = 0
         self._gauge = 1.0
         self._overhead = 0.0
@@ -138,12 +145,12 @@ class Service:
         if curve <= 0:
             return 1.0
         ratio = (seconds - self._overhead) / (curve * self._pace)
-        if len(self._sorted) < TURN * 2:
+        if len(self._spread) < TURN * 2:
             # Half at the median, LEVEL at the tail, nothing much below the first and nearly all beyond the second.
             if ratio >= self._tail:
                 return 1.0
             return 0.5 + (LEVEL - 0.5) * (ratio - 1) / (self._tail - 1) if ratio >= 1.0 else 0.0
-        return bisect_right(self._sorted, ratio * self._pace * self._gauge) / len(self._sorted)
+        return bisect_right(self._spread, ratio) / len(self._spread)
 
     def most(self, seconds: float, limit: int) -> int:
         """The most rows that LEVEL of the runs do in `seconds`, from 1 to `limit`, as far as the curve is trusted."""
@@ -197,7 +204,9 @@ class Service:
         What looks slow is not chosen, and nothing else would ever show that it recovered.
         """
         if self._idle and self._newest:
-            self._note(self._gauge * self._usual[self._idle % PROFILED])
+            usual = self._usual[self._idle % PROFILED]
+            self._note(self._gauge * usual)
+            self._note_spread(usual)
             self._update()
         self._idle += 1
 
@@ -217,6 +226,7 @@ class Service:
         expected = self._learn(rows, seconds)
         self.largest = max(self.largest, rows)
         self._note(before * seconds / expected if expected > 0 else before)
+        self._note_spread(seconds / (expected * self._pace) if expected > 0 else 1.0)
         self._forget_if_changed()
         self._update()
         if not 1 / CLIP < self._gauge < CLIP:
@@ -234,6 +244,12 @@ class Service:
             del self._sorted[bisect_left(self._sorted, oldest)]
             self._sum -= oldest
 
+    def _note_spread(self, share: float) -> None:
+        self._lately.append(share)
+        insort(self._spread, share)
+        if len(self._lately) > SPREAD:
+            del self._spread[bisect_left(self._spread, self._lately.popleft())]
+
     def _forget_if_changed(self) -> None:
         if len(self._newest) <= TURN:
             return
@@ -243,6 +259,8 @@ class Service:
             self._newest = deque(newest)
             self._sorted = sorted(newest)
             self._sum = sum(newest)
+            for _ in newest:  # which are no part of how runs spread around their pace
+                del self._spread[bisect_left(self._spread, self._lately.pop())]
 
     def _update(self) -> None:
         count = len(self._sorted)

@@ -21,7 +21,7 @@ LOOK = 256
 """Works from the front of a queue that a choice looks at: four of the usual largest batches."""
 
 MANY_THREADS_FROM_S = 1e-3
-"""Runs on several threads are tried from here on: waking threads takes some 50 µs of a run."""
+"""Runs on several threads that were not measured are tried from here on: waking threads takes some 50 µs of a run."""
 
 RETRAIN_S = 0.05
 """How long a table stands, as what is known of runs changes with each; training takes some 0.1 ms."""
@@ -220,7 +220,7 @@ class Served:
             for rung in self.ladder.rungs
             if answers(rung, first)
             for threads in self.threads
-            if threads == 1 or self._worth_threads(rung.variant)
+            if threads == 1 or self._worth_threads(rung.variant, threads)
         ]
 
     def rule(self, key: Key) -> Rule:
@@ -294,6 +294,6 @@ class Served:
         known = [service.median(1) for service in self.services.values() if service.known]
         self.least_s = 0.5 * min(known, default=0.0)
 
-    def _worth_threads(self, variant: str) -> bool:
+    def _worth_threads(self, variant: str, threads: int) -> bool:
         alone = self.services[variant, 1]
-        return alone.known and alone.median(1) >= MANY_THREADS_FROM_S
+        return self.services[variant, threads].known or (alone.known and alone.median(1) >= MANY_THREADS_FROM_S)

@@ -259,3 +259,22 @@ def test_where_a_row_alone_takes_too_long_for_who_comes_meanwhile_a_few_share_a_
     assert service.turn(20e-3, 1) == pytest.approx(1.25 * 16e-3)
     assert service.most(service.turn(20e-3, 1), 64) == 5
     assert service.turn(100e-3, 1) == turn(100e-3, 1)
+
+
+# How runs spread
+
+
+def test_what_one_run_in_a_hundred_does_is_known_beyond_the_newest_hundred() -> None:
+    random, service = Random(5), Service(PROFILE)
+    for _ in range(4000):
+        service.observe(1, 2e-3 * (4.0 if random.random() < 0.01 else exp(random.gauss(0, 0.03))))
+    assert service.within(1, 4e-3) == pytest.approx(0.99, abs=0.005)
+    assert service.within(1, 8.1e-3) == pytest.approx(1.0, abs=0.005)
+
+
+def test_a_change_of_the_pace_is_no_spread() -> None:
+    service = ran(Service(PROFILE), 1, 2e-3, times=200)
+    ran(service, 1, 6e-3, times=40)
+    assert service.median(1) == pytest.approx(6e-3, rel=0.05)
+    assert service.within(1, 7e-3) > 0.98
+    assert service.within(1, 4e-3) < 0.02
