@@ -1,10 +1,11 @@
 """How many rows a run takes: ours against no batching, fixed sizes, Clipper's controllers and AIMD; it tunes none.
 
 Requests of one row arrive at random (Poisson), each with 20 ms to its deadline, and a station on one core answers them
-through the container's batcher, in this process. A rate holds where 99 of 100 requests are answered in time; refused,
-expired and failed ones are not. The highest that holds is found by bisection, anew in each round, the policies in
-turns, one window after another; a policy keeps what it learnt through a round. Every answer is compared with what the
-model gives to its row alone. `best_static` is the best of all sizes, found first, and measured again with the others.
+through the container's batcher, in this process. A rate holds where 99 of 100 requests are answered in time, in one of
+two windows; refused, expired and failed ones are not. The highest that holds is found by bisection, anew in each round,
+the policies in turns, one after another; a policy keeps what it learnt through a round. Every answer is compared with
+what the model gives to its row alone. `best_static` is the best of all sizes, found first, and measured again with the
+others.
 
 `ceiling_rps` is the same loop's rate with an engine that does nothing: what requests cost in Python. `model_rps` is
 what the model's runs alone would do, at the best size. Where that is more, the loop is measured (`bound_by`).
@@ -158,6 +159,10 @@ class Player:
             self.p99_s = quantile(latencies, IN_TIME)
         return held
 
+    def sustains(self, rate: float) -> bool:
+        """Whether one of two windows holds: a pause of the machine makes all of a window's work late."""
+        return self.holds(rate) or self.holds(rate)
+
     def learn(self, rate: float) -> None:
         """See this rate for a while, before anything counts."""
         self._play(rate, self.lengths.learn)
@@ -169,7 +174,7 @@ class Player:
         answered = self._play(LOAD * rate, end, lambda at: SLOWER if slow <= at < back else 1)
         up = reconverged(answered, SLO_S, since=slow, until=back)
         down = reconverged(answered, SLO_S, since=back, until=end)
-        return up, down if self.holds(BACK * rate) or self.holds(BACK * rate) else None
+        return up, down if self.sustains(BACK * rate) else None
 
     def _play(self, rate: float, seconds: float, pace: Pace = steady) -> Answered:
         times = poisson(rate, seconds, seed=self.windows)
@@ -222,7 +227,7 @@ def _first(player: Player, guess: float) -> float:
     search = Search(guess, COARSE)
     _ask(search, player)
     if search.low:
-        search.told(player.holds(search.rate))
+        search.told(player.sustains(search.rate))
     return search.low
 
 
@@ -233,7 +238,7 @@ def _offset(turn: int, lengths: Lengths) -> float:
 
 def _ask(search: Search, player: Player) -> None:
     while not search.found(search.step):
-        search.told(player.holds(search.rate))
+        search.told(player.sustains(search.rate))
 
 
 def _round(subject: Subject, lengths: Lengths, found: Mapping[str, Found], around: Mapping[str, float]) -> None:
@@ -245,7 +250,7 @@ def _round(subject: Subject, lengths: Lengths, found: Mapping[str, Found], aroun
     left = list(found)
     while left:
         for rule in left:
-            searches[rule].told(players[rule].holds(searches[rule].rate))
+            searches[rule].told(players[rule].sustains(searches[rule].rate))
         left = [rule for rule in reversed(left) if not searches[rule].found(STEP)]
     for rule, of in found.items():
         of.rps.append(searches[rule].low)

@@ -4,15 +4,22 @@ Six variants with measured accuracy (`benchmarks.ladder`), load at 0.3, 0.8, 1.5
 sustain, mean stay 20 s and 3 s, five deadlines from 1.0 to 2.2 times the largest one's low-load p99. Ours against every
 static variant (each at the setting that is best for it in hindsight), Model-Switching as published (one-second table,
 replicas × threads, no batching) and with batching, INFaaS's selection, and an oracle that knows the next second.
-Virtual time draws service times from what was measured here; `--real SECONDS` sets how long each real run is (0: none).
+Virtual time draws service times from what was measured here, and takes all cores for as many cases at once.
+
+`--virtual SECONDS` and `--real SECONDS` set how long the runs in virtual time and on this machine are; 0: none.
+`ours_ahead` is the median of the differences in PARTS equal parts of each run, paired, with its interval.
 """
 
 from __future__ import annotations
 
+import argparse
+import multiprocessing
 import sys
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Executor, ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +31,7 @@ from benchmarks.ladder import Made, ladder
 from benchmarks.switching_plots import draw
 from benchmarks.switching_profile import BATCHES, CORES, TASK, THREADS, Profile, Sampler, Sessions, measure
 from benchmarks.switching_real import Questions, play_for_real
-from benchmarks.virtual import Decider, Outcomes, effective_accuracy, play, switches
+from benchmarks.virtual import Decider, Outcomes, effective_accuracy, parts_of, play, switches
 from scheduler.station import Station
 
 LOADS = (0.3, 0.8, 1.5, 3.0)
@@ -36,6 +43,9 @@ DEADLINES = (1.0, 1.3, 1.6, 1.9, 2.2)
 
 SWEEP = (0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 3.6)
 """Loads that the tables of Model-Switching are trained at, of the largest variant's capacity."""
+
+PARTS = 10
+"""Of a run, whose differences are samples: half a minute each in virtual time, more than the longest stay."""
 
 OURS, PUBLISHED, BATCHED, ORACLE = "modelless", "model_switching", "model_switching_batched", "oracle"
 
@@ -52,8 +62,8 @@ class Lengths:
     deadlines: tuple[float, ...] = DEADLINES
 
 
-FULL = Lengths(cell=0.6, sweep=10.0, virtual=300.0, seeds=5, real=60.0)
-QUICK = Lengths(cell=0.06, sweep=2.0, virtual=10.0, seeds=2, real=0.0, deadlines=(1.0, 2.2))
+FULL = Lengths(cell=0.6, sweep=5.0, virtual=300.0, seeds=2, real=20.0)
+QUICK = Lengths(cell=0.06, sweep=1.0, virtual=10.0, seeds=1, real=0.0, deadlines=(1.0, 2.2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,22 +169,31 @@ def load(setup: Setup, stay_s: float, seconds: float, seed: int) -> Arrivals:
     return modulated([factor * setup.capacity for factor in LOADS], stay_s, seconds, seed=seed)
 
 
-def virtual(setup: Setup, trained: Mapping[float, Trained], lengths: Lengths) -> list[Row]:
+def virtual(setup: Setup, trained: Mapping[float, Trained], lengths: Lengths, workers: Executor) -> list[Row]:
     """Every policy at every deadline and stay, over the same arrivals."""
+    if not lengths.virtual:
+        return []
+    cases = [
+        (Case("virtual", deadline_s, stay, lengths.virtual), of)
+        for stay, (deadline_s, of) in product(STAYS_S, trained.items())
+    ]
     found: list[Row] = []
-    for stay in STAYS_S:
-        loads = [load(setup, stay, lengths.virtual, seed) for seed in range(lengths.seeds)]
-        for deadline_s, of in trained.items():
-            runs = {
-                name: [
-                    play(policy(arrivals), TASK, arrivals.times, deadline_s, Sampler(setup.profile, 2))
-                    for arrivals in loads
-                ]
-                for name, policy in policies(setup, of, deadline_s).items()
-            }
-            found += _rows(setup, Case("virtual", deadline_s, stay, lengths.virtual), runs)
-            _progress(found)
+    for rows in workers.map(partial(_play_case, setup, lengths.seeds), *zip(*cases, strict=True)):
+        found += rows
+        _progress(found)
     return found
+
+
+def _play_case(setup: Setup, seeds: int, case: Case, trained: Trained) -> list[Row]:
+    loads = [load(setup, case.stay_s, case.seconds, seed) for seed in range(seeds)]
+    runs = {
+        name: [
+            play(policy(arrivals), TASK, arrivals.times, case.deadline_s, Sampler(setup.profile, 2))
+            for arrivals in loads
+        ]
+        for name, policy in policies(setup, trained, case.deadline_s).items()
+    }
+    return _rows(setup, case, runs)
 
 
 def real(setup: Setup, trained: Mapping[float, Trained], sessions: Sessions, lengths: Lengths) -> list[Row]:
@@ -225,30 +244,32 @@ class Case:
 
 
 def _rows(setup: Setup, case: Case, runs: Mapping[str, Sequence[Outcomes]]) -> list[Row]:
-    scores: dict[str, list[float]] = defaultdict(list)
-    timely: dict[str, list[float]] = defaultdict(list)
-    for name, each in runs.items():
-        for outcomes in each:
-            score, share = effective_accuracy(outcomes, case.deadline_s, setup.accuracy)
-            scores[name].append(score)
-            timely[name].append(share)
+    def scores(name: str, parts: int) -> list[tuple[float, float]]:
+        return [
+            effective_accuracy(part, case.deadline_s, setup.accuracy)
+            for outcomes in runs[name]
+            for part in parts_of(outcomes, parts)
+        ]
+
+    whole = {name: np.mean(scores(name, 1), axis=0) for name in runs}
+    by_part = {name: [score for score, _ in scores(name, PARTS)] for name in runs}
     rows: list[Row] = []
     for name, each in runs.items():
-        ahead, low, high = interval([ours - theirs for ours, theirs in zip(scores[OURS], scores[name], strict=True)])
+        ahead, low, high = interval([ours - theirs for ours, theirs in zip(by_part[OURS], by_part[name], strict=True)])
         rows.append(
             {
                 "mode": case.mode,
                 "deadline_ms": case.deadline_s * 1e3,
                 "dwell_s": case.stay_s,
                 "policy": name,
-                "effective_accuracy": float(np.median(scores[name])),
-                "attainment": float(np.median(timely[name])),
+                "effective_accuracy": float(whole[name][0]),
+                "attainment": float(whole[name][1]),
                 "switches_per_min": float(np.median([switches(outcomes.runs, case.seconds) for outcomes in each])),
                 "ours_ahead": ahead,
                 "ours_ahead_low": low,
                 "ours_ahead_high": high,
-                "of_oracle": float(np.median(np.array(scores[name]) / np.array(scores[ORACLE]))),
-                "seeds": len(each),
+                "of_oracle": float(whole[name][0] / whole[ORACLE][0]),
+                "runs": len(each),
             }
         )
     return rows
@@ -259,32 +280,30 @@ def _progress(found: Sequence[Row]) -> None:
     print(f"{last['mode']}: deadline {last['deadline_ms']:.1f} ms, stay {last['dwell_s']:g} s done", file=sys.stderr)
 
 
-def rows(quick: bool, real_s: float | None = None) -> Sequence[Row]:
-    """Virtual rows, then real ones."""
-    lengths = QUICK if quick else FULL
-    if real_s is not None:
-        lengths = Lengths(lengths.cell, lengths.sweep, lengths.virtual, lengths.seeds, real_s, lengths.deadlines)
+def rows(quick: bool, seconds: Mapping[str, float]) -> Sequence[Row]:
+    """Virtual rows, then real ones; `seconds` overrides lengths by name."""
+    lengths = replace(QUICK if quick else FULL, **seconds)
     made = ladder()
-    with Sessions.of(made) as sessions:
+    # Spawned, as forks of a process with threads hang.
+    workers = ProcessPoolExecutor(CORES, multiprocessing.get_context("spawn"))
+    with workers, Sessions.of(made) as sessions:
         setup = Setup.of(made, measure(sessions, lengths.cell))
-        trained = {}
-        for factor in lengths.deadlines:
-            deadline_s = factor * setup.p99_s
-            trained[deadline_s] = train(setup, deadline_s, lengths.sweep)
-            print(f"trained for {deadline_s * 1e3:.1f} ms", file=sys.stderr)
+        deadlines = [factor * setup.p99_s for factor in lengths.deadlines]
+        tables = workers.map(partial(train, setup, seconds=lengths.sweep), deadlines)
+        trained = dict(zip(deadlines, tables, strict=True))
+        print(f"trained for {', '.join(f'{each * 1e3:.1f}' for each in deadlines)} ms", file=sys.stderr)
         # What is real comes first: the machine is then as it was when it was measured.
         on_machine = real(setup, trained, sessions, lengths)
-        return [*virtual(setup, trained, lengths), *on_machine]
+        return [*virtual(setup, trained, lengths, workers), *on_machine]
 
 
 def main(argv: Sequence[str]) -> int:
-    """Take `--real SECONDS` out of the arguments, and run."""
-    left = list(argv)
-    seconds = None
-    if "--real" in left:
-        at = left.index("--real")
-        seconds = float(left[at + 1])
-        del left[at : at + 2]
+    """Take the lengths out of the arguments, and run."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for name in ("virtual", "real"):
+        parser.add_argument(f"--{name}", type=float)
+    lengths, left = parser.parse_known_args(argv)
+    seconds = {name: value for name, value in vars(lengths).items() if value is not None}
     return run("switching", lambda quick: rows(quick, seconds), left)
 
 

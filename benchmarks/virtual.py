@@ -9,6 +9,8 @@ from itertools import count, pairwise
 from math import inf
 from typing import Protocol
 
+import numpy as np
+
 from benchmarks.arrivals import Floats
 from scheduler.work import Action, Expire, Refuse, Run, Work
 
@@ -92,6 +94,18 @@ def effective_accuracy(outcomes: Outcomes, deadline_s: float, accuracy: dict[str
             timely += 1
             right += accuracy[variant]
     return right / len(outcomes.done), timely / len(outcomes.done)
+
+
+def parts_of(outcomes: Outcomes, parts: int) -> list[Outcomes]:
+    """The works that came in each of so many equal parts of the time, where any did; the runs are left out."""
+    arrived = np.asarray(outcomes.arrived)
+    edges = np.searchsorted(arrived, np.linspace(0.0, arrived[-1], parts + 1)[1:-1]).tolist()
+    bounds = pairwise([0, *edges, len(arrived)])
+    return [
+        Outcomes(arrived[low:high], outcomes.done[low:high], outcomes.variant[low:high])
+        for low, high in bounds
+        if high > low
+    ]
 
 
 def switches(runs: Sequence[tuple[float, Run]], seconds: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,8 @@ def test_tables_get_cheaper_as_load_rises(setup: Setup) -> None:
 
 def test_ours_beats_every_static_variant_and_the_one_second_table(setup: Setup) -> None:
     lengths = Lengths(cell=0, sweep=2.0, virtual=20.0, seeds=2, real=0.0)
-    rows = virtual(setup, {0.03: train(setup, 0.03, 2.0)}, lengths)
+    with ThreadPoolExecutor(1) as workers:
+        rows = virtual(setup, {0.03: train(setup, 0.03, 2.0)}, lengths, workers)
     for dwell in (20.0, 3.0):
         found = {row["policy"]: row for row in rows if row["dwell_s"] == dwell}
         ours = found[OURS]["effective_accuracy"]
@@ -71,7 +73,7 @@ def test_ours_beats_every_static_variant_and_the_one_second_table(setup: Setup) 
 
 
 def test_rows_have_the_fields_that_are_promised(setup: Setup) -> None:
-    outcomes = Outcomes(np.zeros(2), [0.01, 0.5], ["large", "small"])
+    outcomes = Outcomes(np.array([0.0, 1.0]), [0.01, 1.5], ["large", "small"])
     (row, _) = switching._rows(setup, Case("virtual", 0.1, 3.0, 60.0), {OURS: [outcomes], "oracle": [outcomes]})
     wanted = {"deadline_ms", "dwell_s", "policy", "effective_accuracy", "attainment", "switches_per_min"}
     assert wanted <= row.keys()
@@ -79,9 +81,21 @@ def test_rows_have_the_fields_that_are_promised(setup: Setup) -> None:
     assert row["attainment"] == 0.5
 
 
-def test_the_length_of_real_runs_is_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[float | None] = []
-    monkeypatch.setattr(switching, "rows", lambda quick, real_s: asked.append(real_s) or [{"a": 1}])
+def test_a_lead_is_the_median_of_differences_of_parts(setup: Setup) -> None:
+    arrived = np.arange(100) / 10
+    ours = Outcomes(arrived, (arrived + 0.01).tolist(), ["large"] * 100)
+    theirs = Outcomes(arrived, (arrived + 0.01).tolist(), ["middle"] * 50 + ["large"] * 50)
+    runs = {OURS: [ours], PUBLISHED: [theirs], "oracle": [ours]}
+    (_, row, _) = switching._rows(setup, Case("virtual", 0.1, 3.0, 10.0), runs)
+    assert row["effective_accuracy"] == pytest.approx((0.97 + 0.94) / 2)
+    assert (row["ours_ahead_low"], row["ours_ahead_high"]) == (pytest.approx(0.0), pytest.approx(0.03))
+    assert row["of_oracle"] == pytest.approx((0.97 + 0.94) / 2 / 0.97)
+
+
+def test_the_lengths_of_runs_are_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(switching, "rows", lambda quick, seconds: asked.append((quick, seconds)) or [{"a": 1}])
     assert switching.main(["--quick", "--real", "12"]) == 0
-    assert switching.main(["--quick"]) == 0
-    assert asked == [12.0, None]
+    assert switching.main(["--virtual", "0"]) == 0
+    assert switching.main([]) == 0
+    assert asked == [(True, {"real": 12.0}), (False, {"virtual": 0.0}), (False, {})]

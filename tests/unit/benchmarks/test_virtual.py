@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.baselines import Fixed, Static
-from benchmarks.virtual import Outcomes, effective_accuracy, play, switches
+from benchmarks.virtual import Outcomes, effective_accuracy, parts_of, play, switches
 from scheduler.station import Station
 from scheduler.work import Ladder, Run, Rung, Work
 
@@ -56,6 +56,16 @@ def test_late_and_wrong_answers_count_the_same() -> None:
     score, timely = effective_accuracy(outcomes, 2.0, {"good": 0.9, "bad": 0.5})
     assert score == pytest.approx((0.9 + 0.5) / 4)
     assert timely == 0.5
+
+
+def test_parts_are_equal_times_and_hold_every_work_once() -> None:
+    arrived = np.array([0.0, 0.1, 0.2, 5.0, 9.0, 10.0])
+    outcomes = Outcomes(arrived, [float(i) for i in range(6)], list("abcdef"))
+    parts = parts_of(outcomes, 4)
+    assert [part.variant for part in parts] == [["a", "b", "c"], ["d"], ["e", "f"]]  # nothing came in the second
+    assert [part.done for part in parts] == [[0.0, 1.0, 2.0], [3.0], [4.0, 5.0]]
+    (whole,) = parts_of(outcomes, 1)
+    assert (list(whole.arrived), whole.done, whole.variant) == (list(arrived), outcomes.done, outcomes.variant)
 
 
 def test_switches_are_counted_by_the_minute() -> None:
