@@ -282,7 +282,8 @@ def _progress(found: Sequence[Row]) -> None:
 
 def rows(quick: bool, seconds: Mapping[str, float]) -> Sequence[Row]:
     """Virtual rows, then real ones; `seconds` overrides lengths by name."""
-    lengths = replace(QUICK if quick else FULL, **seconds)
+    lengths = QUICK if quick else FULL
+    lengths = replace(lengths, virtual=seconds.get("virtual", lengths.virtual), real=seconds.get("real", lengths.real))
     made = ladder()
     # Spawned, as forks of a process with threads hang.
     workers = ProcessPoolExecutor(CORES, multiprocessing.get_context("spawn"))

@@ -1,7 +1,8 @@
 """Drives a station on an event loop: what arrives in one turn of it is decided upon together; decides nothing itself.
 
-Nothing waits for a batch to fill: while a run is under way, what comes meanwhile waits for its end anyway, and is the
-next run. A run of microseconds is done on the loop itself, for a thread would cost more than it saves.
+A core that becomes free gets its next run at once, before the answers of its last one go out. Nothing waits for a batch
+to fill: while a run is under way, what comes meanwhile waits for its end anyway, and is the next run. A run of
+microseconds is done on the loop itself, for a thread would cost more than it saves.
 """
 
 from __future__ import annotations
@@ -110,6 +111,8 @@ class Batcher:
         self._waiting: dict[Work, _Asked] = {}
         self._running = 0
         self._turn_due = False
+        self._answers_due = False
+        """Runs on the loop wait for answers that are there."""
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
         self._idle: asyncio.Future[None] | None = None
@@ -215,12 +218,18 @@ class Batcher:
         asked = [self._waiting.pop(work) for work in run.works]
         self._running += 1
         if run.expected_s < self._inline_s and self._engine.immediate(run):
-            self._end(run, asked, self._clock(), self._execute(run, asked), then=self.wake)
+            if self._answers_due:
+                self._loop.call_soon(self._run_inline, run, asked)
+            else:
+                self._run_inline(run, asked)
         else:
             self._lanes.put(
                 lambda: (self._clock(), self._execute(run, asked)),
                 lambda ended: self._end(run, asked, *ended, then=self._turn),
             )
+
+    def _run_inline(self, run: Run, asked: Sequence[_Asked]) -> None:
+        self._end(run, asked, self._clock(), self._execute(run, asked), then=self.wake)
 
     def _execute(self, run: Run, asked: Sequence[_Asked]) -> list[Executed | RuntimeFault]:
         """What became of all of them together, or of each alone where together they failed: on any thread."""
@@ -256,10 +265,12 @@ class Batcher:
             self._learn(run, started, results, now)
             self._check_idle()
             return
+        self._answers_due = True
         try:
             self._learn(run, started, results, now)
-            then()
         finally:
+            then()
+            self._answers_due = False
             _deliver(run, asked, started, results)
 
     def _learn(self, run: Run, started: float, results: Sequence[Executed | RuntimeFault], now: float) -> None:

@@ -46,6 +46,7 @@ class Lanes:
                 return  # The loop was closed meanwhile; nobody waits any more.
 
     def _tell(self) -> None:
-        while self._ended:
+        # What ends meanwhile has its own call: between them, the loop sees to everybody else.
+        for _ in range(len(self._ended)):
             ended, result = self._ended.popleft()
             ended(result)

@@ -22,7 +22,7 @@ ALL = 0.99
 class Pace:
     """Runs of one variant, one after the other on each core: the largest that leave time for who comes meanwhile.
 
-    It stands until a run begins or ends.
+    It stands until a run begins or ends, or what is offered, loaded or wanted changes.
     """
 
     __slots__ = (

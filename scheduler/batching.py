@@ -1,4 +1,4 @@
-"""How many rows a run may have: a windowed model of how long runs take, and the named rules; pure, it runs nothing.
+"""How many rows a run may have: a windowed model of how long runs take; pure, it runs nothing.
 
 Clipper (NSDI '17, section 4.3) adapts the batch size to a latency bound and keeps one queue for each model. Its
 released controllers believe the worst latency that they ever saw; here what is believed can shrink as well as grow.
@@ -37,6 +37,9 @@ TAIL = 1.2
 
 CLIP = 2.0
 """How far off a run may be for the curve: a pause of the machine is no news of the shape."""
+
+SELDOM = 8
+"""Of so many times that nothing ran, one makes the spread a little more like the usual one: it lasts longer."""
 
 PROFILED = 20
 """Runs that a profile counts for."""
@@ -206,7 +209,8 @@ class Service:
         if self._idle and self._newest:
             usual = self._usual[self._idle % PROFILED]
             self._note(self._gauge * usual)
-            self._note_spread(usual)
+            if self._idle % SELDOM == 0:
+                self._note_spread(usual)
             self._update()
         self._idle += 1
 
@@ -215,11 +219,11 @@ class Service:
         if not self.runs:
             self._overhead = overhead_s
 
-    def observe(self, rows: int, seconds: float, overhead_s: float = 0.0) -> None:
-        """A run of so many rows took so long, and kept its core so much longer."""
+    def observe(self, rows: int, seconds: float, overhead_s: float | None = None) -> None:
+        """A run of so many rows took so long, and kept its core so much longer, if that is known."""
         self.runs += 1
-        # A pause of the machine is none of it.
-        self._overhead += NEWS * (min(overhead_s, CLIP * self._overhead + HOP_S) - self._overhead)
+        if overhead_s is not None:  # a pause of the machine is none of it
+            self._overhead += NEWS * (min(overhead_s, CLIP * self._overhead + HOP_S) - self._overhead)
         seconds = max(TICK_S, seconds)
         self._idle = 0
         before = self._gauge
@@ -259,7 +263,7 @@ class Service:
             self._newest = deque(newest)
             self._sorted = sorted(newest)
             self._sum = sum(newest)
-            for _ in newest:  # which are no part of how runs spread around their pace
+            for _ in newest[: len(self._lately)]:  # which are no part of how runs spread around their pace
                 del self._spread[bisect_left(self._spread, self._lately.pop())]
 
     def _update(self) -> None:

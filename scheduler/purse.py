@@ -26,8 +26,9 @@ class Purse:
         """
         most = cores * most_s
         if 0 < most < inf:
-            given = cores * (now - self._at) if self._at > -inf else 0.0
-            self._left = max(-most, min(most, self._left + given))
+            # What was spent before anything was given is no debt.
+            left = self._left + cores * (now - self._at) if self._at > -inf else 0.0
+            self._left = max(-most, min(most, left))
         self._at = now
         return exp(self._left / most) if 0 < most < inf else 1.0
 

@@ -29,9 +29,6 @@ RETRAIN_S = 0.05
 SHORTER, LONGER = 0.1, 0.001
 """The weights of a new work's patience in the usual one: near the least of those that differ, as runs must suit it."""
 
-MOSTLY = 0.9
-"""The share of the usual patience that most works have left when they come."""
-
 SAME = 1e-6
 """Seconds by which patience differs that is the same."""
 
@@ -44,6 +41,9 @@ STEP, MOST = 0.02, 0.5
 PAUSE = 0.1
 """The share of the usual patience by which a run is longer than expected, and more than twice as long, from which on it
 is a pause of the machine: no margin makes up for that, and it says nothing of what was foretold."""
+
+ANOTHER = 1.1
+"""How many times the usual patience of before is another one, for what admission goes by."""
 
 ALIKE = 0.1
 """The weight of the newest run in how much of what waits can share one."""
@@ -63,7 +63,7 @@ Key = tuple[str, int]
 
 
 class Outlook(NamedTuple):
-    """What admission goes by until a run begins or ends."""
+    """What admission goes by until a run begins or ends, or what is offered, loaded or wanted changes."""
 
     of: int
     """The number of the station's state that this is of."""
@@ -74,6 +74,8 @@ class Outlook(NamedTuple):
     sure: int
     """With fewer rows waiting, all of them ahead of it, a work is in time for sure that has `sure_s` left."""
     sure_s: float
+    patience_s: float
+    """The usual one that this is of."""
 
 
 @dataclass(slots=True)
@@ -96,15 +98,15 @@ class Served:
     """How often this was asked to be loaded, and did not come."""
     patience_s: float = inf
     """From arrival to deadline, as it is usual; infinite while works have none."""
-    guessed_until: float = -inf
-    """When the last work (s) was accepted by a guess."""
+    unjudged_until: float = -inf
+    """What came by then (s) says nothing of predictions: it was let in by a guess, or the machine paused since."""
     ran_at: float = -inf
     """When the last run (s) ended."""
     purse: Purse = field(default_factory=Purse)
     alike: float = 1.0
     """The share of the works that wait that can share a run with the first of them."""
     least_s: float = 0.0
-    """Seconds within which no run ends: half of the quickest median."""
+    """Seconds within which no run is believed to end: half of the quickest median."""
     spent: float = 0.0
     """Core-seconds over the ladder's weight."""
     wants: int = 0
@@ -117,6 +119,9 @@ class Served:
     outlook: Outlook | None = None
     _profiles: dict[Key, Service] = field(default_factory=dict)
     """What is known of runs before any."""
+    _least_s: float = 0.0
+    """The same, whatever is doubted."""
+    _faded_at: float = -inf
     _margin: float = 0.0
     _judged_at: float = 0.0
     _given_up: int = 0
@@ -135,11 +140,15 @@ class Served:
                     self.services[key] = Service(rung.service.get(threads, ()))
                     self._rules.pop(key, None)
         self._profiles = {
-            (rung.variant, threads): Service(measured)
+            (rung.variant, threads): Service(rung.service.get(threads, ()))
             for rung in ladder.rungs
-            for threads, measured in (rung.service or {1: ()}).items()
+            for threads in self.threads
+            if threads == 1 or threads in rung.service
         }
         kept = {rung.variant for rung in ladder.rungs}
+        for counts in (self.lost, self.asked):
+            for key in [key for key in counts if key[0] not in kept]:
+                del counts[key]
         self.services = {key: service for key, service in self.services.items() if key[0] in kept}
         self.held = {key for key in self.held if key[0] in kept}
         self._rules = {key: rule for key, rule in self._rules.items() if key[0] in kept}
@@ -154,9 +163,11 @@ class Served:
         patience, usual = work.deadline - work.arrived, self.patience_s
         if -SAME < patience - usual < SAME:
             return
-        if 2 * self.least_s < patience < inf:  # what nobody could do sets no pace
+        if 2 * self._least_s < patience < inf:  # what nobody could do sets no pace
             usual = patience if usual == inf else usual
             self.patience_s = usual * (patience / usual) ** (SHORTER if patience < usual else LONGER)
+            if self.outlook is not None and not 1 / ANOTHER < self.patience_s / self.outlook.patience_s < ANOTHER:
+                self.outlook = None
 
     def judge(self, works: Sequence[Work], took_s: float, now: float) -> None:
         """A run ended: move the margin so that in the long run the share LATE of what is accepted is late.
@@ -166,14 +177,13 @@ class Served:
         longer than a work has.
         """
         first, last = works[0], works[-1]
-        if first.deadline == inf:
-            return
-        if first.priority == last.priority and first.deadline >= now and not self._given_up:
-            share = 0.0  # the first of them has the earliest deadline
-            if not self._margin:
+        earliest = first.deadline if first.priority == last.priority else -inf
+        if earliest >= now and not self._given_up and first.arrived > self.unjudged_until:
+            share = 0.0
+            if not self._margin or earliest == inf:
                 return
         else:
-            judged = [work for work in works if work.deadline < inf and work.arrived > self.guessed_until]
+            judged = [work for work in works if work.deadline < inf and work.arrived > self.unjudged_until]
             late = self._given_up + sum(work.arrived + took_s <= work.deadline < now for work in judged)
             share = late / max(1, self._given_up + len(judged))
             self._given_up = 0
@@ -183,12 +193,12 @@ class Served:
 
     def give_up(self, work: Work) -> None:
         """A work that was accepted cannot be done any more."""
-        self._given_up += work.arrived > self.guessed_until
+        self._given_up += work.arrived > self.unjudged_until
 
     def paused(self, longer_s: float, expected_s: float, now: float) -> None:
         """A run took so much longer than expected; if that was a pause, what was accepted before says nothing."""
         if longer_s > expected_s and longer_s > PAUSE * self.patience_s:
-            self.guessed_until, self._given_up = now, 0
+            self.unjudged_until, self._given_up = now, 0
 
     def margin(self, now: float) -> float:
         """The share of its time that a work must have left over to be accepted.
@@ -234,13 +244,17 @@ class Served:
         """What is best at which load, trained again when what it was trained from may have changed."""
         basis = (cores, tuple((option.key, option.service.largest) for option in options))
         until, trained_from = self._trained
-        if now >= until:
-            for service in self.services.values():
-                service.fade()
         if self._table is None or now >= until or basis != trained_from:
             self._table = train(options, patience_s=self.patience_s, cores=cores)
             self._trained = (now + RETRAIN_S, basis)
         return self._table
+
+    def fade(self, now: float) -> None:
+        """Believe a little less in what is known of variants that did not run for a while."""
+        if now >= self._faded_at + RETRAIN_S:
+            self._faded_at = now
+            for service in self.services.values():
+                service.fade()
 
     def able(self, work: Work) -> list[tuple[Rung, Service]]:
         """The variants that may answer a work, the least accurate first, and their runs on one thread.
@@ -276,11 +290,11 @@ class Served:
         profiles = (profile for (variant, _), profile in self._profiles.items() if variant in able)
         if all(profile.within(work.rows, patience_s) <= HARDLY for profile in profiles):
             return False
-        self.guessed_until, self.least_s = now, 0.0
+        self.unjudged_until, self.least_s = now, 0.0
         return True
 
-    def learn(self, run: Run, took_s: float, overhead_s: float = 0.0) -> bool:
-        """A run took so long, and kept its cores so much longer; whether its variant is still offered."""
+    def learn(self, run: Run, took_s: float, overhead_s: float | None = None) -> bool:
+        """A run took so long, and kept its cores so much longer, if that is known; whether it is still offered."""
         service = self.services.get((run.variant, run.threads))
         if service is None:
             return False
@@ -291,8 +305,8 @@ class Served:
         return True
 
     def _time(self) -> None:
-        known = [service.median(1) for service in self.services.values() if service.known]
-        self.least_s = 0.5 * min(known, default=0.0)
+        known = [service.alone(1) for service in self.services.values() if service.known]
+        self.least_s = self._least_s = 0.5 * min(known, default=0.0)
 
     def _worth_threads(self, variant: str, threads: int) -> bool:
         alone = self.services[variant, 1]

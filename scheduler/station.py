@@ -17,7 +17,7 @@ from typing import NamedTuple
 from scheduler.admission import ALL, Pace
 from scheduler.batching import Service, pays_to_wait
 from scheduler.rules import Room, rule_named
-from scheduler.served import MOSTLY, Outlook, Served
+from scheduler.served import Outlook, Served
 from scheduler.switching import FILLED, Choice, Option, Price, choose, first, tightest
 from scheduler.work import Action, Expire, Ladder, Load, Refuse, Run, Work, answers
 
@@ -29,6 +29,9 @@ RETRY_S = 1.0
 
 LEAST_LOAD_S = 0.05
 """How long loading takes at least, and where that is not known: what opening a small model takes."""
+
+MOSTLY = 0.9
+"""The share of the usual patience that most works have left when they come."""
 
 OURS = "modelless"
 
@@ -45,6 +48,8 @@ class _Going(NamedTuple):
     left_s: float
     """What its most urgent work had when it began."""
     task: Served
+    loads: bool
+    """Whether its variant had to be loaded first."""
 
 
 class Station:
@@ -134,9 +139,12 @@ class Station:
     def arrive(self, work: Work, now: float) -> Refuse | Expire | None:
         """A work came; it waits from now on, unless it is refused, or is too strict for another try to be of use.
 
-        Raises KeyError for a task that is not offered.
+        Raises KeyError for a task that is not offered, and ValueError for a work without rows or with a deadline that
+        is no number.
         """
         task = self._tasks[work.task]
+        if work.rows < 1 or not work.deadline >= -inf:
+            raise ValueError(f"a work needs a row and a deadline: {work.rows} rows, {work.deadline}")
         task.note(work, now)
         turned_away = self._admission(task, work, now)
         if turned_away is not None:
@@ -160,7 +168,7 @@ class Station:
         return True
 
     def finished(self, run: Run, took_s: float, now: float, *, ok: bool = True) -> None:
-        """A run ended; a failed one teaches nothing, nor does one that loaded its variant first."""
+        """A run ended; a failed one teaches nothing, and one that loaded its variant first nothing of overheads."""
         going = self._going.pop(run.number, None)
         if going is None:
             return
@@ -172,8 +180,8 @@ class Station:
         if self._tasks.get(run.task) is not task:
             return
         task.ran_at = now
-        overhead_s = max(0.0, now - going.since - took_s)
-        if ok:
+        overhead_s = None if going.loads else max(0.0, now - going.since - took_s)
+        if ok and not going.loads:
             task.paused(now - going.ends, run.expected_s, now)
         task.judge(run.works, took_s, now)
         # Charged as expected when it began; what it really took corrects that.
@@ -194,6 +202,8 @@ class Station:
                 break
             if not self._begin(favoured, now, actions):
                 passed.add(favoured.ladder.task)
+        if self._free:  # nothing wants it at once: what it waits for is no overhead
+            self._freed = inf
         return actions
 
     def wake_at(self, now: float) -> float | None:
@@ -247,12 +257,13 @@ class Station:
             self.cancel(works[0])
             actions.append(_hopeless(works[0]))
             return True
+        task.fade(now)
         choice = self._choice(task, works, options, now, actions)
         if choice is None or self._hold_back(task, choice, now):
             return False
         option, picked = choice.option, choice.works
         service = option.service
-        expected_s = service.alone(choice.rows)
+        expected_s, occupied_s = service.alone(choice.rows), service.median(choice.rows)
         name = task.ladder.task
         run = Run(next(self._number), name, option.rung.variant, option.threads, picked, choice.rows, expected_s)
         task.queue.take(picked)
@@ -260,13 +271,13 @@ class Station:
         self._free -= run.threads
         self._changes += 1
         since, self._freed = min(now, self._freed), inf
-        ends = since + service.median(choice.rows) + (0.0 if option.resident else option.rung.load_s)
-        self._going[run.number] = _Going(run, since, max(now + expected_s, ends), picked[0].deadline - now, task)
+        ends = max(now + expected_s, since + occupied_s) + (0.0 if option.resident else option.rung.load_s)
+        self._going[run.number] = _Going(run, since, ends, picked[0].deadline - now, task, not option.resident)
         self._want(task, 1)
         self._tidy(task)
         self._spent = max(self._spent, task.spent)
-        task.spent += run.threads * expected_s / task.ladder.weight
-        task.purse.spend(run.threads * expected_s)
+        task.spent += run.threads * occupied_s / task.ladder.weight
+        task.purse.spend(run.threads * occupied_s)
         actions.append(run)
         return True
 
@@ -326,7 +337,9 @@ class Station:
         most = service.most(service.turn(task.patience_s, self._share(task) / option.threads), limit)
         picked = first(works, option.rung, service.efficient(min(most, task.queue.rows)))
         rows = sum(work.rows for work in picked)
-        if now + service.tail(rows) > picked[0].deadline:
+        alike = picked[0].priority == picked[-1].priority
+        earliest = picked[0].deadline if alike else min(work.deadline for work in picked)
+        if now + service.tail(rows) > earliest:
             return None
         return Choice(option, tuple(picked), rows, 0.0)
 
@@ -381,7 +394,7 @@ class Station:
         if outlook is None or outlook.of != self._changes:
             outlook = task.outlook = self._outlook(task, now)
         plain, queue = not work.floor and work.variant is None, task.queue
-        soon = plain and queue.rows < outlook.sure and work.deadline - now >= outlook.sure_s
+        soon = plain and work.rows == 1 and queue.rows < outlook.sure and work.deadline - now >= outlook.sure_s
         if soon and queue.ahead_of(work.deadline, work.priority) == queue.rows:
             return None
         paces = outlook.paces if plain else self._paces(task, work)
@@ -394,9 +407,13 @@ class Station:
         if not paces:
             return _hopeless(work)
         late = self._lateness(task, work, paces, now, begin)
-        if late <= 0 or (work.deadline > now and task.doubt(work, now)):
+        if late <= 0:
             return None
-        too_strict = work.deadline <= now or not (paces[0].alone(work, now) <= 0 or task.possible(work))
+        # Does it take too long by itself, whatever waits?
+        slow = all(pace.alone(work, now) > 0 for pace in paces)
+        if slow and self._free and work.deadline > now and task.doubt(work, now):
+            return None
+        too_strict = work.deadline <= now or (slow and not task.possible(work))
         return Expire(work) if too_strict else Refuse(work, late, "it cannot be done by its deadline")
 
     def _outlook(self, task: Served, now: float) -> Outlook:
@@ -404,7 +421,7 @@ class Station:
         paces, sure_s = self._paces(task, _ANYONE), MOSTLY * task.patience_s
         left_s = sure_s - task.margin(now) * task.patience_s - max(0.0, free_at - now)
         sure = paces[0].sure(left_s) if paces and task.alike >= ALL and left_s < inf else 0
-        return Outlook(self._changes, free_at, paces, sure, sure_s)
+        return Outlook(self._changes, free_at, paces, sure, sure_s, task.patience_s)
 
     def _paces(self, task: Served, work: Work) -> list[Pace]:
         """How fast what may answer a work answers what waits, the least accurate variant first."""
@@ -424,7 +441,7 @@ class Station:
             late = pace.lateness(work, now, begin=begin, alike=task.alike, margin_s=margin_s)
             if late <= 0:
                 if late == -inf:
-                    task.guessed_until = now
+                    task.unjudged_until = now
                 return late
             soonest = min(soonest, late)
         return soonest

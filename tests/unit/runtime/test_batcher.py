@@ -141,6 +141,53 @@ async def test_what_comes_during_a_run_is_the_next_one() -> None:
         assert b.engine.batches == [1, 4]
 
 
+@pytest.mark.parametrize("inline", [False, True])
+async def test_a_core_gets_its_next_run_before_the_last_ones_answers_go_out(inline: bool) -> None:
+    async with bench(SLOW, max_batch=1) as b:
+        b.engine.gate.clear()
+        seen: list[tuple[int, int, int]] = []
+        told = b.loop.create_future()
+
+        def first(outcome: Outcome | RuntimeFault) -> None:
+            seen.append((b.batcher.waiting, b.batcher.running, len(b.engine.batches)))
+            told.set_result(outcome)
+
+        b.batcher.submit(Work("m", 1, b.clock()), {"x": np.full((1, 2), 1)}, first)
+        await b.engine.started.wait()
+        later = b.ask()[1]
+        if inline:  # a run on the loop would hold the answers up: it begins after them
+            b.batcher._inline_s = 1.0
+        b.engine.gate.set()
+        await answer(told)
+        await answer(later)
+        assert seen[0][:2] == (0, 1)
+        if inline:
+            assert seen[0][2] == 1
+            assert threading.current_thread().name in b.engine.threads
+
+
+async def test_a_station_that_fails_as_a_run_ends_keeps_neither_answers_nor_the_next_run() -> None:
+    async with bench(SLOW) as b:
+        failures: list[dict[str, Any]] = []
+        b.loop.set_exception_handler(lambda loop, context: failures.append(context))
+        b.engine.gate.clear()
+        first = b.ask()[1]
+        await b.engine.started.wait()
+        later = b.ask()[1]
+        finished = b.station.finished
+
+        def failing(*args: Any, **options: Any) -> None:
+            finished(*args, **options)
+            b.station.finished = finished  # type: ignore[method-assign]
+            raise ZeroDivisionError
+
+        b.station.finished = failing  # type: ignore[method-assign]
+        b.engine.gate.set()
+        await answer(first)
+        await answer(later)
+        assert isinstance(failures[0]["exception"], ZeroDivisionError)
+
+
 async def test_works_of_other_forms_never_share_a_run() -> None:
     async with bench() as b:
         asked = [b.ask(form=form)[1] for form in ("a", "b", "a")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 
 from runtime.lanes import Lanes
 
@@ -41,6 +42,30 @@ async def test_lanes_work_at_the_same_time() -> None:
     async with asyncio.timeout(10):
         await done.acquire()
         await done.acquire()
+    lanes.close()
+
+
+async def test_what_ends_meanwhile_lets_the_loop_see_to_others_first() -> None:
+    loop = asyncio.get_running_loop()
+    lanes = Lanes(1, loop, "lane")
+    order: list[str] = []
+    done = asyncio.Event()
+
+    def first(_: None) -> None:
+        loop.call_soon(order.append, "others")
+        lanes.put(lambda: None, second)
+        until = time.monotonic() + 10
+        while not lanes._ended and time.monotonic() < until:
+            pass
+
+    def second(_: None) -> None:
+        order.append("second")
+        done.set()
+
+    lanes.put(lambda: None, first)
+    async with asyncio.timeout(10):
+        await done.wait()
+    assert order == ["others", "second"]
     lanes.close()
 
 

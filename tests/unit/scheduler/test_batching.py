@@ -278,3 +278,24 @@ def test_a_change_of_the_pace_is_no_spread() -> None:
     assert service.median(1) == pytest.approx(6e-3, rel=0.05)
     assert service.within(1, 7e-3) > 0.98
     assert service.within(1, 4e-3) < 0.02
+
+
+def test_the_spread_of_what_is_not_chosen_lasts_longer_than_its_pace() -> None:
+    random, service = Random(5), Service(PROFILE)
+    for i in range(1200):
+        service.observe(1, 2e-3 * (4.0 if i % 50 == 0 else exp(random.gauss(0, 0.03))))
+    for _ in range(300):
+        service.fade()
+    assert service.within(1, 4e-3) == pytest.approx(0.98, abs=0.005)
+    for _ in range(9000):
+        service.fade()
+    assert service.within(1, 4e-3) == 1.0
+
+
+def test_ever_faster_runs_break_nothing() -> None:
+    service, seconds = Service(), 1.0
+    for _ in range(40):
+        for _ in range(4):
+            service.observe(1, seconds)
+        seconds /= 1.3
+    assert service.median(1) < 1e-3

@@ -43,3 +43,9 @@ def test_works_without_a_patience_have_no_account(most_s: float) -> None:
     purse.give(0.0, 2.0, most_s)
     purse.spend(3.0)
     assert purse.give(1.0, 2.0, most_s) == 1.0
+
+
+def test_what_was_spent_before_anything_was_given_is_no_debt() -> None:
+    purse = Purse()
+    purse.spend(1e6)
+    assert purse.give(0.0, 2.0, 0.1) == 1.0

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from scheduler.rules import rule_named
-from scheduler.served import FADES, LATE, LOOK, MANY_THREADS_FROM_S, MOST, PAUSE, RETRAIN_S, STEP, Served
+from scheduler.served import FADES, LATE, LOOK, MANY_THREADS_FROM_S, MOST, PAUSE, RETRAIN_S, STEP, Outlook, Served
 from scheduler.work import Ladder, Measured, Run, Rung, Work
 
 QUICK: Measured = ((1, 0.1e-3, 0.12e-3), (8, 0.4e-3, 0.5e-3))
@@ -127,10 +127,26 @@ def test_a_run_that_alone_takes_longer_than_a_work_has_says_nothing_of_the_queue
     assert task.margin(25e-3) == 0.0
 
 
+def test_works_of_several_priorities_are_all_looked_at() -> None:
+    task = served()
+    patient, strict = work(inf), work(20e-3, priority=1)
+    task.judge([patient, strict], 1e-3, 25e-3)
+    assert task.margin(25e-3) == pytest.approx(STEP * (1 - LATE))
+
+
+def test_guesses_that_were_in_time_do_not_lower_the_margin() -> None:
+    task = served()
+    before = judged(task, 3, 0)
+    task.unjudged_until = 1.0
+    for _ in range(100):
+        task.judge([work(arrived=0.5)], 1e-3, 0.501)
+    assert task.margin(0.0) == before
+
+
 def test_works_without_deadlines_and_guesses_teach_nothing() -> None:
     task = served()
     task.judge([work(inf)], 1e-3, 1.0)
-    task.guessed_until = 5.0
+    task.unjudged_until = 5.0
     task.judge([work(arrived=5.0)], 1e-3, 6.0)
     task.give_up(work(arrived=5.0))
     assert task.margin(6.0) == 0.0
@@ -252,6 +268,32 @@ def test_threads_that_were_never_tried_may_share_what_is_to_be_done() -> None:
 
 def test_what_never_ran_may_be_possible() -> None:
     assert served(Rung("slow", 0.9, service={1: SLOW}), Rung("new", 0.8)).possible(work(1e-6))
+
+
+def test_what_was_never_measured_on_the_threads_that_there_are_is_no_reason_to_doubt() -> None:
+    many = Rung("m", 0.9, service={1: SLOW, 4: QUICK})
+    task = served(many)
+    assert not task.doubt(work(2e-3), 10.0)
+    assert served(many, threads=(1, 4)).doubt(work(2e-3), 10.0)
+
+
+def test_a_doubt_sets_no_other_pace() -> None:
+    task = served()
+    patience_of(task, 20e-3)
+    task.learn(run("slow"), 1.0)
+    assert task.doubt(work(12e-3), 10.0)
+    assert task.least_s == 0.0
+    assert patience_of(task, 1e-9) == 20e-3
+
+
+def test_what_admission_goes_by_is_of_about_the_usual_patience() -> None:
+    task = served()
+    patience_of(task, 20e-3)
+    kept = task.outlook = Outlook(0, 0.0, [], 0, 0.0, task.patience_s)
+    patience_of(task, 19e-3)
+    assert task.outlook is kept
+    patience_of(task, 10e-3, times=3)
+    assert task.outlook is None
 
 
 def run(variant: str, threads: int = 1, rows: int = 1) -> Run:

@@ -7,11 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from math import exp, inf
 from random import Random
+from typing import Any
 
 import pytest
 
+from scheduler.served import Served
 from scheduler.station import LEAST_LOAD_S, Station
-from scheduler.work import Ladder, Refuse, Run, Rung, Work, answers
+from scheduler.work import Expire, Ladder, Refuse, Run, Rung, Work, answers
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 Took = Callable[[Run, float], float]
@@ -687,6 +689,106 @@ def test_callers_with_deadlines_are_served_by_what_never_ran(drive) -> None:
     works = poisson(1500, 1.0, 30e-3)
     played = drive(station(ladder, cores=2), lambda run, now: (8e-3 - 1.5e-3 * int(run.variant[1])) * 0.3).play(works)
     assert played.in_time(0.3) >= 0.99 * sum(work.arrived >= 0.3 for work in works)
+
+
+def test_what_is_let_in_without_a_closer_look_is_what_a_closer_look_lets_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = Random(11)
+    looked: list[Work] = []
+    closer = Station._lateness
+
+    def spy(self: Station, task: Served, work: Work, *rest: Any) -> float:
+        looked.append(work)
+        return closer(self, task, work, *rest)
+
+    monkeypatch.setattr(Station, "_lateness", spy)
+    quick = 0
+    for trial in range(60):
+        made = station(alone(a=1e-3, b=random.choice((0.05e-3, 1e-3)), max_batch=64), cores=1)
+        now = 0.0
+        for _ in range(60):
+            now += random.expovariate(3000)
+            rows, priority = random.choice((1, 1, 1, 40)), random.choice((0, 0, 0, 1))
+            work = Work("t", rows, now, now + random.choice((20e-3, 20e-3, 30e-3, 6e-3)), priority=priority)
+            looked.clear()
+            free, queue = made.free, made.waiting("t")
+            if made.arrive(work, now) is None and not looked:
+                quick += 1
+                made.cancel(work)
+                task = made._tasks["t"]
+                assert task.outlook is not None
+                late = closer(made, task, work, task.outlook.paces, now, max(now, task.outlook.free_at))
+                assert late <= 0, (trial, free, queue, work)
+                task.queue.add(work)
+                made._waiting["t"] = task
+            if random.random() < 0.2:
+                made.act(now)
+    assert quick > 100
+
+
+def test_a_work_of_many_rows_is_not_let_in_as_if_it_had_one() -> None:
+    made = station(alone(a=1e-3, b=1e-3))
+    assert isinstance(made.arrive(Work("t", 64, 0.0, 20e-3), 0.0), Expire)
+
+
+def test_what_is_late_because_of_another_task_is_refused_and_not_tried() -> None:
+    made = station(alone("busy"), alone("quiet", a=1e-3, b=1e-9))
+    made.arrive(Work("busy", 1, 0.0), 0.0)
+    assert len(made.act(0.0)) == 1
+    made.finished(*_first(made), 10.0)
+    made.arrive(Work("busy", 1, 10.0), 10.0)
+    assert len(made.act(10.0)) == 1  # ten seconds, as is known
+    for i in range(5):
+        now = 11.0 + i
+        assert isinstance(made.arrive(Work("quiet", 1, now, now + 0.1), now), Refuse)
+
+
+def _first(made: Station) -> tuple[Run, float]:
+    """The run that goes on, and that it takes ten seconds."""
+    return next(iter(made._going.values())).run, 10.0
+
+
+def test_what_looks_slow_recovers_beside_another_that_is_asked_for_by_name() -> None:
+    rungs = (Rung("a", 0.9, 1, {1: measured(1e-3, 1e-9)}), Rung("b", 0.8, 1, {1: measured(1e-3, 1e-9)}))
+    made = station(Ladder("t", rungs))
+    slow = Run(0, "t", "b", 1, (), 1, 1e-3)
+    for _ in range(8):
+        made._tasks["t"].learn(slow, 50e-3)
+    now, accepted = 0.0, 0
+    for i in range(4000):
+        now += 2e-3
+        made.arrive(Work("t", 1, now, now + 20e-3, variant="a"), now)
+        (run,) = made.act(now)
+        made.finished(run, 1e-3, now + 1e-3)
+        if i % 10 == 0:
+            pinned = Work("t", 1, now, now + 5e-3, variant="b")
+            accepted += made.arrive(pinned, now + 1e-3) is None
+            made.cancel(pinned)
+    assert accepted > 50
+
+
+def test_a_core_that_nothing_wanted_has_no_overhead() -> None:
+    made = station(alone(a=2e-3, b=1e-9, max_batch=1))
+    for i in range(100):
+        now = 10.0 * i
+        last = Work("t", 1, now, now + 1.0)
+        made.arrive(Work("t", 1, now), now)
+        (run,) = made.act(now)
+        made.arrive(last, now)
+        if i % 2:
+            made.finished(run, 2e-3, now + 2e-3)
+            made.cancel(last)
+        else:
+            made.finished(run, 1.0, now + 1.0)  # and the other one expires
+        assert not any(isinstance(action, Run) for action in made.act(now + 1.0))
+    assert made.service("t", "m").overhead_s == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize(("rows", "deadline"), [(0, 1.0), (-1, 1.0), (1, float("nan"))])
+def test_a_work_without_rows_or_whose_deadline_is_no_number_is_no_work(rows: int, deadline: float) -> None:
+    made = station(alone(a=1e-3, b=1e-3))
+    with pytest.raises(ValueError, match="row and a deadline"):
+        made.arrive(Work("t", rows, 0.0, deadline), 0.0)
+    assert (made.waiting("t"), made.act(0.0)) == (0, [])
 
 
 def test_what_keeps_a_core_from_the_next_run_is_learnt_where_works_wait_for_it() -> None:
