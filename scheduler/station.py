@@ -30,6 +30,10 @@ RETRY_S = 1.0
 LEAST_LOAD_S = 0.05
 """How long loading takes at least, and where that is not known: what opening a small model takes."""
 
+LEAST_GAP_S = 0.1e-3
+"""Between two rows, for a run to be held back for the next one: a timer is no finer, and who comes sooner is there
+before the next run begins anyway."""
+
 MOSTLY = 0.9
 """The share of the usual patience that most works have left when they come."""
 
@@ -288,7 +292,7 @@ class Station:
         if not ours or task.held_back or self._free > option.threads or rows >= option.rung.max_batch:
             return False
         rate, service = task.arrivals.rate(now), option.service
-        if not rate or rows < task.queue.rows or not pays_to_wait(service, rows, 1 / rate):
+        if not 0 < rate * LEAST_GAP_S < 1 or rows < task.queue.rows or not pays_to_wait(service, rows, 1 / rate):
             return False
         if task.queue.earliest - now < 2 / rate + service.tail(rows + 1):
             return False

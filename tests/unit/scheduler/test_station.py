@@ -262,6 +262,16 @@ def test_one_work_waits_for_the_next_where_that_pays_and_no_longer_than_two_gaps
     assert run.works == (work,)
 
 
+def test_nobody_waits_for_rows_that_come_faster_than_a_timer_could_tell() -> None:
+    made = station(alone(a=1e-3, b=1e-6))
+    for i in range(40):
+        work = Work("t", 1, i * 2e-5, 1.0)
+        made.arrive(work, i * 2e-5)
+        made.cancel(work)
+    assert made.arrive(Work("t", 1, 8e-4, 1.0), 8e-4) is None
+    assert [type(action) for action in made.act(8e-4)] == [Run]
+
+
 def test_the_one_that_was_waited_for_ends_the_wait() -> None:
     made = holding()
     works = [Work("t", 1, 20e-3, 1.0), Work("t", 1, 20.1e-3, 1.0)]
