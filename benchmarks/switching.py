@@ -1,9 +1,11 @@
 """Load-aware switching: effective accuracy over Markov-modulated load, in virtual time and for real on this machine.
 
-Six variants with measured accuracy (`benchmarks.ladder`), load at 0.3, 0.8, 1.5 and 3 times what the largest can
-sustain, mean stay 20 s and 3 s, five deadlines from 1.0 to 2.2 times the largest one's low-load p99. Ours against every
-static variant (each at the setting that is best for it in hindsight), Model-Switching as published (one-second table,
-replicas × threads, no batching) and with batching, INFaaS's selection, and an oracle that knows the next second.
+Six variants with measured accuracy (`benchmarks.ladder`), requests of a few rows, load at 0.3, 0.8, 1.5 and 3 times
+what the largest can sustain, mean stay 20 s and 3 s, five deadlines from 1.0 to 2.2 times the largest one's low-load
+p99. Ours against every static variant (each at the setting that is best for it in hindsight), Model-Switching as
+published (one-second table, replicas × threads, no batching) and with batching, INFaaS's selection, and an oracle that
+knows the next second.
+
 Virtual time draws service times from what was measured here, and takes all cores for as many cases at once.
 
 `--virtual SECONDS` and `--real SECONDS` set how long the runs in virtual time and on this machine are; 0: none.
@@ -62,8 +64,8 @@ class Lengths:
     deadlines: tuple[float, ...] = DEADLINES
 
 
-FULL = Lengths(cell=0.6, sweep=5.0, virtual=300.0, seeds=2, real=20.0)
-QUICK = Lengths(cell=0.06, sweep=1.0, virtual=10.0, seeds=1, real=0.0, deadlines=(1.0, 2.2))
+FULL = Lengths(cell=0.6, sweep=20.0, virtual=300.0, seeds=5, real=30.0)
+QUICK = Lengths(cell=0.06, sweep=3.0, virtual=20.0, seeds=1, real=0.0, deadlines=(1.0, 2.2))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import cast
@@ -16,15 +16,14 @@ from numpy.typing import NDArray
 
 from benchmarks.arrivals import Floats
 from benchmarks.ladder import inputs
-from benchmarks.switching_profile import CORES, TASK, Sessions
+from benchmarks.load_client import Timer
+from benchmarks.switching_profile import CORES, ROWS, TASK, Sessions
 from benchmarks.virtual import Decider, Outcomes
 from runtime.batcher import Batcher, Executed, Inputs, Outcome
 from runtime.errors import RuntimeFault
+from runtime.server import SWITCH_S
 from scheduler.station import Station
 from scheduler.work import Run, Work
-
-SWITCH_INTERVAL_S = 0.5e-3
-"""As the container sets it: how long a thread keeps the interpreter while another wants it."""
 
 LEAD_S = 0.2
 """From the start of the loop to the first arrival."""
@@ -49,7 +48,8 @@ class _Engine:
         started = time.perf_counter()
         labels = self._sessions.run(run.variant, run.threads, joined)
         took = time.perf_counter() - started
-        return Executed([{"label": labels[i : i + 1]} for i in range(len(inputs))], took, loaded=False)
+        parts = np.split(labels, len(inputs))
+        return Executed([{"label": part} for part in parts], took, loaded=False)
 
     def prefetch(self, task: str, variant: str, threads: int) -> None:
         """Nothing is left to load."""
@@ -63,30 +63,32 @@ class _Engine:
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """What is asked, and what each variant answers to a row alone."""
+    """What is asked, ROWS rows at a time, and what each variant answers to a row alone."""
 
-    rows: NDArray[np.float32]
-    labels: Mapping[str, NDArray[np.int64]]
+    parts: Sequence[NDArray[np.float32]]
+    labels: Mapping[str, Sequence[NDArray[np.int64]]]
 
     @classmethod
     def of(cls, sessions: Sessions) -> Questions:
         """The held-out rows, answered beforehand."""
         rows = inputs()
+        count = len(rows) // ROWS
+        rows = rows[: count * ROWS]
         alone = {
             made.name: np.concatenate([sessions.run(made.name, 1, rows[i : i + 1]) for i in range(len(rows))])
             for made in sessions.made
         }
-        return cls(rows, alone)
+        return cls(np.split(rows, count), {name: np.split(labels, count) for name, labels in alone.items()})
 
 
 def play_for_real(
     decider: Decider, sessions: Sessions, questions: Questions, times: Floats, deadline_s: float
 ) -> Outcomes:
-    """What becomes of one row at each arrival; its latency counts from when it was due.
+    """What becomes of one request at each arrival; its latency counts from when it was due.
 
-    Every answer must be the label that the variant gives the row alone; raises AssertionError.
+    Every answer must be the labels that the variant gives the rows alone; raises AssertionError.
     """
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    sys.setswitchinterval(SWITCH_S)
     outcomes: Outcomes = uvloop.run(_play(decider, sessions, questions, times, deadline_s))
     return outcomes
 
@@ -102,31 +104,40 @@ async def _play(
     )
     wrong: list[str] = []
 
+    sent = loop.create_future()
+    due, coming = times.tolist(), iter(range(len(times)))
+    following = next(coming, None)
+
     def submit(i: int) -> None:
-        due, row = float(times[i]), i % len(questions.rows)
+        asked = i % len(questions.parts)
 
         def done(result: Outcome | RuntimeFault) -> None:
             if isinstance(result, Outcome):
                 outcomes.done[i], outcomes.variant[i] = _since(origin), result.variant
-                given, wanted = int(result.outputs["label"][0]), int(questions.labels[result.variant][row])
-                if given != wanted:
-                    wrong.append(f"{result.variant} gave row {row} the label {given} instead of {wanted}")
+                given, wanted = result.outputs["label"], questions.labels[result.variant][asked]
+                if not np.array_equal(given, wanted):
+                    wrong.append(f"{result.variant} answered request {asked} with {given} instead of {wanted}")
 
-        batcher.submit(Work(TASK, 1, due, due + deadline_s), {"image": questions.rows[row : row + 1]}, done)
+        batcher.submit(Work(TASK, 1, due[i], due[i] + deadline_s), {"image": questions.parts[asked]}, done)
 
-    await loop.run_in_executor(None, _arrive, loop, origin, times, submit)
+    def submit_due() -> None:
+        nonlocal following
+        now = _since(origin)
+        while following is not None and due[following] <= now:
+            submit(following)
+            following = next(coming, None)
+        if following is not None:
+            timer.set(origin + due[following])
+        elif not sent.done():
+            sent.set_result(None)
+
+    with Timer() as timer:
+        timer.calls(submit_due)
+        submit_due()
+        await sent
     await batcher.close()
     assert not wrong, wrong[0]
     return outcomes
-
-
-def _arrive(loop: asyncio.AbstractEventLoop, origin: float, times: Floats, submit: Callable[[int], None]) -> None:
-    """Have the loop call `submit` with each number when it is due: the loop's own timers are a millisecond coarse."""
-    for i, due in enumerate(times.tolist()):
-        early = due - _since(origin)
-        if early > 0:
-            time.sleep(early)
-        loop.call_soon_threadsafe(submit, i)
 
 
 def _since(origin: float) -> float:
