@@ -63,6 +63,10 @@ def _usual(document: Any) -> InferRequest:
             raise _Unusual
         if shape.__class__ is not list or data.__class__ is not list or not data or len(shape) > MAX_RANK:
             raise _Unusual
+        for extent in shape:
+            # Before anything is done with them: a number times a string or a list is as much memory as the number says.
+            if extent.__class__ is not int:
+                raise _Unusual
         if data[0].__class__ is list:
             data = _flat(data, shape)
         count = len(data)

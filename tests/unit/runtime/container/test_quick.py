@@ -14,7 +14,7 @@ from runtime.batcher import Outcome
 from runtime.codecs.v2 import InferRequest, parse_request, render_response
 from runtime.container import quick
 from runtime.container.quick import parameters_of, parse, render
-from runtime.errors import RuntimeFault
+from runtime.errors import InvalidTensor, RuntimeFault
 
 
 def body(**changes: Any) -> bytes:
@@ -47,7 +47,14 @@ DATA = st.one_of(
     VALUES,
 )
 SHAPES = st.one_of(
-    st.lists(st.one_of(st.integers(-3, 6), st.floats(0, 4), st.booleans()), max_size=3), st.none(), st.integers(-9, 9)
+    st.lists(
+        st.one_of(
+            st.integers(-3, 6), st.floats(0, 4), st.booleans(), st.text(max_size=2), st.lists(st.integers(0, 3), max_size=2)
+        ),
+        max_size=3,
+    ),
+    st.none(),
+    st.integers(-9, 9),
 )
 DATATYPES = st.sampled_from(["FP32", "FP64", "FP16", "INT64", "INT32", "UINT8", "INT8", "UINT64", "BOOL", "BYTES", "X"])
 
@@ -56,6 +63,16 @@ DATATYPES = st.sampled_from(["FP32", "FP64", "FP16", "INT64", "INT32", "UINT8", 
 def test_any_tensor_is_read_as_the_thorough_road_reads_it(datatype: str, shape: Any, data: Any) -> None:
     written = body(datatype=datatype, shape=shape, data=data)
     assert told(parse, written) == told(parse_request, written)
+
+
+@pytest.mark.parametrize("word", ["x", [1], {}, None, True, 1.0])
+def test_extents_that_are_no_whole_numbers_are_never_multiplied(monkeypatch: pytest.MonkeyPatch, word: Any) -> None:
+    multiplied: list[Any] = []
+    monkeypatch.setattr("math.prod", multiplied.append)
+
+    status = told(quick.parse, body(shape=[8_000_000_000, word], data=[1]))
+
+    assert (status[0], multiplied) == (InvalidTensor, [])
 
 
 @pytest.mark.parametrize("datatype", ["FP32", "FP64", "INT64", "INT32", "UINT8", "INT8"])
