@@ -29,7 +29,8 @@ class Limits:
     """What one connection may take; seconds are checked once per `sweep_s`."""
 
     head_bytes: int = 64 * 1024
-    """Of the request line and headers together."""
+    """Of the request line and headers together; and of what comes with a body that is no part of it, such as trailers,
+    before there is more of it."""
     head_s: float = 60.0
     """From the first byte of a head to its end, as nginx has it (`client_header_timeout`)."""
     body_bytes: int = 64 * 2**20
@@ -134,9 +135,10 @@ class Connection(asyncio.Protocol):
         """Whose head or body is coming in."""
         self._in_body = False
         self._body: bytes | bytearray = b""
-        self._head_size = 0
+        self._aside = 0
+        """Bytes of the head that is coming in, or those since its body last grew: of chunks' frames, and trailers."""
         self._mixed = False
-        """The bytes that are being taken in end a request."""
+        """The bytes that are being taken in end a head or a request."""
         self._since = 0.0
         """When a head or body began to come in, or the last answer went out, by the sweep's clock; 0: since the last
         sweep."""
@@ -173,17 +175,19 @@ class Connection(asyncio.Protocol):
         if self._deaf:
             return
         self._mixed = False
+        before = len(self._body)
         try:
             self._feed(data)
         except httptools.HttpParserError:
             if not self._deaf:
                 self._refuse(400, "this is not an HTTP/1.1 request that can be understood")
             return
-        if self._current is not None and not self._in_body:
-            # What began behind the end of another request is counted from the next bytes on: they come in 256 KiB.
-            self._head_size += 0 if self._mixed else len(data)
-            if self._head_size > self._limits.head_bytes:
-                self._refuse(431, f"the request line and headers are over {self._limits.head_bytes} bytes")
+        if self._current is not None and not self._mixed:
+            # What began behind the end of another is counted from the next bytes on: they come in 256 KiB.
+            self._aside = 0 if len(self._body) > before else self._aside + len(data)
+            if self._aside > self._limits.head_bytes:
+                what = "trailers, or frames of chunks," if self._in_body else "the request line and headers"
+                self._refuse(431, f"{what} are over {self._limits.head_bytes} bytes")
         if self._reading and not self._taking:
             self._pace()
 
@@ -205,7 +209,7 @@ class Connection(asyncio.Protocol):
         if self._deaf:
             raise ConnectionAbortedError  # which ends the parser's work on what came
         self._current = Exchange(self)
-        self._head_size = 0
+        self._aside = 0
         self._since = 0.0
 
     def on_url(self, url: bytes) -> None:
@@ -223,7 +227,8 @@ class Connection(asyncio.Protocol):
         """A head ends; a body that is too large is refused before it comes."""
         exchange = self._current
         assert exchange is not None
-        self._in_body = True
+        self._in_body = self._mixed = True
+        self._aside = 0
         self._since = 0.0
         parser = self._parser
         exchange.method = parser.get_method()

@@ -342,6 +342,32 @@ def test_a_head_without_end_is_refused() -> None:
     assert peer.refusal()[0] == 431
 
 
+CHUNKED = b"POST /a HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [b"0\r\nx: ", b"5\r\nhello\r\n0\r\nx: ", b"5;x=", b"5\r\nhello\r\n5;x="],
+    ids=["trailers alone", "trailers", "extensions first", "extensions"],
+)
+def test_what_comes_with_a_body_and_is_no_part_of_it_has_an_end(begun: bytes) -> None:
+    peer = Peer().send(CHUNKED + begun)
+    peer.send(b"y" * 300)
+    assert peer.sent == b""
+    peer.send(b"y")
+    assert peer.refusal() == (431, "trailers, or frames of chunks, are over 300 bytes")
+    assert peer.asked == []
+
+
+@pytest.mark.parametrize("piece", [1, 7, 10_000])
+def test_a_body_may_come_in_the_smallest_of_chunks(piece: int) -> None:
+    peer = Peer(Limits(head_bytes=300, body_bytes=1000))
+    sent = CHUNKED + b"1\r\nx\r\n" * 1000 + b"0\r\nx-late: 1\r\n\r\n"
+    for at in range(0, len(sent), piece):
+        peer.send(sent[at : at + piece])
+    assert peer.asked[0].body == b"x" * 1000
+
+
 def test_the_bytes_of_a_request_are_not_counted_to_the_next_head() -> None:
     peer = Peer(Limits(head_bytes=300)).send(post(b"/a", b"x" * 1000) + b"GET /b HTTP/1.1\r\n")
     peer.send(b"host: x\r\n\r\n")
