@@ -44,6 +44,8 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SERVE = "serve"
 """What SageMaker runs a container with, to tell serving from training."""
 
+NO_MODEL = f"put model.onnx into {SAGEMAKER_MODEL}, or give --models DIR or --home DIR"
+
 SWITCH_S = 0.0001
 """How long a thread may keep the GIL when another wants it: a run that ends waits that long, and so does the next. With
 Python's 5 ms that is longer than many runs, and with 0.5 still 0.3 ms of each run while requests come."""
@@ -108,6 +110,7 @@ async def serving(settings: Settings) -> AsyncIterator[Address]:
         with listen(settings.host, settings.port) as listener:
             async with _http(settings, plane, batcher, listener) as listening:
                 await _load(models, ("none",) if settings.multi_model else settings.load)
+                _check_served(settings, models)
                 async with _grpc(settings, plane) as grpc, _following(models):
                     # What is there by now stays; a full collection then looks at requests only.
                     gc.freeze()
@@ -190,6 +193,20 @@ async def _load(models: Models, load: Sequence[str]) -> None:
                 return
 
 
+def _check_served(settings: Settings, models: Models) -> None:
+    """SageMaker sends requests to whatever answers its ping, and restarts what ends: better so without its one model.
+
+    Raises InvalidValue where that was to be loaded, and could not be.
+    """
+    if _one_model(settings) and settings.load == ("all",) and not models.loaded:
+        raise InvalidValue("models", f"no model in {SAGEMAKER_MODEL} could be loaded", NO_MODEL)
+
+
+def _one_model(settings: Settings) -> bool:
+    """Whether it is SageMaker's container of one model, as it is where nothing else is said."""
+    return settings.models is None and settings.home is None and not settings.multi_model
+
+
 async def _follow(models: Models) -> None:
     """Look at the repository again and again; what cannot be read is tried again."""
     head: Hashable = None  # what came while models were loaded is looked at, too
@@ -214,6 +231,8 @@ def _repository(settings: Settings) -> Repository:
         return Folder(settings.models, providers=settings.providers)
     if settings.home is not None:
         return _home(settings.home, settings)
+    if _one_model(settings) and not SAGEMAKER_MODEL.is_dir():
+        raise InvalidValue("models", f"none are given, and {SAGEMAKER_MODEL} is no folder", NO_MODEL)
     return Folder(SAGEMAKER_MODELS if settings.multi_model else SAGEMAKER_MODEL, providers=settings.providers)
 
 

@@ -16,6 +16,7 @@ import httpx
 import numpy as np
 import pytest
 
+from registry.errors import InvalidValue
 from runtime.container.loaded import Loaded
 from runtime.container.models import Models
 from runtime.container.repository import Folder
@@ -660,6 +661,38 @@ async def test_sagemakers_models_are_not_evicted_for_one_another(elsewhere: Path
         await http.delete("/models/m0")
         again = await http.post("/models", json={"model_name": "m2", "url": str(elsewhere / "m2/model")})
         assert again.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        (None, "none are given, and .* is no folder; put model.onnx into"),
+        (b"", "no model in .* could be loaded; put model.onnx into"),
+        (b"no graph", "no model in .* could be loaded; put model.onnx into"),
+    ],
+)
+async def test_without_its_one_model_it_does_not_answer_sagemakers_ping(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: bytes | None, message: str
+) -> None:
+    place = tmp_path / "model"
+    monkeypatch.setattr("runtime.server.SAGEMAKER_MODEL", place)
+    if found is not None:
+        place.mkdir()
+    if found:
+        (place / "model.onnx").write_bytes(found)
+    with pytest.raises(InvalidValue, match=message):
+        await serving(Settings(port=0)).__aenter__()
+
+
+async def test_sagemakers_one_model_is_served_and_need_not_be_loaded_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, graphs: Any
+) -> None:
+    (tmp_path / "model.onnx").write_bytes(graphs.scaled(2.0))
+    monkeypatch.setattr("runtime.server.SAGEMAKER_MODEL", tmp_path)
+    for load in ("all", "none"):
+        async with serving(Settings(port=0, load=(load,))) as address, httpx.AsyncClient(base_url=address.url) as http:
+            assert (await http.get("/ping")).status_code == 200
+            assert answer(await http.post("/invocations", json=asked([[1.0] * 4]))) == [[2.0] * 4]
 
 
 async def test_a_starting_container_says_so(

@@ -103,6 +103,7 @@ def test_memory_is_free_when_a_model_is_deleted(folder_of: MakeFolder, graphs: A
     [
         (["--models", "/nowhere/at/all"], "models.*/nowhere/at/all is no folder"),
         (["--home", "/nowhere/at/all"], "home.*/nowhere/at/all is no folder"),
+        (["serve"], "models.*/opt/ml/model is no folder; .*--models DIR"),
         (["--port", "99999"], "--port.*not a whole number"),
         (["--models"], "--models: has no value"),
         (["models"], "models: is no option"),
@@ -113,7 +114,7 @@ def test_memory_is_free_when_a_model_is_deleted(folder_of: MakeFolder, graphs: A
     ],
 )
 def test_what_cannot_be_served_is_said_at_once(tmp_path: Path, arguments: list[str], message: str) -> None:
-    place = [] if arguments[0] in ("--models", "--home") else ["--models", str(tmp_path)]
+    place = [] if arguments[0] in ("--models", "--home", "serve") else ["--models", str(tmp_path)]
     with started(*place, *arguments) as process:
         _, error = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 2
