@@ -20,7 +20,7 @@ from runtime.container.probe import try_out
 from runtime.container.repository import MAX_BATCH, Repository, Version
 from runtime.container.signature import Inputs, Port, Signature
 from runtime.container.statistics import Tally
-from runtime.errors import AlreadyLoaded, ExecutionFailed, RuntimeFault, UnknownModel, Unloadable, Unreadable
+from runtime.errors import AlreadyLoaded, ExecutionFailed, NoRoom, RuntimeFault, UnknownModel, Unloadable, Unreadable
 from runtime.memory import give_back, private_mb
 from runtime.ort import OrtSession
 from runtime.residency import Lease, Residency
@@ -435,6 +435,14 @@ def _rung(served: Served) -> Rung:
 
 def _open(model: Model, served: Served, threads: int) -> Loaded:
     """A session on so many threads, tried out the first time; on a loading thread."""
+    try:
+        return _opened(model, served, threads)
+    except MemoryError as fault:
+        # The budget is not what the machine has left: nothing else may end for it.
+        raise NoRoom(f"{model.name} version {served.version.name} takes more memory to load than there is") from fault
+
+
+def _opened(model: Model, served: Served, threads: int) -> Loaded:
     version = served.version
     before, began = private_mb(), time.perf_counter()
     try:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from runtime.container.loaded import Loaded, Outputs, Traits
 from runtime.container.signature import Port
 from runtime.errors import ExecutionFailed
+from runtime.tensor import MAX_ELEMENTS
 from scheduler.work import Measured
 
 ROWS = 3
@@ -59,16 +60,20 @@ def _trials(loaded: Loaded) -> Iterator[dict[str, NDArray[Any]]]:
     """Random inputs of ROWS rows, or of what the signature fixes; the next ones in case that these do not run."""
     ports = loaded.signature.inputs
     for extent in EXTENTS:
-        generator = np.random.default_rng(0)
-        yield {port.name: _random(port, extent, generator) for port in ports}
+        shapes = [_shape(port, extent) for port in ports]
+        # What no request may bring need not be tried: of several axes of any extent, it could be more than there is.
+        if all(math.prod(shape) <= MAX_ELEMENTS for shape in shapes):
+            generator = np.random.default_rng(0)
+            yield {port.name: _random(port, shape, generator) for port, shape in zip(ports, shapes, strict=True)}
         if not any(-1 in port.shape[1:] or (port.shape and not port.batched) for port in ports):
             return
 
 
-def _random(port: Port, extent: int, generator: np.random.Generator) -> NDArray[Any]:
-    shape = tuple(
-        ROWS if i == 0 and want == -1 else extent if want == -1 else want for i, want in enumerate(port.shape)
-    )
+def _shape(port: Port, extent: int) -> tuple[int, ...]:
+    return tuple(ROWS if i == 0 and want == -1 else extent if want == -1 else want for i, want in enumerate(port.shape))
+
+
+def _random(port: Port, shape: tuple[int, ...], generator: np.random.Generator) -> NDArray[Any]:
     kind = port.dtype.kind
     if kind == "f":
         return generator.normal(size=shape).astype(port.dtype)
@@ -119,8 +124,9 @@ def _measured(loaded: Loaded, rows: Mapping[str, NDArray[Any]], max_batch: int) 
     """Medians and worst of a few runs each, by rows; the first of each size is left out, for it touches memory."""
     measured = []
     began = time.perf_counter()
+    largest = max((array.size // ROWS for array in rows.values()), default=0)
     for size in SIZES if loaded.signature.batched else (1,):
-        if size > max(1, max_batch):
+        if size > max(1, max_batch) or (size > ROWS and size * largest > MAX_ELEMENTS):
             break
         inputs = {name: np.resize(array, (size, *array.shape[1:])) for name, array in rows.items()}
         if not loaded.signature.batched:

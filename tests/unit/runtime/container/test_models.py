@@ -441,6 +441,22 @@ async def test_what_the_repository_has_measured_is_not_measured_again(
         assert bool(served.traits[1].service) == timed
 
 
+@pytest.mark.parametrize("where", ["runtime.container.models.try_out", "runtime.container.repository._open"])
+async def test_a_model_for_which_there_is_no_memory_is_said_not_to_fit(
+    folder_of: MakeFolder, graphs: Any, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def full(*arguments: Any, **options: Any) -> Any:
+        raise MemoryError
+
+    async with house(folder_of({"m": graphs.scaled(2.0)})) as h:
+        with monkeypatch.context() as patch:
+            patch.setattr(where, full)
+            with pytest.raises(NoRoom, match="m version 1 takes more memory to load than there is"):
+                await h.models.load("m")
+        assert h.held == set()
+        assert (await h.answer("m")).outputs["y"][0, 0] == 2.0
+
+
 def test_a_key_in_words() -> None:
     assert str(Key("m", "2", 4)) == "m version 2"
 

@@ -10,9 +10,10 @@ from onnx import TensorProto
 
 from runtime.container.loaded import Loaded, Traits
 from runtime.container.models import signature_of
-from runtime.container.probe import try_out
+from runtime.container.probe import _trials, try_out
 from runtime.errors import ExecutionFailed
 from runtime.ort import OrtSession
+from runtime.tensor import MAX_ELEMENTS
 
 
 def load(graph: bytes, folder: Path) -> Loaded:
@@ -76,6 +77,36 @@ def test_what_shares_no_runs_and_was_measured_before_is_only_looked_at(graphs: A
 def test_every_kind_of_tensor_is_tried(graphs: Any, tmp_path: Path, kind: int) -> None:
     loaded = load(graphs.echoed(kind, ["n", "m"]), tmp_path)
     assert try_out(loaded, max_batch=16, declared=False).max_batch == 16
+
+
+class Sized(Loaded):
+    """Keeps how many elements each of its inputs had."""
+
+    ran: list[int]
+
+    @classmethod
+    def of(cls, loaded: Loaded) -> Sized:
+        sized = cls(loaded.session, loaded.signature, private_mb=0.0, load_s=0.0)
+        sized.ran = []
+        return sized
+
+    def run_alone(self, inputs: Any) -> Any:
+        self.ran.append(inputs["x"].size)
+        if len(self.ran) == 1:
+            raise ExecutionFailed("these extents do not fit")
+        return super().run_alone(inputs)
+
+
+def test_nothing_larger_than_a_request_may_be_is_tried(graphs: Any, tmp_path: Path) -> None:
+    # Four axes of any extent: of 32 each they are three million elements, of 224 each seven billion.
+    sized = Sized.of(load(graphs.echoed(TensorProto.INT8, ["n", "a", "b", "c", "d"]), tmp_path))
+
+    assert try_out(sized, max_batch=16, declared=False).max_batch == 16
+    assert sized.ran[:2] == [3 * 8**4, 3 * 32**4]
+    assert max(sized.ran) <= MAX_ELEMENTS
+
+    tried = [next(iter(rows.values())).shape for rows in _trials(sized)]
+    assert tried == [(3, 8, 8, 8, 8), (3, 32, 32, 32, 32), (3, 1, 1, 1, 1)]
 
 
 @pytest.mark.parametrize("declared", [True, False])
