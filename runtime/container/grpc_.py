@@ -15,6 +15,7 @@ import grpc
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message import DecodeError
 
+from registry.errors import InvalidValue
 from runtime.batcher import Outcome
 from runtime.codecs.v2 import InferRequest
 from runtime.container import inference_pb2 as pb
@@ -52,7 +53,8 @@ class GrpcServer:
 async def serve_grpc(plane: Plane, host: str, port: int, *, max_message_bytes: int) -> GrpcServer:
     """A server of this plane that listens when this returns; port 0 takes a free one.
 
-    A larger message is answered RESOURCE_EXHAUSTED before it is read. Raises RuntimeError when the address is taken.
+    A larger message is answered RESOURCE_EXHAUSTED before it is read. Raises InvalidValue when the address is not to be
+    had.
     """
     server = grpc.aio.server(
         options=(
@@ -63,9 +65,18 @@ async def serve_grpc(plane: Plane, host: str, port: int, *, max_message_bytes: i
         )
     )
     server.add_generic_rpc_handlers((_handlers(_answers(plane)),))
-    bound = server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    bound = _bound(server, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
     await server.start()
     return GrpcServer(server, bound)
+
+
+def _bound(server: Any, address: str) -> int:
+    try:
+        return int(server.add_insecure_port(address))
+    except RuntimeError as fault:
+        raise InvalidValue(
+            "grpc_port", f"cannot listen on {address}: {fault}", "choose another; 0 takes a free one"
+        ) from None
 
 
 def _handlers(answers: Mapping[str, Answer]) -> Any:

@@ -161,7 +161,7 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "memory_mb": _whole(2**31, 1),
     "providers": _providers,
     "load": _names,
-    "body_limit": _whole(2**31),
+    "body_limit": _whole(2**31 - 1),  # gRPC's own limit is an int32
     "drain_s": _seconds,
     "multi_model": _flag,
 }

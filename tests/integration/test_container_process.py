@@ -130,6 +130,16 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
             assert f"cannot listen on 127.0.0.1:{port}" in error
 
 
+def test_a_grpc_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        with started("--models", str(tmp_path), "--port", "0", "--grpc-port", port) as process:
+            _, error = process.communicate(timeout=PATIENCE_S)
+            assert process.returncode == 2
+            assert re.search(f"error: grpc_port: cannot listen on 127.0.0.1:{port}", error), error
+            assert "Traceback" not in error
+
+
 def test_nothing_that_a_first_answer_does_not_need_is_imported(folder_of: MakeFolder, graphs: Any) -> None:
     root = folder_of({"m": graphs.scaled(2.0)})
     script = f"""

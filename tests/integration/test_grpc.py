@@ -12,6 +12,7 @@ import pytest
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 
+from registry.errors import InvalidValue
 from runtime.batcher import Outcome
 from runtime.container.grpc_ import MAX_DETAILS, GrpcServer, serve_grpc
 from runtime.container.plane import Ask
@@ -342,5 +343,5 @@ async def fails_or_not(call: Any) -> grpc.aio.AioRpcError | None:
 
 
 async def test_a_port_that_is_taken_is_refused(plane: Told, server: GrpcServer) -> None:
-    with pytest.raises(RuntimeError, match="bind"):
+    with pytest.raises(InvalidValue, match=f"grpc_port: cannot listen on 127.0.0.1:{server.port}: .*choose another"):
         await serve_grpc(plane, "127.0.0.1", server.port, max_message_bytes=LIMIT)  # type: ignore[arg-type]

@@ -49,7 +49,11 @@ DATA = st.one_of(
 SHAPES = st.one_of(
     st.lists(
         st.one_of(
-            st.integers(-3, 6), st.floats(0, 4), st.booleans(), st.text(max_size=2), st.lists(st.integers(0, 3), max_size=2)
+            st.integers(-3, 6),
+            st.floats(0, 4),
+            st.booleans(),
+            st.text(max_size=2),
+            st.lists(st.integers(0, 3), max_size=2),
         ),
         max_size=3,
     ),

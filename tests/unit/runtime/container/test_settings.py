@@ -64,6 +64,7 @@ def test_sagemakers_variables_count_unless_ours_are_set() -> None:
         ("CORES", "0", "not a whole number from 1"),
         ("CORES", "two", "not a whole number"),
         ("PROVIDERS", "TPU", "not of CUDA, CPU"),
+        ("BODY_LIMIT", "2147483648", "not a whole number from 0 to 2147483647"),
         ("LOAD", ",", "empty"),
         ("MULTI_MODEL", "maybe", "neither true nor false"),
         ("DRAIN_S", "-1", "not from 0 to 3600 s"),
