@@ -7,6 +7,7 @@ RuntimeFault
 │   └── UnknownEncoding the caller's: it is compressed, or encoded in another way that is not read
 ├── UnknownModel        the caller's: there is no model, version or path of this name
 ├── WrongMethod         the caller's: the path is served, by other methods
+├── CrossSite           the caller's: a page of another site had a browser ask
 ├── AlreadyLoaded       the caller's: a model of this name is loaded
 ├── Expired             nobody's: the deadline passed before it ran
 │   └── TooStrict       the caller's: no run ends by the deadline, whatever else is to be done
@@ -64,6 +65,10 @@ class WrongMethod(RuntimeFault):
     def __init__(self, message: str, allowed: tuple[str, ...]) -> None:
         super().__init__(message)
         self.allowed = allowed
+
+
+class CrossSite(RuntimeFault):
+    """A page of another site had its reader's browser ask: its own requests are not for it to send."""
 
 
 class AlreadyLoaded(RuntimeFault):

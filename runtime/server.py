@@ -31,6 +31,7 @@ from runtime.container.plane import Plane
 from runtime.container.repository import Folder, Repository
 from runtime.container.router import Route
 from runtime.container.sagemaker import SageMaker
+from runtime.container.same_site import SameSite
 from runtime.container.settings import SAGEMAKER_MODEL, SAGEMAKER_MODELS, Settings
 from runtime.errors import RuntimeFault
 from runtime.memory import share_one_arena
@@ -127,7 +128,8 @@ async def _http(settings: Settings, plane: Plane, batcher: Batcher, listener: so
     """Answer over HTTP, at first that the server is starting; at the end what is under way is answered first."""
     folder = Folder(settings.models or SAGEMAKER_MODELS, providers=settings.providers)
     metrics = Route("GET", "/metrics", lambda exchange, _: show(exchange))
-    http = Http([*Oip(plane).routes(), *SageMaker(plane, folder).routes(), metrics])
+    site = SameSite(settings.host, listener.getsockname()[0])
+    http = Http([*Oip(plane).routes(), *SageMaker(plane, folder).routes(), metrics], check=site.check)
     listening = Listening(http, Limits(body_bytes=settings.body_limit))
 
     def show(exchange: Exchange) -> None:

@@ -26,6 +26,7 @@ TABLE: tuple[tuple[type[Exception], Told], ...] = (
     (InvalidValue, Told(400, "INVALID_ARGUMENT")),
     (faults.UnknownModel, Told(404, "NOT_FOUND")),
     (faults.WrongMethod, Told(405, "UNIMPLEMENTED")),
+    (faults.CrossSite, Told(403, "PERMISSION_DENIED")),
     (faults.AlreadyLoaded, Told(409, "ALREADY_EXISTS")),
     (faults.Refused, Told(429, "RESOURCE_EXHAUSTED")),
     (faults.NotServing, Told(503, "UNAVAILABLE")),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from runtime.codecs.text import dumps
@@ -15,17 +15,22 @@ from runtime.errors import Expired, UnknownEncoding, WrongMethod
 
 log = logging.getLogger(__name__)
 
+Check = Callable[[Mapping[bytes, bytes]], None]
+
 
 class Http:
     """The handler of a server's connections."""
 
-    def __init__(self, routes: Sequence[Route]) -> None:
+    def __init__(self, routes: Sequence[Route], *, check: Check = lambda headers: None) -> None:
+        """`check` sees each request's headers, and raises for what is not to be handled."""
         self._router = Router(routes)
+        self._check = check
         self._tasks: set[asyncio.Future[Any]] = set()
 
     def __call__(self, exchange: Exchange) -> None:
         """Have a request handled; whatever comes of it is answered."""
         try:
+            self._check(exchange.headers)
             handler, names = self._router.find(exchange.method, exchange.path)
             _check_encoding(exchange.headers)
             later = handler(exchange, names)

@@ -57,7 +57,7 @@ async def infer(http: httpx.AsyncClient, model: str, data: Any, **more: Any) -> 
 
 def raw(body: bytes) -> bytes:
     """A request to infer, as bytes."""
-    return b"POST /v2/models/m/infer HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+    return b"POST /v2/models/m/infer HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
 
 
 def answer(response: httpx.Response) -> list[Any]:
@@ -386,6 +386,24 @@ async def test_a_model_that_is_broken_is_the_servers_fault_and_its_own(folder_of
         assert response.status_code == 500
         assert "bad version 1 cannot be loaded" in response.json()["error"]
         assert answer(await infer(http, "m", [[1.0] * 4])) == [[2.0] * 4]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"host": "localhost:1"}, 200),
+        ({"host": "evil.example"}, 403),
+        ({"origin": "http://evil.example"}, 403),
+        ({"host": "localhost", "origin": "http://localhost"}, 200),
+    ],
+)
+async def test_pages_of_other_sites_are_refused(
+    folder_of: MakeFolder, graphs: Any, headers: dict[str, str], status: int
+) -> None:
+    async with container(folder_of({"m": graphs.scaled(2.0)})) as http:
+        response = await http.post("/v2/models/m/infer", json=asked([[1.0] * 4]), headers=headers)
+        assert response.status_code == status
 
 
 # The repository

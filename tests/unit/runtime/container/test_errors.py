@@ -19,6 +19,7 @@ from runtime.container.errors import UNFORESEEN, message, retry_after, told
         (InvalidValue("port", "is bad", "choose another"), 400, "INVALID_ARGUMENT"),
         (faults.UnknownModel("m"), 404, "NOT_FOUND"),
         (faults.WrongMethod("GET", ("POST",)), 405, "UNIMPLEMENTED"),
+        (faults.CrossSite("evil"), 403, "PERMISSION_DENIED"),
         (faults.AlreadyLoaded("m"), 409, "ALREADY_EXISTS"),
         (faults.Refused("busy", 1.0), 429, "RESOURCE_EXHAUSTED"),
         (faults.NotServing("stopping"), 503, "UNAVAILABLE"),

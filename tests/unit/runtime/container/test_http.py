@@ -11,7 +11,7 @@ import pytest
 from runtime.container.connection import Exchange
 from runtime.container.http import Http
 from runtime.container.router import Route
-from runtime.errors import Expired, NoRoom, Refused
+from runtime.errors import CrossSite, Expired, NoRoom, Refused
 
 
 class Wire:
@@ -95,6 +95,17 @@ def test_what_is_not_served(method: bytes, path: bytes, status: int, allow: byte
     Http([Route("GET", "/a", raising(AssertionError(), later=False))])(asked)
     got, headers, _ = told(asked)
     assert (got, headers.get(b"allow")) == (status, allow)
+
+
+def test_what_does_not_pass_the_check_is_not_handled() -> None:
+    def check(headers: Mapping[bytes, bytes]) -> None:
+        raise CrossSite(f"{headers[b'host'].decode()} is not ours")
+
+    asked = exchange()
+    asked.headers[b"host"] = b"evil"
+    Http([Route("GET", "/a", raising(AssertionError(), later=False))], check=check)(asked)
+    status, _, body = told(asked)
+    assert (status, body["error"], body["type"]) == (403, "evil is not ours", "CrossSite")
 
 
 async def test_a_fault_after_the_answer_changes_nothing() -> None:
