@@ -21,6 +21,9 @@ bodies, activations and the server itself."""
 
 LOADING = ("all", "none")
 
+PLACES = ("models", "home")
+"""Settings that say where models come from: one or the other."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -62,7 +65,7 @@ class Settings:
     def given(self, texts: Mapping[str, str], named: Callable[[str], str] = str) -> Settings:
         """These settings with others laid over them, as text; raises InvalidValue naming what is wrong.
 
-        `named` says how the caller calls a setting.
+        `named` says how the caller calls a setting. A folder takes the place of a home, and a home that of a folder.
         """
         changes: dict[str, object] = {}
         for name, text in texts.items():
@@ -73,6 +76,11 @@ class Settings:
                 changes[name] = read(text)
             except ValueError as error:
                 raise InvalidValue(named(name), f"{text!r:.80} is {error}", "leave it out for the default") from None
+        places = [name for name in PLACES if changes.get(name) is not None]
+        if len(places) == len(PLACES):
+            raise InvalidValue(" and ".join(map(named, PLACES)), "each says what to serve", "give one of them")
+        if places:
+            changes = dict.fromkeys(PLACES) | changes
         return replace(self, **changes)  # type: ignore[arg-type]
 
     @property

@@ -18,7 +18,6 @@ def test_nothing_set_is_the_defaults() -> None:
 
 def test_every_variable_is_read() -> None:
     variables = {
-        "MODELS": "/models",
         "HOME": "/home",
         "TIER": "gpu",
         "HOST": "0.0.0.0",
@@ -34,7 +33,6 @@ def test_every_variable_is_read() -> None:
     }
     read = Settings.read({f"MODELLESS_CONTAINER_{name}": text for name, text in variables.items()})
     assert read == Settings(
-        models=Path("/models"),
         home=Path("/home"),
         tier="gpu",
         host="0.0.0.0",
@@ -80,6 +78,19 @@ def test_what_is_wrong_is_named(name: str, text: str, message: str) -> None:
 
 def test_a_folder_can_be_set_back_to_none() -> None:
     assert Settings(home=Path("/h")).given({"home": ""}).home is None
+
+
+def test_a_folder_and_a_home_cannot_both_be_served() -> None:
+    with pytest.raises(InvalidValue, match="--models and --home: each says what to serve; give one of them"):
+        Settings().given({"models": "/m", "home": "/h"}, lambda name: f"--{name}")
+    with pytest.raises(InvalidValue, match="MODELLESS_CONTAINER_MODELS and MODELLESS_CONTAINER_HOME"):
+        Settings.read({"MODELLESS_CONTAINER_MODELS": "/m", "MODELLESS_CONTAINER_HOME": "/h"})
+
+
+@pytest.mark.parametrize(("given", "other"), [("models", "home"), ("home", "models")])
+def test_what_is_given_takes_the_place_of_what_was_set_before(given: str, other: str) -> None:
+    settings = Settings().given({other: "/before"}).given({given: "/now"})
+    assert (getattr(settings, given), getattr(settings, other)) == (Path("/now"), None)
 
 
 @pytest.mark.parametrize(
