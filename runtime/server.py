@@ -185,13 +185,14 @@ async def _load(models: Models, load: Sequence[str]) -> None:
         for name in load:
             await models.load(name)
     for name in await models.names() if load == ("all",) else ():
-        before = len(models.loaded)
+        before = models.loaded
         try:
             await models.load(name, pin=False)
         except RuntimeFault as fault:
             log.warning("%s", fault)
         else:
-            if len(models.loaded) <= before:
+            # What requests had loaded meanwhile takes the place of nothing.
+            if not before <= models.loaded:
                 return
 
 

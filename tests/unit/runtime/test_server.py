@@ -1,0 +1,51 @@
+"""The container's program, by its parts: what is loaded before requests are taken, and what the command line says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtime.server import _load, settings_of
+
+
+class Loads:
+    """Models of which each load is as the test says: what is loaded after it."""
+
+    def __init__(self, after: Mapping[str, str]) -> None:
+        self._after = after
+        self.loaded: frozenset[str] = frozenset()
+        self.asked: list[str] = []
+
+    async def names(self) -> list[str]:
+        return list(self._after)
+
+    async def load(self, name: str, *, pin: bool = True) -> None:
+        self.asked.append(name)
+        self.loaded = frozenset(self._after[name])
+
+
+@pytest.mark.parametrize(
+    ("after", "asked"),
+    [
+        ({"a": "a", "b": "ab", "c": "abc"}, "abc"),
+        # A request had b loaded while a was.
+        ({"a": "ab", "b": "ab", "c": "abc"}, "abc"),
+        ({"a": "a", "b": "ab", "c": "bc", "d": "cd"}, "abc"),
+        # A request had c loaded while b took the place of a: as many are loaded as before, and more.
+        ({"a": "a", "b": "bc", "c": "bc"}, "ab"),
+    ],
+)
+async def test_all_are_loaded_until_one_takes_the_place_of_another(after: Mapping[str, str], asked: str) -> None:
+    models: Any = Loads(after)
+    await _load(models, ("all",))
+    assert models.asked == list(asked)
+
+
+def test_a_place_on_the_command_line_counts_more_than_the_other_in_a_variable() -> None:
+    settings = settings_of(["serve", "--models", "/m"], {"MODELLESS_CONTAINER_HOME": "/h"})
+    assert (settings.models, settings.home) == (Path("/m"), None)
+    settings = settings_of(["--home=/h"], {"MODELLESS_CONTAINER_MODELS": "/m"})
+    assert (settings.models, settings.home) == (None, Path("/h"))
