@@ -220,7 +220,7 @@ async def _follow(models: Models) -> None:
             if newest != head:
                 await models.refresh()
                 head = newest
-        except (RegistryError, RuntimeFault) as fault:
+        except RuntimeFault as fault:
             log.warning("the repository cannot be read: %s", fault)
         except Exception:
             # The loop's outermost handler: whatever it was, what comes later must be seen.

@@ -6,17 +6,20 @@ profiles, so that the first batch is as well sized as the thousandth.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from registry.blobs.files import Files
 from registry.catalogue import Catalogue
+from registry.errors import RegistryError
 from registry.isa import runs_on
 from registry.model import TensorSpec, Variant
 from registry.stores.sqlite import SqliteStore
 from runtime.container.artifacts import artifact_name
 from runtime.container.repository import Version
 from runtime.container.signature import Port, Signature
+from runtime.errors import Unreadable
 from runtime.session import open_artifact
 from scheduler.ladders import load_s, measured
 
@@ -25,7 +28,10 @@ BLOBS = "blobs"
 
 
 class Home:
-    """The tasks of a home, as one tier serves them; the newest release of its catalogue, whenever it is asked."""
+    """The tasks of a home, as one tier serves them; the newest release of its catalogue, whenever it is asked.
+
+    Every question raises Unreadable where the catalogue cannot be read.
+    """
 
     def __init__(self, home: Path, tier: str, *, providers: Sequence[str] = ("CPU",)) -> None:
         self._store = SqliteStore(home / CATALOGUE)
@@ -37,7 +43,8 @@ class Home:
 
     def head(self) -> Hashable:
         """Another one means another release."""
-        return self._store.head()
+        with _reading():
+            return self._store.head()
 
     def names(self) -> Sequence[str]:
         """The tasks that have a variant here."""
@@ -62,9 +69,10 @@ class Home:
         self._store.close()
 
     def _view(self) -> Catalogue:
-        if self._catalogue is None or self._catalogue.version != self._store.head():
-            self._catalogue = self._store.load()
-        return self._catalogue
+        with _reading():
+            if self._catalogue is None or self._catalogue.version != self._store.head():
+                self._catalogue = self._store.load()
+            return self._catalogue
 
     def _here(self, catalogue: Catalogue, task: str) -> list[Variant]:
         """Variants placed on the tier, or all of them where none is, but for those made for another kind of CPU."""
@@ -97,6 +105,15 @@ class Home:
             load_s=max(map(load_s, profiles), default=0.0),
             floor_mb=variant.size_bytes / 2**20 if prepack else 0.0,
         )
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Whoever asks is told of a catalogue that is locked or broken as of storage that fails: to try again later."""
+    try:
+        yield
+    except RegistryError as fault:
+        raise Unreadable(f"the home's catalogue cannot be read now: {fault}") from fault
 
 
 def _ports(specs: Iterable[TensorSpec]) -> list[Port]:

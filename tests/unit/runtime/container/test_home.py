@@ -10,6 +10,7 @@ import pytest
 from optimizer.artifact import make_artifact
 from registry.blobs.files import Files
 from registry.catalogue import Catalogue
+from registry.errors import Unavailable
 from registry.model import (
     LEVELS,
     ZERO,
@@ -30,6 +31,7 @@ from registry.model import (
 from registry.store import update
 from registry.stores.sqlite import SqliteStore
 from runtime.container.home import BLOBS, CATALOGUE, Home
+from runtime.errors import Unreadable
 
 
 def tier(name: str) -> Tier:
@@ -121,6 +123,24 @@ def test_what_was_compiled_for_another_cpu_does_not_fit_under_any_name(home: Pat
     update(store, lambda base: base.with_variants(variant("odd", 0.5, alien, level="vax")))
     store.close()
     assert [opened.fits(digest) for digest in (shared, alien)] == [True, False]
+    opened.close()
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["at first", "later"])
+def test_a_catalogue_that_cannot_be_read_is_storage_that_fails(
+    home: Path, known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def locked(*_: object) -> Any:
+        raise Unavailable("catalogue.db", "it is locked")
+
+    opened = Home(home, "here")
+    if known:
+        opened.names()
+    monkeypatch.setattr(SqliteStore, "head", locked)
+    monkeypatch.setattr(SqliteStore, "load", locked)
+    for ask in (opened.head, opened.names, lambda: opened.versions("digits"), lambda: opened.fits("blake3:0")):
+        with pytest.raises(Unreadable, match="catalogue cannot be read now: catalogue.db: it is locked"):
+            ask()
     opened.close()
 
 
