@@ -1,12 +1,13 @@
 """Where models come from, as a folder has them; reads what is there when it is asked, and keeps nothing loaded.
 
-DIR/NAME/model.onnx is a model of one version, DIR/NAME/VERSION/model.onnx one of several, DIR/model.onnx alone is the
+DIR/NAME/model.onnx is version 1 of a model, DIR/NAME/VERSION/model.onnx one of several, DIR/model.onnx alone is the
 model `model` (SageMaker's /opt/ml/model). A file of another name is taken where it is the only *.onnx. Beside them may
 lie model.json: {"accuracy": 0.97, "max_batch": 32, "versions": {"2": {"accuracy": 0.98}}}.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -20,6 +21,8 @@ from runtime.errors import InvalidBody, Unreadable
 from runtime.ort import OrtSession
 from scheduler.work import Measured
 
+log = logging.getLogger(__name__)
+
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 """Of a model or version: what is safe in a path, a URL and a metric's label."""
 
@@ -29,6 +32,7 @@ MAX_BATCH = 64
 SUFFIX = ".onnx"
 DESCRIPTION = "model.json"
 ONLY_VERSION = "1"
+WHY = "a folder has one graph, model.onnx or the only one, which is version 1; beside it only numbers are versions"
 
 Open = Callable[[int], OrtSession]
 """Opens a session on some threads; raises what OrtSession and Session.open raise."""
@@ -88,7 +92,7 @@ class Folder:
             folders = [path for path in self.root.iterdir() if path.is_dir() and NAME.fullmatch(path.name)]
         except OSError as fault:
             raise Unreadable(f"the model folder cannot be read: {fault}") from fault
-        return sorted(path.name for path in folders if _version_folders(path))
+        return sorted(path.name for path in folders if _graph(path) is not None or _version_folders(path))
 
     def versions(self, model: str) -> Sequence[Version]:
         """The versions of a model, the newest first."""
@@ -109,6 +113,8 @@ class Folder:
         """The versions in this folder under this name, the newest first."""
         try:
             found = _version_folders(folder)
+            for path in _passed_over(folder, [path for _, path in found]):
+                log.warning("model %s: %s is not served: %s", model, path, WHY)
             described = _description(folder) if found else {}
             return [self._version(model, name, path, described) for name, path in found]
         except OSError as fault:
@@ -152,16 +158,33 @@ def _graph(folder: Path) -> Path | None:
 
 def _version_folders(folder: Path) -> list[tuple[str, Path]]:
     """The versions in a model's folder, the newest first: the highest number, then by name."""
-    if _graph(folder) is not None:
-        return [(ONLY_VERSION, folder)]
-    inside = (
-        [path for path in folder.iterdir() if path.is_dir() and NAME.fullmatch(path.name)] if folder.is_dir() else []
-    )
+    alone = _graph(folder) is not None
+    inside = [
+        path
+        for path in (folder.iterdir() if folder.is_dir() else ())
+        # Beside a graph lies what else its maker had: only a number is meant to be another version of it.
+        if (path.name.isdecimal() or not alone) and NAME.fullmatch(path.name) and path.is_dir()
+    ]
+    found = {path.name: path for path in inside if _graph(path) is not None}
+    if alone:
+        found[ONLY_VERSION] = folder
     return sorted(
-        ((path.name, path) for path in inside if _graph(path) is not None),
+        found.items(),
         key=lambda item: (item[0].isdecimal(), int(item[0]) if item[0].isdecimal() else 0, item[0]),
         reverse=True,
     )
+
+
+def _passed_over(folder: Path, served: Sequence[Path]) -> list[Path]:
+    """Graphs in a model's folder, and folders with one, that are none of its versions."""
+    inside = sorted(folder.iterdir()) if folder.is_dir() else []
+    graph = _graph(folder)
+    return [
+        path
+        for path in inside
+        if (path.suffix == SUFFIX and path.is_file() and path != graph)
+        or (path.is_dir() and path not in served and _graph(path) is not None)
+    ]
 
 
 def _description(folder: Path) -> dict[str, Any]:

@@ -42,6 +42,25 @@ def test_the_only_onnx_file_is_taken_under_any_name(tmp_path: Path) -> None:
     assert Folder(tmp_path).versions("m") == []
 
 
+def test_numbered_folders_beside_a_graph_are_its_later_versions(folder_of: MakeFolder) -> None:
+    root = folder_of({"m": b"one", "m/2": b"two", "m/10": b"ten", "m/parts": b""})
+    folder = Folder(root)
+    assert folder.names() == ["m"]
+    assert [(v.name, v.floor_mb * 2**20) for v in folder.versions("m")] == [("10", 3.0), ("2", 3.0), ("1", 3.0)]
+    assert [v.name for v in Folder(root / "m").versions("model")] == ["10", "2", "1"]
+
+
+def test_what_is_passed_over_is_said(folder_of: MakeFolder, caplog: pytest.LogCaptureFixture) -> None:
+    root = folder_of({"m": b"", "m/1": b"", "m/parts": b"", "n/1": b"", "n/2": b"", "o": b"", "o/empty/deeper": b""})
+    (root / "m" / "other.onnx").write_bytes(b"")
+    for path in ("n", "o"):
+        Folder(root).versions(path)
+    assert caplog.text == ""
+    assert [v.name for v in Folder(root).versions("m")] == ["1"]
+    said = [record.args[1] for record in caplog.records if isinstance(record.args, tuple)]
+    assert said == [root / "m" / name for name in ("1", "other.onnx", "parts")]
+
+
 def test_a_folder_can_be_the_model(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"")
     folder = Folder(tmp_path)
