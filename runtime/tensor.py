@@ -33,6 +33,10 @@ SIZES: Mapping[str, int] = {
 MAX_ELEMENTS = 1 << 24
 """Most elements of one tensor: 64 MiB as FP32, ten times what a 6 MB invocation can carry."""
 
+MAX_STRINGS = 1 << 20
+"""Most BYTES elements of one tensor that is sent: each is an object of 40 bytes and more, decoded before anybody knows
+what it is for."""
+
 MAX_RANK = 16
 """Most axes of one tensor; numpy itself stops at 64."""
 
@@ -70,6 +74,11 @@ def check_datatype(name: str, datatype: Any) -> str:
     if not isinstance(datatype, str) or datatype not in SIZES:
         raise InvalidTensor(name, f"datatype {datatype!r:.40} is unknown", f"one of {sorted(SIZES)}")
     return datatype
+
+
+def most_elements(datatype: str) -> int:
+    """Most elements that a tensor of this datatype may be sent with."""
+    return MAX_STRINGS if datatype == "BYTES" else MAX_ELEMENTS
 
 
 def check_size(name: str, datatype: str, shape: tuple[int, ...], size: int) -> None:

@@ -15,6 +15,7 @@ from registry.model import TensorSpec
 from runtime.codecs.images import decode_images, holds_images
 from runtime.codecs.nested import from_nested, to_nested
 from runtime.errors import InvalidTensor
+from runtime.tensor import most_elements
 
 
 def decode_inputs(specs: Sequence[TensorSpec], inputs: Any) -> dict[str, NDArray[Any]]:
@@ -45,4 +46,4 @@ def _decode(name: str, specs: Mapping[str, TensorSpec], value: Any) -> NDArray[A
         raise InvalidTensor(name[:80], "the task has no such input", f"one of {sorted(specs)}")
     if holds_images(value):
         return decode_images(spec, value)
-    return from_nested(name, spec.datatype, value, nulls=not spec.finite)
+    return from_nested(name, spec.datatype, value, max_elements=most_elements(spec.datatype), nulls=not spec.finite)

@@ -17,7 +17,7 @@ from runtime.codecs.binary import datatype_of, from_binary, to_binary
 from runtime.codecs.nested import from_nested, to_nested
 from runtime.codecs.text import dumps, loads
 from runtime.errors import InvalidBody, InvalidTensor
-from runtime.tensor import check_datatype, check_extents
+from runtime.tensor import check_datatype, check_extents, most_elements
 
 if TYPE_CHECKING:
     from registry.model import TensorSpec
@@ -163,14 +163,15 @@ def _json_tensor(name: str, tensor: Mapping[str, Any]) -> NDArray[Any]:
         raise InvalidTensor(name, "FP16 has no JSON form in this protocol", "binary_data_size and binary data")
     if "data" not in tensor:
         raise InvalidTensor(name, "it has no data", "data, or binary_data_size and the request header's length")
-    array = from_nested(name, datatype, tensor["data"])
+    array = from_nested(name, datatype, tensor["data"], max_elements=most_elements(datatype))
     if array.shape != shape and (array.ndim != 1 or array.size != math.prod(shape)):
         raise InvalidTensor(name, f"its data has shape {list(array.shape)}", f"{list(shape)}, nested or flat")
     return array.reshape(shape)
 
 
 def _signature(name: str, tensor: Mapping[str, Any]) -> tuple[str, tuple[int, ...]]:
-    return check_datatype(name, tensor.get("datatype")), check_extents(name, tensor.get("shape"))
+    datatype = check_datatype(name, tensor.get("datatype"))
+    return datatype, check_extents(name, tensor.get("shape"), max_elements=most_elements(datatype))
 
 
 def _outputs(document: Mapping[str, Any], binary_output: bool) -> dict[str, bool] | None:

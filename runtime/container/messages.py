@@ -23,7 +23,7 @@ from runtime.container.inference_pb2 import (
     ModelRepositoryParameter,
 )
 from runtime.errors import InvalidBody, InvalidTensor
-from runtime.tensor import check_datatype, check_extents
+from runtime.tensor import check_datatype, check_extents, most_elements
 
 _CONTENTS: Mapping[str, str] = {
     "BOOL": "bool_contents",
@@ -118,7 +118,8 @@ def _inputs(message: ModelInferRequest) -> dict[str, NDArray[Any]]:
             raise InvalidTensor(name[:80], "it is given twice", "one tensor of each name")
         if raw and tensor.HasField("contents"):
             raise InvalidTensor(name[:80], "it has both contents and raw_input_contents", "one of them")
-        datatype, shape = check_datatype(name, tensor.datatype), check_extents(name, list(tensor.shape))
+        datatype = check_datatype(name, tensor.datatype)
+        shape = check_extents(name, list(tensor.shape), max_elements=most_elements(datatype))
         if raw:
             tensors[name] = from_binary(name, datatype, shape, raw[i])
         else:

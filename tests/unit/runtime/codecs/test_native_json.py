@@ -12,6 +12,7 @@ from registry.model import TensorSpec
 from runtime.codecs.native_json import decode_inputs, encode_outputs
 from runtime.codecs.text import dumps
 from runtime.errors import InvalidTensor
+from runtime.tensor import MAX_STRINGS
 
 PIXELS = TensorSpec("pixels", "FP32", (-1, 2))
 TEXT = TensorSpec("text", "BYTES", (-1, 1))
@@ -36,6 +37,11 @@ def test_a_missing_number_is_null_where_the_signature_takes_nan() -> None:
     for spec in (PIXELS, whole, TensorSpec("text", "BYTES", (-1, 2), finite=False)):
         with pytest.raises(InvalidTensor, match=r"element \[0, 0\] is null"):
             decode_inputs((spec,), [[None, None]])
+
+
+def test_strings_are_fewer_than_numbers_may_be() -> None:
+    with pytest.raises(InvalidTensor, match="it has 1048577 elements in 2 axes; expected at most 1048576"):
+        decode_inputs((TEXT,), [[""]] * (MAX_STRINGS + 1))
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,8 @@ def change(change: str) -> ModelInferRequest:  # noqa: PLR0912 (one branch for e
             sent.inputs[0].datatype = "BF16"
         case "shape":
             sent.inputs[0].shape[0] = -1
+        case "strings":
+            sent.inputs[0].datatype, sent.inputs[0].shape[0] = "BYTES", 2**20
         case "shared memory":
             sent.inputs[0].parameters["shared_memory_region"].string_param = "r"
         case "classification":
@@ -155,6 +157,7 @@ def change(change: str) -> ModelInferRequest:  # noqa: PLR0912 (one branch for e
         ("both", InvalidTensor, "both"),
         ("datatype", InvalidTensor, "BF16"),
         ("shape", InvalidTensor, "-1"),
+        ("strings", InvalidTensor, "too large; expected at most 1048576 elements"),
         ("shared memory", InvalidBody, "shared_memory_region"),
         ("classification", InvalidBody, "classification"),
         ("no value", InvalidBody, "'timeout' of the request has no value"),
