@@ -66,6 +66,21 @@ class Address:
         return self.url if self.grpc is None else f"{self.url} and gRPC on {self.grpc}"
 
 
+class Patience:
+    """How long what is under way may take at the end, over all transports together."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._until: float | None = None
+
+    def left_s(self) -> float:
+        """Seconds that are left; they begin to pass when this is asked first."""
+        if self._until is None:
+            self._until = self._clock() + self._seconds
+        return max(0.0, self._until - self._clock())
+
+
 Ready = Callable[[Address], None]
 
 
@@ -107,12 +122,13 @@ async def serving(settings: Settings) -> AsyncIterator[Address]:
     models = Models(_repository(settings), station, budget_mb=settings.budget_mb, clock=clock)
     batcher = Batcher(station, models, cores=cores, clock=clock)
     plane = Plane(models, batcher, version=_version, clock=clock)
+    patience = Patience(settings.drain_s, clock)
     try:
         with listen(settings.host, settings.port) as listener:
-            async with _http(settings, plane, batcher, listener) as listening:
+            async with _http(settings, plane, batcher, patience, listener) as listening:
                 await _load(models, ("none",) if settings.multi_model else settings.load)
                 _check_served(settings, models)
-                async with _grpc(settings, plane) as grpc, _following(models):
+                async with _grpc(settings, plane, patience) as grpc, _following(models):
                     # What is there by now stays; a full collection then looks at requests only.
                     gc.freeze()
                     plane.starting = False
@@ -124,7 +140,9 @@ async def serving(settings: Settings) -> AsyncIterator[Address]:
 
 
 @asynccontextmanager
-async def _http(settings: Settings, plane: Plane, batcher: Batcher, listener: socket) -> AsyncIterator[Listening]:
+async def _http(
+    settings: Settings, plane: Plane, batcher: Batcher, patience: Patience, listener: socket
+) -> AsyncIterator[Listening]:
     """Answer over HTTP, at first that the server is starting; at the end what is under way is answered first."""
     folder = Folder(settings.models or SAGEMAKER_MODELS, providers=settings.providers)
     metrics = Route("GET", "/metrics", lambda exchange, _: show(exchange))
@@ -140,8 +158,7 @@ async def _http(settings: Settings, plane: Plane, batcher: Batcher, listener: so
         yield listening
     finally:
         # Whatever still waits when its connection is closed is cancelled, so that the plane comes to its end.
-        within_s = settings.drain_s if settings.grpc_port is None else settings.drain_s / 2
-        await asyncio.gather(plane.close(), listening.close(within_s))
+        await asyncio.gather(plane.close(), listening.close(patience.left_s()))
         await http.close()
 
 
@@ -156,7 +173,7 @@ async def _following(models: Models) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _grpc(settings: Settings, plane: Plane) -> AsyncIterator[str | None]:
+async def _grpc(settings: Settings, plane: Plane, patience: Patience) -> AsyncIterator[str | None]:
     """Serve gRPC too, if it is asked for; yields where it listens."""
     if settings.grpc_port is None:
         yield None
@@ -171,8 +188,8 @@ async def _grpc(settings: Settings, plane: Plane) -> AsyncIterator[str | None]:
     try:
         yield f"[{settings.host}]:{server.port}" if ":" in settings.host else f"{settings.host}:{server.port}"
     finally:
-        # HTTP drains after it, in the other half of the time.
-        await server.stop(settings.drain_s / 2)
+        # HTTP drains after it, in what is left of the time; what came that way goes on meanwhile.
+        await server.stop(patience.left_s())
 
 
 async def _load(models: Models, load: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runtime.server import _load, settings_of
+from runtime.server import Patience, _load, settings_of
 
 
 class Loads:
@@ -42,6 +42,17 @@ async def test_all_are_loaded_until_one_takes_the_place_of_another(after: Mappin
     models: Any = Loads(after)
     await _load(models, ("all",))
     assert models.asked == list(asked)
+
+
+def test_transports_that_drain_one_after_the_other_share_the_time() -> None:
+    now = [100.0]
+    patience = Patience(20.0, lambda: now[0])
+    now[0] = 500.0
+    assert patience.left_s() == 20.0
+    now[0] += 0.5
+    assert patience.left_s() == 19.5
+    now[0] += 30.0
+    assert patience.left_s() == 0.0
 
 
 def test_a_place_on_the_command_line_counts_more_than_the_other_in_a_variable() -> None:
