@@ -148,7 +148,13 @@ async def _http(
     metrics = Route("GET", "/metrics", lambda exchange, _: show(exchange))
     site = SameSite(settings.host, listener.getsockname()[0])
     http = Http([*Oip(plane).routes(), *SageMaker(plane, folder).routes(), metrics], check=site.check)
-    listening = Listening(http, Limits(body_bytes=settings.body_limit))
+    bodies_bytes = settings.bodies_bytes
+    listening = Listening(
+        http,
+        Limits(body_bytes=min(settings.body_limit, bodies_bytes)),
+        bodies_bytes=bodies_bytes,
+        connections=settings.most_connections,
+    )
 
     def show(exchange: Exchange) -> None:
         exchange.answer(200, exposition(plane.models, batcher, listening.connections), CONTENT_TYPE)
@@ -184,7 +190,13 @@ async def _grpc(settings: Settings, plane: Plane, patience: Patience) -> AsyncIt
         raise InvalidValue(
             "grpc_port", f"gRPC is not installed ({fault})", "pip install 'modelless[grpc]', or leave it out"
         ) from fault
-    server = await serve_grpc(plane, settings.host, settings.grpc_port, max_message_bytes=settings.body_limit)
+    server = await serve_grpc(
+        plane,
+        settings.host,
+        settings.grpc_port,
+        max_message_bytes=settings.body_limit,
+        max_calls=settings.most_connections,
+    )
     try:
         yield f"[{settings.host}]:{server.port}" if ":" in settings.host else f"{settings.host}:{server.port}"
     finally:

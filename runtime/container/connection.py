@@ -7,6 +7,7 @@ number, answers that nobody reads. What it refuses it refuses in JSON.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ BINARY = b"application/octet-stream"
 REASONS = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
 
 Headers = Iterable[tuple[bytes, bytes]]
+
+AGAIN = ((b"retry-after", b"1"),)
+"""What is full now may soon not be: bodies are under way for as long as their runs are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,17 @@ class Limits:
     linger_s: float = 2.0
     """How long what still comes is thrown away after a refusal, so that the peer reads that and no reset."""
     sweep_s: float = 1.0
+
+
+class Intake:
+    """The bodies that are under way on all connections together, from their first byte to the answer."""
+
+    __slots__ = ("held", "most")
+
+    def __init__(self, most: int = sys.maxsize) -> None:
+        self.most = most
+        """Bytes; what comes beyond is refused."""
+        self.held = 0
 
 
 class Exchange:
@@ -93,6 +108,9 @@ class Exchange:
             head = self._head(status, len(body), content_type, headers)
         self._answer = head if self.method == b"HEAD" else head + body
         self.cancel = None
+        if self.body:
+            connection.take(-len(self.body))
+            self.body = b""
         connection.flush(self)
 
     def _head(self, status: int, length: int, content_type: bytes, headers: Headers) -> bytes:
@@ -119,12 +137,17 @@ Note = Callable[["Connection"], None]
 class Connection(asyncio.Protocol):
     """One peer's requests, answered in the order in which they came."""
 
-    def __init__(self, handle: Handle, limits: Limits, *, opened: Note, closed: Note) -> None:
+    def __init__(
+        self, handle: Handle, limits: Limits, *, opened: Note, closed: Note, intake: Intake | None = None
+    ) -> None:
         self.draining = False
         self._handle = handle
         self._limits = limits
         self._opened = opened
         self._closed = closed
+        self._intake = intake or Intake()
+        self._taken = 0
+        """How much of it is this connection's."""
         self._parser = httptools.HttpRequestParser(self)
         self._pending: deque[Exchange] = deque()
         """What is under way, or answered and not sent yet."""
@@ -163,6 +186,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The peer has left: what waits for it need not run."""
         self._closed(self)
+        self.take(-self._taken)
+        self._intake = Intake()  # of what is answered from now on
         pending, self._pending = self._pending, deque()
         self._held.clear()
         for exchange in pending:
@@ -239,6 +264,8 @@ class Connection(asyncio.Protocol):
         length = headers.get(b"content-length", b"0")
         if len(length) > 18 or int(length) > self._limits.body_bytes:
             self._too_large()
+        elif self._intake.held + int(length) > self._intake.most:
+            self._too_many()
         elif b"expect" in headers and headers[b"expect"].lower() == b"100-continue":
             exchange.continue_due = True
             if not self._pending and not self._held:
@@ -250,7 +277,12 @@ class Connection(asyncio.Protocol):
             return
         if len(self._body) + len(chunk) > self._limits.body_bytes:
             self._too_large()
-        elif not self._body:
+            return
+        if self._intake.held + len(chunk) > self._intake.most:
+            self._too_many()
+            return
+        self.take(len(chunk))
+        if not self._body:
             self._body = chunk
         elif isinstance(self._body, bytearray):
             self._body += chunk
@@ -273,6 +305,15 @@ class Connection(asyncio.Protocol):
             self._held.append(exchange)
 
     # What exchanges and the server call
+
+    def take(self, size: int) -> None:
+        """Count so many bytes of bodies more, or less."""
+        self._taken += size
+        self._intake.held += size
+
+    def turn_away(self) -> None:
+        """Say that there are too many connections, and hear nothing of this peer."""
+        self._refuse(503, "this server has as many connections as it takes; try again", AGAIN)
 
     def flush(self, exchange: Exchange) -> None:
         """Send what is answered and next in order."""
@@ -378,17 +419,21 @@ class Connection(asyncio.Protocol):
         most = self._limits.body_bytes
         self._refuse(413, f"the body is larger than {most} bytes; send fewer rows, or have the limit raised")
 
+    def _too_many(self) -> None:
+        self._refuse(503, f"more than {self._intake.most} bytes of bodies are under way; try again", AGAIN)
+
     def _continue(self, exchange: Exchange) -> None:
         exchange.continue_due = False
         self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def _refuse(self, status: int, message: str) -> None:
+    def _refuse(self, status: int, message: str, headers: Headers = ()) -> None:
         """Answer what is coming in, after the answers before it, and hear no more of this peer."""
         exchange = self._current or Exchange(self)
         exchange.keep_alive = False
+        self.take(-len(self._body))
         self._current, self._deaf, self._lingering, self._body = None, True, True, b""
         (self._held or self._pending).append(exchange)
-        exchange.answer(status, dumps({"error": message}))
+        exchange.answer(status, dumps({"error": message}), JSON, headers)
 
     def _end(self) -> None:
         """Nothing more will be sent."""

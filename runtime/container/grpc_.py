@@ -50,11 +50,11 @@ class GrpcServer:
         await self._server.stop(grace_s)
 
 
-async def serve_grpc(plane: Plane, host: str, port: int, *, max_message_bytes: int) -> GrpcServer:
+async def serve_grpc(plane: Plane, host: str, port: int, *, max_message_bytes: int, max_calls: int) -> GrpcServer:
     """A server of this plane that listens when this returns; port 0 takes a free one.
 
-    A larger message is answered RESOURCE_EXHAUSTED before it is read. Raises InvalidValue when the address is not to be
-    had.
+    A larger message is answered RESOURCE_EXHAUSTED before it is read, and so is a call beyond so many. Raises
+    InvalidValue when the address is not to be had.
     """
     server = grpc.aio.server(
         options=(
@@ -62,7 +62,8 @@ async def serve_grpc(plane: Plane, host: str, port: int, *, max_message_bytes: i
             ("grpc.max_send_message_length", -1),
             # A second server on the same port must fail, not take half of the calls.
             ("grpc.so_reuseport", 0),
-        )
+        ),
+        maximum_concurrent_rpcs=max_calls,
     )
     server.add_generic_rpc_handlers((_handlers(_answers(plane)),))
     bound = _bound(server, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")

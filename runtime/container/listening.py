@@ -8,7 +8,7 @@ import socket
 from contextlib import suppress
 
 from registry.errors import InvalidValue
-from runtime.container.connection import Connection, Handle, Limits
+from runtime.container.connection import Connection, Handle, Intake, Limits
 
 BACKLOG = 2048
 
@@ -40,9 +40,12 @@ def url_of(listener: socket.socket) -> str:
 class Listening:
     """An HTTP server over one socket, on the running loop."""
 
-    def __init__(self, handle: Handle, limits: Limits) -> None:
+    def __init__(self, handle: Handle, limits: Limits, *, bodies_bytes: int, connections: int) -> None:
+        """At most so many `connections` are heard, and so many bytes of bodies are under way on them together."""
         self._handle = handle
         self._limits = limits
+        self._intake = Intake(bodies_bytes)
+        self._most = connections
         self._connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
         self._sweep: asyncio.TimerHandle | None = None
@@ -55,7 +58,9 @@ class Listening:
         """Take connections from now on."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: Connection(self._handle, self._limits, opened=self._opened, closed=self._closed),
+            lambda: Connection(
+                self._handle, self._limits, opened=self._opened, closed=self._closed, intake=self._intake
+            ),
             sock=listener,
             backlog=BACKLOG,
         )
@@ -104,6 +109,8 @@ class Listening:
         connection.draining = self._draining
         self._connections.add(connection)
         self._quiet.clear()
+        if len(self._connections) > self._most:
+            connection.turn_away()
 
     def _closed(self, connection: Connection) -> None:
         self._connections.discard(connection)

@@ -32,7 +32,8 @@ class SameSite:
             self._check_host(host)
         origin = headers.get(b"origin")
         if origin is not None and (not host or origin.partition(b"://")[2].lower() != host.lower()):
-            raise CrossSite(f"a page of {_shown(origin)} asks {_shown(host or b'nobody')}; other sites are not answered")
+            asked = _shown(host or b"nobody")
+            raise CrossSite(f"a page of {_shown(origin)} asks {asked}; other sites are not answered")
 
     def _check_host(self, host: bytes) -> None:
         name = _name(host)

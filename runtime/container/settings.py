@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,11 @@ MEMORY_SHARE = 0.75
 """The part of the machine's or the container's memory that models may fill where nothing is set: the rest is for
 bodies, activations and the server itself."""
 
-LOADING = ("all", "none")
+BODIES_SHARE = 0.125
+"""The part of the memory that bodies may fill where nothing is set: arrays made of them take as much again."""
+
+MOST_CONNECTIONS = 16_384
+"""Where nothing is set, and open files are no limit."""
 
 PLACES = ("models", "home")
 """Settings that say where models come from: one or the other."""
@@ -49,6 +54,10 @@ class Settings:
     """What is loaded before requests are taken: `all`, `none`, or names of models."""
     body_limit: int = 64 * 2**20
     """Largest request body in bytes."""
+    bodies_limit: int = 0
+    """Bytes of bodies that are under way on all connections together; 0: a share of the memory."""
+    connections: int = 0
+    """Most connections, and most calls over gRPC; 0: what the files that this process may open allow."""
     drain_s: float = 20.0
     """How long requests under way may take after a stop; SageMaker and ECS kill 30 s after it."""
     multi_model: bool = False
@@ -93,6 +102,16 @@ class Settings:
         """Private memory that loaded models may occupy."""
         return self.memory_mb or MEMORY_SHARE * usable_memory_mb()
 
+    @property
+    def bodies_bytes(self) -> int:
+        """Bytes of bodies that may be under way together; one of the largest always may."""
+        return self.bodies_limit or max(self.body_limit, int(BODIES_SHARE * usable_memory_mb() * 2**20))
+
+    @property
+    def most_connections(self) -> int:
+        """Connections that may be open."""
+        return self.connections or usable_connections()
+
 
 def usable_cores() -> int:
     """Cores that this process may run on: its affinity, within its control group's quota."""
@@ -108,6 +127,12 @@ def usable_memory_mb() -> float:
     limit = _read("/sys/fs/cgroup/memory.max").strip()
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return (min(total, int(limit)) if limit.isdecimal() else total) / 2**20
+
+
+def usable_connections() -> int:
+    """What models and their files leave of the files that this process may open."""
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return MOST_CONNECTIONS if files == resource.RLIM_INFINITY else max(1, min(MOST_CONNECTIONS, files * 3 // 4))
 
 
 def _read(path: str) -> str:
@@ -170,6 +195,8 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "providers": _providers,
     "load": _names,
     "body_limit": _whole(2**31 - 1),  # gRPC's own limit is an int32
+    "bodies_limit": _whole(2**50, 1),
+    "connections": _whole(2**20, 1),
     "drain_s": _seconds,
     "multi_model": _flag,
 }

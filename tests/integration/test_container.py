@@ -344,6 +344,31 @@ async def test_a_body_that_is_too_large_is_refused(folder_of: MakeFolder, graphs
         assert answer(await infer(http, "m", [[1.0] * 4])) == [[2.0] * 4]
 
 
+async def test_bodies_that_are_too_many_together_are_refused_until_others_are_answered(
+    folder_of: MakeFolder, graphs: Any, gate: Gate
+) -> None:
+    async with container(folder_of({"m": graphs.scaled(2.0)}), bodies_limit=150) as http:
+        running = await gate.occupy(http, "m", [[1.0] * 4])
+        response = await infer(http, "m", [[1.0] * 4])
+        assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+        assert response.headers["connection"] == "close"
+        gate.open()
+        await asyncio.gather(*running)
+        assert answer(await infer(http, "m", [[1.0] * 4])) == [[2.0] * 4]
+        assert (await http.post("/v2/models/m/infer", content=b"x" * 151)).status_code == 413
+
+
+async def test_connections_that_are_too_many_are_turned_away(folder_of: MakeFolder, graphs: Any) -> None:
+    async with container(folder_of({"m": graphs.scaled(2.0)}), connections=1) as http:
+        assert answer(await infer(http, "m", [[1.0] * 4])) == [[2.0] * 4]
+        reader, writer = await asyncio.open_connection(http.base_url.host, http.base_url.port)
+        turned_away = await reader.read()
+        assert turned_away.startswith(b"HTTP/1.1 503 ")
+        assert b"\r\nretry-after: 1\r\n" in turned_away
+        writer.close()
+        assert answer(await infer(http, "m", [[1.0] * 4])) == [[2.0] * 4]
+
+
 async def test_no_capacity_in_time_is_refused_with_when_to_try_again(
     folder_of: MakeFolder, graphs: Any, gate: Gate
 ) -> None:

@@ -28,6 +28,7 @@ from runtime.errors import (
 from scheduler.work import Work
 
 LIMIT = 100_000
+CALLS = 20
 
 Tell = Callable[[Outcome | RuntimeFault], None]
 
@@ -83,6 +84,10 @@ class Told:
         return [{"name": model or "all", "version": version or "1", "inference_count": 3, "inference_stats": success}]
 
 
+async def served(plane: Any, port: int) -> GrpcServer:
+    return await serve_grpc(plane, "127.0.0.1", port, max_message_bytes=LIMIT, max_calls=CALLS)
+
+
 @pytest.fixture
 async def plane() -> Told:
     return Told()
@@ -90,7 +95,7 @@ async def plane() -> Told:
 
 @pytest.fixture
 async def server(plane: Told) -> AsyncIterator[GrpcServer]:
-    serving = await serve_grpc(plane, "127.0.0.1", 0, max_message_bytes=LIMIT)  # type: ignore[arg-type]
+    serving = await served(plane, 0)
     yield serving
     await serving.stop(0)
 
@@ -223,6 +228,19 @@ async def test_a_message_that_is_too_large_is_refused(stub: Any, plane: Told) ->
     assert plane.asked.empty()
 
 
+async def test_a_call_too_many_is_refused(plane: Told, stub: Any) -> None:
+    calls = [stub.ModelInfer(request()) for _ in range(CALLS)]
+    tells = [(await plane.asked.get())[-1] for _ in calls]
+    error = await fails(stub.ModelInfer(request()))
+    for tell in tells:
+        tell(outcome())
+    for call in calls:
+        await call
+
+    assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert (await stub.ServerLive(pb.ServerLiveRequest())).live
+
+
 async def test_an_answer_may_be_larger_than_a_request(plane: Told, server: GrpcServer) -> None:
     options = [("grpc.max_receive_message_length", -1)]
     async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", options=options) as channel:
@@ -344,4 +362,4 @@ async def fails_or_not(call: Any) -> grpc.aio.AioRpcError | None:
 
 async def test_a_port_that_is_taken_is_refused(plane: Told, server: GrpcServer) -> None:
     with pytest.raises(InvalidValue, match=f"grpc_port: cannot listen on 127.0.0.1:{server.port}: .*choose another"):
-        await serve_grpc(plane, "127.0.0.1", server.port, max_message_bytes=LIMIT)  # type: ignore[arg-type]
+        await served(plane, server.port)

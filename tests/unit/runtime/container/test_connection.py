@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runtime.container.connection import BINARY, Connection, Exchange, Limits
+from runtime.container.connection import BINARY, Connection, Exchange, Intake, Limits
 
 LIMITS = Limits(head_bytes=300, body_bytes=20, pipelined=3)
 
@@ -15,7 +15,7 @@ LIMITS = Limits(head_bytes=300, body_bytes=20, pipelined=3)
 class Peer:
     """The other end of a connection, and its transport."""
 
-    def __init__(self, limits: Limits = LIMITS, *, handle: Any = None) -> None:
+    def __init__(self, limits: Limits = LIMITS, *, handle: Any = None, intake: Intake | None = None) -> None:
         self.asked: list[Exchange] = []
         self.sent = b""
         self.closed = self.aborted = self.ended = False
@@ -23,7 +23,7 @@ class Peer:
         self.unsent = 0
         self.open: set[Connection] = set()
         self.connection = Connection(
-            handle or self.asked.append, limits, opened=self.open.add, closed=self.open.discard
+            handle or self.asked.append, limits, opened=self.open.add, closed=self.open.discard, intake=intake
         )
         self.connection.connection_made(self)  # type: ignore[arg-type]
 
@@ -340,6 +340,43 @@ def test_a_head_without_end_is_refused() -> None:
     assert peer.sent == b""
     peer.send(b"y" * 150)
     assert peer.refusal()[0] == 431
+
+
+def test_bodies_under_way_on_all_connections_are_bounded_together() -> None:
+    intake = Intake(12)
+    first, second, third = (Peer(intake=intake) for _ in range(3))
+    first.send(post())
+    second.send(post()[:-1])
+    assert intake.held == 9
+
+    third.send(post()[:-5])
+    assert b"\r\nretry-after: 1\r\n" in third.sent
+    assert third.refusal() == (503, "more than 12 bytes of bodies are under way; try again")
+
+    first.asked[0].answer(200, b"")
+    assert intake.held == 4
+    second.send(b"o" + post(b"/b", b"1234567"))
+    assert (intake.held, len(second.asked)) == (12, 2)
+    second.connection.connection_lost(None)
+    second.asked[0].answer(200, b"too late")
+    assert intake.held == 0
+
+
+def test_a_body_in_chunks_that_becomes_too_much_beside_others_is_refused() -> None:
+    intake = Intake(12)
+    peer = Peer(intake=intake).send(CHUNKED + b"a\r\n0123456789\r\n")
+    assert intake.held == 10
+    peer.send(b"3\r\nabc\r\n")
+    assert peer.refusal()[0] == 503
+    assert intake.held == 0
+
+
+def test_who_is_turned_away_reads_why() -> None:
+    peer = Peer()
+    peer.connection.turn_away()
+    peer.connection.data_received(post())
+    assert peer.refusal() == (503, "this server has as many connections as it takes; try again")
+    assert (peer.asked, peer.ended) == ([], True)
 
 
 CHUNKED = b"POST /a HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"

@@ -28,6 +28,8 @@ def test_every_variable_is_read() -> None:
         "PROVIDERS": "cuda, cpu",
         "LOAD": "a, b",
         "BODY_LIMIT": "1000",
+        "BODIES_LIMIT": "5000",
+        "CONNECTIONS": "7",
         "DRAIN_S": "2.5",
         "MULTI_MODEL": "true",
     }
@@ -43,10 +45,12 @@ def test_every_variable_is_read() -> None:
         providers=("CUDA", "CPU"),
         load=("a", "b"),
         body_limit=1000,
+        bodies_limit=5000,
+        connections=7,
         drain_s=2.5,
         multi_model=True,
     )
-    assert (read.usable_cores, read.budget_mb) == (3, 512)
+    assert (read.usable_cores, read.budget_mb, read.bodies_bytes, read.most_connections) == (3, 512, 5000, 7)
 
 
 def test_sagemakers_variables_count_unless_ours_are_set() -> None:
@@ -109,6 +113,18 @@ def test_memory_is_that_of_the_control_group(monkeypatch: pytest.MonkeyPatch, li
     monkeypatch.setattr("os.sysconf", lambda name: {"SC_PHYS_PAGES": 2**18, "SC_PAGE_SIZE": 4096}[name])
     assert usable_memory_mb() == mb
     assert Settings().budget_mb == 0.75 * mb
+
+
+def test_bodies_may_fill_a_share_of_the_memory_and_one_is_always_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "usable_memory_mb", lambda: 1024.0)
+    assert Settings().bodies_bytes == 128 * 2**20
+    assert Settings(body_limit=2**30).bodies_bytes == 2**30
+
+
+@pytest.mark.parametrize(("files", "most"), [(1024, 768), (1, 1), (2**30, 16_384), (-1, 16_384)])
+def test_connections_leave_files_for_models(monkeypatch: pytest.MonkeyPatch, files: int, most: int) -> None:
+    monkeypatch.setattr("resource.getrlimit", lambda what: (files, files))
+    assert Settings().most_connections == most
 
 
 def test_a_file_that_is_not_there_says_nothing() -> None:
