@@ -7,6 +7,7 @@ number, answers that nobody reads. What it refuses it refuses in JSON.
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -126,6 +127,16 @@ class Exchange:
             lines.append(b"connection: keep-alive")
         return b"\r\n".join((*lines, b"", b""))
 
+
+def _to_origin_form(exchange: Exchange) -> None:
+    """A target may be a whole URL, as proxies are sent it; then its host counts (RFC 9112, section 3.2.2)."""
+    url = _URL.fullmatch(exchange.path)
+    if url is not None:
+        exchange.headers[b"host"] = url[1]
+        exchange.path = url[2] if url[2].startswith(b"/") else b"/" + url[2]
+
+
+_URL = re.compile(rb"https?://([^/?]+)(.*)", re.IGNORECASE | re.DOTALL)
 
 Handle = Callable[[Exchange], None]
 """Takes a request; answers it now or later, and raises nothing."""
@@ -261,6 +272,11 @@ class Connection(asyncio.Protocol):
         headers = exchange.headers
         if b"connection" in headers:
             exchange.old = parser.get_http_version() == "1.0"
+        if not exchange.path.startswith(b"/"):
+            _to_origin_form(exchange)
+        if b"host" not in headers and parser.get_http_version() == "1.1":
+            self._refuse(400, "an HTTP/1.1 request says in its header Host whom it asks")
+            return
         length = headers.get(b"content-length", b"0")
         if len(length) > 18 or int(length) > self._limits.body_bytes:
             self._too_large()

@@ -287,7 +287,7 @@ def test_another_protocol_on_offer_is_passed_over() -> None:
 
 
 def test_any_number_of_offers_is_passed_over() -> None:
-    offer = b"GET /a HTTP/1.1\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n"
+    offer = b"GET /a HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n"
     peer = Peer(handle=lambda exchange: exchange.answer(200, b"")).send(offer * 3000)
     assert peer.take().count(b"200 OK") == 3000
 
@@ -301,9 +301,31 @@ def test_a_body_that_is_announced_too_large_is_refused_before_it_comes() -> None
     assert not peer.closed
 
 
+def test_http_1_1_says_whom_it_asks() -> None:
+    peer = Peer().send(b"GET /a HTTP/1.1\r\n\r\n" + post())
+    assert peer.refusal() == (400, "an HTTP/1.1 request says in its header Host whom it asks")
+    assert peer.asked == []
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "host"),
+    [
+        (b"http://there:8080/v2?a=b", b"/v2?a=b", b"there:8080"),
+        (b"HTTPS://there/v2", b"/v2", b"there"),
+        (b"http://there", b"/", b"there"),
+        (b"http://there?a=b/c", b"/?a=b/c", b"there"),
+        (b"/http://there/", b"/http://there/", b"x"),
+        (b"*", b"*", b"x"),
+    ],
+)
+def test_a_target_may_be_a_whole_url(target: bytes, path: bytes, host: bytes) -> None:
+    peer = Peer().send(b"OPTIONS " + target + b" HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert (peer.asked[0].path, peer.asked[0].headers[b"host"]) == (path, host)
+
+
 @pytest.mark.parametrize("length", [b"9" * 30, b"21"])
 def test_no_announcement_is_too_large_to_be_refused(length: bytes) -> None:
-    peer = Peer().send(b"POST /a HTTP/1.1\r\ncontent-length: " + length + b"\r\n\r\n")
+    peer = Peer().send(b"POST /a HTTP/1.1\r\nhost: x\r\ncontent-length: " + length + b"\r\n\r\n")
     assert peer.refusal()[0] in (400, 413)
 
 
@@ -417,9 +439,9 @@ def test_the_bytes_of_a_request_are_not_counted_to_the_next_head() -> None:
         b"\x16\x03\x01\x00\xa5",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
-        b"POST / HTTP/1.1\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n",
-        b"POST / HTTP/1.1\r\ncontent-length: 3\r\ncontent-length: 4\r\n\r\n",
-        b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nxyz\r\n",
+        b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n",
+        b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\ncontent-length: 4\r\n\r\n",
+        b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nxyz\r\n",
     ],
 )
 def test_what_is_no_http_is_refused(junk: bytes) -> None:
