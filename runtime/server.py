@@ -32,7 +32,7 @@ from runtime.container.repository import Folder, Repository
 from runtime.container.router import Route
 from runtime.container.sagemaker import SageMaker
 from runtime.container.same_site import SameSite
-from runtime.container.settings import SAGEMAKER_MODEL, SAGEMAKER_MODELS, Settings
+from runtime.container.settings import MEANINGS, PREFIX, SAGEMAKER_MODEL, SAGEMAKER_MODELS, Settings
 from runtime.errors import RuntimeFault
 from runtime.memory import share_one_arena
 from runtime.ort import check_providers
@@ -44,6 +44,8 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 SERVE = "serve"
 """What SageMaker runs a container with, to tell serving from training."""
+
+VARIABLES = f"Each can be set as {PREFIX}NAME too, as {PREFIX}GRPC_PORT; an option counts more."
 
 NO_MODEL = f"put model.onnx into {SAGEMAKER_MODEL}, or give --models DIR or --home DIR"
 
@@ -294,13 +296,23 @@ def main(argv: Sequence[str] | None = None, variables: Mapping[str, str] | None 
     """`python -m runtime.server --models DIR --port N …`: each setting is an option; returns the exit code."""
     import os  # noqa: PLC0415 - only the program looks at its environment
 
+    words = sys.argv[1:] if argv is None else argv
+    if "--help" in words:
+        print(usage())
+        return 0
     try:
-        settings = settings_of(sys.argv[1:] if argv is None else argv, os.environ if variables is None else variables)
+        settings = settings_of(words, os.environ if variables is None else variables)
         run(settings, ready=lambda address: print(f"listening on {address}", flush=True))
     except (InvalidValue, RegistryError, RuntimeFault) as fault:
         print(f"error: {fault}", file=sys.stderr)
         return 2
     return 0
+
+
+def usage() -> str:
+    """What `--help` prints."""
+    options = (f"  --{_dashed(name) + ' VALUE':<21}{meaning}" for name, meaning in MEANINGS.items())
+    return "\n".join(("usage: python -m runtime.server [--NAME VALUE ...]", "", *options, "", VARIABLES))
 
 
 def settings_of(argv: Sequence[str], variables: Mapping[str, str]) -> Settings:

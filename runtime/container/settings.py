@@ -183,6 +183,27 @@ def _path(text: str) -> Path | None:
     return Path(text).expanduser() if text else None
 
 
+_DEFAULTS = Settings()
+
+MEANINGS: Mapping[str, str] = {
+    "models": "folder of models, NAME/[VERSION/]model.onnx [default: SageMaker's]",
+    "home": "a platform's home, in place of a folder [default: none]",
+    "tier": f"which of the home's tiers this is [default: {_DEFAULTS.tier}]",
+    "host": f"address to listen on [default: {_DEFAULTS.host}]",
+    "port": f"port to listen on; 0 takes a free one [default: {_DEFAULTS.port}]",
+    "grpc_port": "port for gRPC; 0 takes a free one [default: no gRPC]",
+    "cores": "cores that runs may use [default: this process's]",
+    "memory_mb": f"MB that loaded models may occupy [default: {MEMORY_SHARE:.0%} of the memory]",
+    "providers": f"execution providers, the preferred first [default: {','.join(_DEFAULTS.providers)}]",
+    "load": f"what is loaded first: all, none, or names [default: {','.join(_DEFAULTS.load)}]",
+    "body_limit": f"largest body in bytes [default: {_DEFAULTS.body_limit}]",
+    "bodies_limit": f"bytes of bodies under way together [default: {BODIES_SHARE:.1%} of the memory]",
+    "connections": "most connections, and calls over gRPC [default: three quarters of the files that may be open]",
+    "drain_s": f"seconds that requests under way may take at the end [default: {_DEFAULTS.drain_s:g}]",
+    "multi_model": "whether SageMaker loads and unloads models itself [default: false]",
+}
+"""What each setting is, in a line."""
+
 _READERS: Mapping[str, Callable[[str], object]] = {
     "models": _path,
     "home": _path,

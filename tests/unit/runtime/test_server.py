@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from runtime.server import Patience, _load, settings_of
+from runtime.container.settings import Settings
+from runtime.server import Patience, _load, main, settings_of
 
 
 class Loads:
@@ -42,6 +43,15 @@ async def test_all_are_loaded_until_one_takes_the_place_of_another(after: Mappin
     models: Any = Loads(after)
     await _load(models, ("all",))
     assert models.asked == list(asked)
+
+
+def test_help_says_each_option_and_its_default(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "--port", "x", "--help"], {"MODELLESS_CONTAINER_PORT": "y"}) == 0
+    lines = capsys.readouterr().out.splitlines()
+    options = {line.split()[0]: line for line in lines if line.startswith("  --")}
+    assert set(options) == {"--" + name.replace("_", "-") for name in Settings.__slots__}
+    assert all("[default: " in line for line in options.values())
+    assert options["--port"] == "  --port VALUE         port to listen on; 0 takes a free one [default: 8080]"
 
 
 def test_transports_that_drain_one_after_the_other_share_the_time() -> None:
