@@ -20,6 +20,9 @@ MEMORY_SHARE = 0.75
 """The part of the machine's or the container's memory that models may fill where nothing is set: the rest is for
 bodies, activations and the server itself."""
 
+CGROUPS = "/sys/fs/cgroup"
+"""The control group as a container sees its own, version 2 or else version 1."""
+
 BODIES_SHARE = 0.125
 """The part of the memory that bodies may fill where nothing is set: arrays made of them take as much again."""
 
@@ -116,7 +119,9 @@ class Settings:
 def usable_cores() -> int:
     """Cores that this process may run on: its affinity, within its control group's quota."""
     cores = len(os.sched_getaffinity(0))
-    quota, _, period = _read("/sys/fs/cgroup/cpu.max").partition(" ")
+    quota, _, period = _read(f"{CGROUPS}/cpu.max").partition(" ")
+    if not quota:
+        quota, period = (_read(f"{CGROUPS}/cpu/cpu.cfs_{name}_us").strip() for name in ("quota", "period"))
     if quota.isdecimal() and period.strip().isdecimal():
         cores = min(cores, max(1, int(quota) // int(period)))
     return cores
@@ -124,7 +129,7 @@ def usable_cores() -> int:
 
 def usable_memory_mb() -> float:
     """Memory of the control group, or of the machine."""
-    limit = _read("/sys/fs/cgroup/memory.max").strip()
+    limit = (_read(f"{CGROUPS}/memory.max") or _read(f"{CGROUPS}/memory/memory.limit_in_bytes")).strip()
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return (min(total, int(limit)) if limit.isdecimal() else total) / 2**20
 

@@ -115,6 +115,19 @@ def test_memory_is_that_of_the_control_group(monkeypatch: pytest.MonkeyPatch, li
     assert Settings().budget_mb == 0.75 * mb
 
 
+@pytest.mark.parametrize(("quota", "cores"), [("150000", 1), ("400000", 4), ("-1", 64)])
+def test_control_groups_of_version_1_count_too(monkeypatch: pytest.MonkeyPatch, quota: str, cores: int) -> None:
+    files = {
+        "/sys/fs/cgroup/cpu/cpu.cfs_quota_us": f"{quota}\n",
+        "/sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes": f"{512 * 2**20}\n",
+    }
+    monkeypatch.setattr(settings, "_read", lambda path: files.get(path, ""))
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(64)))
+    monkeypatch.setattr("os.sysconf", lambda name: {"SC_PHYS_PAGES": 2**18, "SC_PAGE_SIZE": 4096}[name])
+    assert (usable_cores(), usable_memory_mb()) == (cores, 512.0)
+
+
 def test_bodies_may_fill_a_share_of_the_memory_and_one_is_always_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "usable_memory_mb", lambda: 1024.0)
     assert Settings().bodies_bytes == 128 * 2**20
