@@ -104,7 +104,7 @@ def _one(loaded: Loaded, row: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
 
 def _loaded(path: Path) -> Loaded:
     session = OrtSession(path.read_bytes(), "", threads=1, prepack=True, optimised=False)
-    loaded = Loaded(session, signature_of(session), private_mb=0.0, load_s=0.0)
+    loaded = Loaded(session, signature_of(session), private_mb=0.0)
     loaded.adopt(try_out(loaded, max_batch=MOST_ROWS, declared=False))
     return loaded
 

@@ -3,7 +3,6 @@
 RuntimeFault
 ├── InvalidTensor       the caller's: a tensor is not what the signature says (names tensor, problem, expectation)
 ├── InvalidBody         the caller's: a body or event cannot be parsed
-│   ├── BodyTooLarge    the caller's: it is larger than is taken in
 │   └── UnknownEncoding the caller's: it is compressed, or encoded in another way that is not read
 ├── UnknownModel        the caller's: there is no model, version or path of this name
 ├── WrongMethod         the caller's: the path is served, by other methods
@@ -45,10 +44,6 @@ class InvalidTensor(RuntimeFault, ValueError):
 
 class InvalidBody(RuntimeFault, ValueError):
     """A body or event is not in the protocol's form."""
-
-
-class BodyTooLarge(InvalidBody):
-    """A body is larger than the server takes in."""
 
 
 class UnknownEncoding(InvalidBody):

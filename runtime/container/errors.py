@@ -19,7 +19,6 @@ class Told(NamedTuple):
 
 
 TABLE: tuple[tuple[type[Exception], Told], ...] = (
-    (faults.BodyTooLarge, Told(413, "RESOURCE_EXHAUSTED")),
     (faults.UnknownEncoding, Told(415, "UNIMPLEMENTED")),
     (faults.InvalidTensor, Told(400, "INVALID_ARGUMENT")),
     (faults.InvalidBody, Told(400, "INVALID_ARGUMENT")),

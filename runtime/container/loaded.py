@@ -44,11 +44,10 @@ class Traits:
 class Loaded:
     """A model that is ready to run; several threads may run it at once."""
 
-    def __init__(self, session: OrtSession, signature: Signature, *, private_mb: float, load_s: float) -> None:
+    def __init__(self, session: OrtSession, signature: Signature, *, private_mb: float) -> None:
         self.session = session
         self.signature = signature
         self.private_mb = private_mb
-        self.load_s = load_s
         self.traits = Traits()
         self._benches: list[Bench] = []
         ports = (*signature.inputs, *signature.outputs)

@@ -455,7 +455,7 @@ def _opened(model: Model, served: Served, threads: int) -> Loaded:
     signature = version.signature or signature_of(session)
     _check_session(session, signature, version)
     _check_alike(model, signature, version)
-    loaded = Loaded(session, signature, private_mb=0.0, load_s=load_s)
+    loaded = Loaded(session, signature, private_mb=0.0)
     traits = served.traits.get(threads)
     if traits is None:
         batch = version.max_batch

@@ -14,7 +14,6 @@ from runtime.container.errors import UNFORESEEN, message, retry_after, told
     [
         (faults.InvalidTensor("x", "is bad", "good"), 400, "INVALID_ARGUMENT"),
         (faults.InvalidBody("bad"), 400, "INVALID_ARGUMENT"),
-        (faults.BodyTooLarge("large"), 413, "RESOURCE_EXHAUSTED"),
         (faults.UnknownEncoding("gzip"), 415, "UNIMPLEMENTED"),
         (InvalidValue("port", "is bad", "choose another"), 400, "INVALID_ARGUMENT"),
         (faults.UnknownModel("m"), 404, "NOT_FOUND"),

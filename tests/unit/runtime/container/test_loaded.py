@@ -19,7 +19,7 @@ from runtime.ort import OrtSession
 
 def load(graph: bytes, folder: Path) -> Loaded:
     session = OrtSession(graph, str(folder), threads=1, prepack=True, optimised=False)
-    return Loaded(session, signature_of(session), private_mb=0.0, load_s=0.0)
+    return Loaded(session, signature_of(session), private_mb=0.0)
 
 
 def test_rows_run_together_give_what_each_gives_alone(graphs: Any, tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_a_graph_that_is_wrong_about_its_outputs_runs_all_the_same(graphs: Any, 
     loaded = load(graphs.scaled(2.0), tmp_path)
     loaded.adopt(Traits(16, aligned=True))
     lie = Signature(loaded.signature.inputs, [Port("y", "FP32", (-1, 3))])
-    wrong = Loaded(loaded.session, lie, private_mb=0.0, load_s=0.0)
+    wrong = Loaded(loaded.session, lie, private_mb=0.0)
     wrong.adopt(Traits(16, aligned=True))
 
     (outputs,), _ = wrong.run([{"x": np.ones((1, 4), np.float32)}], [1])

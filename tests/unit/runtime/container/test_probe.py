@@ -18,7 +18,7 @@ from runtime.tensor import MAX_ELEMENTS
 
 def load(graph: bytes, folder: Path) -> Loaded:
     session = OrtSession(graph, str(folder), threads=1, prepack=True, optimised=False)
-    return Loaded(session, signature_of(session), private_mb=0.0, load_s=0.0)
+    return Loaded(session, signature_of(session), private_mb=0.0)
 
 
 def test_rows_that_keep_to_themselves_share_runs(graphs: Any, tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ class Slow(Loaded):
 
     @classmethod
     def of(cls, loaded: Loaded) -> Slow:
-        slow = cls(loaded.session, loaded.signature, private_mb=0.0, load_s=0.0)
+        slow = cls(loaded.session, loaded.signature, private_mb=0.0)
         slow.ran = []
         return slow
 
@@ -86,7 +86,7 @@ class Sized(Loaded):
 
     @classmethod
     def of(cls, loaded: Loaded) -> Sized:
-        sized = cls(loaded.session, loaded.signature, private_mb=0.0, load_s=0.0)
+        sized = cls(loaded.session, loaded.signature, private_mb=0.0)
         sized.ran = []
         return sized
 
