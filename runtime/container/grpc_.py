@@ -1,4 +1,4 @@
-"""Open Inference Protocol v2 over gRPC: a shell over the data plane; never looks into a tensor, and decides nothing.
+"""Open Inference Protocol v2 over gRPC, and gRPC's own health service: a shell over the data plane; never looks into a tensor, and decides nothing.
 
 Imported only when gRPC is asked for: grpcio is an extra, and takes longer to import than a small model to load.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import grpc
@@ -20,6 +20,7 @@ from runtime.batcher import Outcome
 from runtime.codecs.v2 import InferRequest
 from runtime.container import inference_pb2 as pb
 from runtime.container.errors import foreseen, message, told
+from runtime.container.grpc_health import HEALTH, HealthCheckRequest, HealthCheckResponse, checked, watched
 from runtime.container.messages import parse_message, parse_parameters, render_message
 from runtime.container.plane import Plane, ask_of, keep_of
 from runtime.container.quick import parameters_of
@@ -65,7 +66,7 @@ async def serve_grpc(plane: Plane, host: str, port: int, *, max_message_bytes: i
         ),
         maximum_concurrent_rpcs=max_calls,
     )
-    server.add_generic_rpc_handlers((_handlers(_answers(plane)),))
+    server.add_generic_rpc_handlers((_handlers(_answers(plane)), _health(plane)))
     bound = _bound(server, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
     await server.start()
     return GrpcServer(server, bound)
@@ -89,6 +90,25 @@ def _handlers(answers: Mapping[str, Answer]) -> Any:
         for method in service.methods
     }
     return grpc.method_handlers_generic_handler(service.full_name, handlers)
+
+
+def _health(plane: Plane) -> Any:
+    async def check(request: Any, _context: Any) -> Any:
+        return HealthCheckResponse(status=await checked(plane, request.service))
+
+    async def watch(data: bytes, context: Any) -> AsyncIterator[bytes]:
+        try:
+            service = _decoded(HealthCheckRequest, data).service
+        except InvalidBody as fault:
+            await context.abort(grpc.StatusCode[told(fault).code], _details(fault))
+        async for status in watched(plane, service):
+            yield HealthCheckResponse(status=status).SerializeToString()
+
+    handlers = {
+        "Check": grpc.unary_unary_rpc_method_handler(_guarded(HealthCheckRequest, check)),
+        "Watch": grpc.unary_stream_rpc_method_handler(watch),
+    }
+    return grpc.method_handlers_generic_handler(HEALTH, handlers)
 
 
 def _guarded(kind: Any, answer: Answer) -> Callable[[bytes, Any], Awaitable[bytes]]:

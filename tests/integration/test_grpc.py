@@ -15,6 +15,7 @@ from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 from registry.errors import InvalidValue
 from runtime.batcher import Outcome
 from runtime.container.grpc_ import MAX_DETAILS, GrpcServer, serve_grpc
+from runtime.container.grpc_health import HEALTH
 from runtime.container.plane import Ask
 from runtime.errors import (
     Expired,
@@ -39,6 +40,8 @@ class Told:
     def __init__(self) -> None:
         self.now = 100.0
         self.ready = True
+        self.draining = False
+        self.loaded = True
         self.asked: asyncio.Queue[tuple[str, str | None, Any, Ask, Work, Tell]] = asyncio.Queue()
         self.cancelled: asyncio.Queue[Work] = asyncio.Queue()
         self.changes: list[tuple[object, ...]] = []
@@ -60,7 +63,7 @@ class Told:
     async def model_ready(self, model: str, version: str | None) -> bool:
         if model != "m":
             raise UnknownModel(model)
-        return version in (None, "1")
+        return self.loaded and version in (None, "1")
 
     def server_metadata(self) -> dict[str, Any]:
         return {"name": "modelless", "version": "9", "extensions": ["parameters"]}
@@ -101,9 +104,14 @@ async def server(plane: Told) -> AsyncIterator[GrpcServer]:
 
 
 @pytest.fixture
-async def stub(server: GrpcServer) -> AsyncIterator[Any]:
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
-        yield GRPCInferenceServiceStub(channel)
+async def channel(server: GrpcServer) -> AsyncIterator[Any]:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as opened:
+        yield opened
+
+
+@pytest.fixture
+async def stub(channel: Any) -> Any:
+    return GRPCInferenceServiceStub(channel)
 
 
 @pytest.fixture(autouse=True)
@@ -120,6 +128,11 @@ def request(model: str = "m", **parameters: Any) -> Any:
         field = {int: "int64_param", float: "double_param", str: "string_param"}[type(value)]
         setattr(made.parameters[name], field, value)
     return made
+
+
+def named(service: str) -> bytes:
+    """A request to the health service."""
+    return bytes([10, len(service)]) + service.encode() if service else b""
 
 
 def outcome(**arrays: Any) -> Outcome:
@@ -337,6 +350,43 @@ async def test_readiness(plane: Told, stub: Any) -> None:
     plane.ready = False
     assert not (await stub.ServerReady(pb.ServerReadyRequest())).ready
     assert (await stub.ServerLive(pb.ServerLiveRequest())).live
+
+
+@pytest.mark.parametrize(
+    ("service", "ready", "loaded", "status"),
+    [("", True, False, 1), ("", False, True, 2), ("m", True, True, 1), ("m", True, False, 2), ("m", False, True, 2)],
+)
+async def test_health_is_readiness_of_the_server_or_of_a_model(
+    plane: Told, channel: Any, service: str, ready: bool, loaded: bool, status: int
+) -> None:
+    plane.ready, plane.loaded = ready, loaded
+    assert await channel.unary_unary(f"/{HEALTH}/Check")(named(service)) == bytes([8, status])
+
+
+async def test_the_health_of_nothing_is_not_found(channel: Any) -> None:
+    for asked, code in ((named("z"), grpc.StatusCode.NOT_FOUND), (b"\xff", grpc.StatusCode.INVALID_ARGUMENT)):
+        assert (await fails(channel.unary_unary(f"/{HEALTH}/Check")(asked))).code() == code
+
+
+async def test_health_is_watched_until_the_server_is_about_to_stop(
+    plane: Told, channel: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.container.grpc_health.LOOK_S", 0.01)
+    watch = channel.unary_stream(f"/{HEALTH}/Watch")(named("m"))
+    assert await watch.read() == bytes([8, 1])
+    plane.loaded = False
+    assert await watch.read() == bytes([8, 2])
+    plane.loaded = True
+    assert await watch.read() == bytes([8, 1])
+    plane.ready, plane.draining = False, True
+    assert [status async for status in watch] == [bytes([8, 2])]
+
+
+async def test_what_is_not_there_may_be_watched_for(plane: Told, channel: Any) -> None:
+    plane.draining = True
+    assert [status async for status in channel.unary_stream(f"/{HEALTH}/Watch")(named("z"))] == [bytes([8, 3])]
+    broken = channel.unary_stream(f"/{HEALTH}/Watch")(b"\xff")
+    assert (await fails(broken.read())).code() == grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_stopping_lets_calls_end_and_takes_no_more(plane: Told, server: GrpcServer, stub: Any) -> None:
