@@ -1,4 +1,4 @@
-"""Open Inference Protocol v2 over gRPC, and gRPC's own health service: a shell over the data plane; never looks into a tensor, and decides nothing.
+"""Open Inference Protocol v2 and health over gRPC: a shell over the data plane; never looks into a tensor, nor decides.
 
 Imported only when gRPC is asked for: grpcio is an extra, and takes longer to import than a small model to load.
 """
