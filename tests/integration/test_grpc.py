@@ -353,13 +353,19 @@ async def test_readiness(plane: Told, stub: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("service", "ready", "loaded", "status"),
-    [("", True, False, 1), ("", False, True, 2), ("m", True, True, 1), ("m", True, False, 2), ("m", False, True, 2)],
+    ("service", "state", "status"),
+    [
+        ("", (True, False), 1),
+        ("", (False, True), 2),
+        ("m", (True, True), 1),
+        ("m", (True, False), 2),
+        ("m", (False, True), 2),
+    ],
 )
 async def test_health_is_readiness_of_the_server_or_of_a_model(
-    plane: Told, channel: Any, service: str, ready: bool, loaded: bool, status: int
+    plane: Told, channel: Any, service: str, state: tuple[bool, bool], status: int
 ) -> None:
-    plane.ready, plane.loaded = ready, loaded
+    plane.ready, plane.loaded = state
     assert await channel.unary_unary(f"/{HEALTH}/Check")(named(service)) == bytes([8, status])
 
 
@@ -379,7 +385,8 @@ async def test_health_is_watched_until_the_server_is_about_to_stop(
     plane.loaded = True
     assert await watch.read() == bytes([8, 1])
     plane.ready, plane.draining = False, True
-    assert [status async for status in watch] == [bytes([8, 2])]
+    assert await watch.read() == bytes([8, 2])
+    assert await watch.read() is grpc.aio.EOF
 
 
 async def test_what_is_not_there_may_be_watched_for(plane: Told, channel: Any) -> None:

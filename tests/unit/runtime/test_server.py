@@ -51,7 +51,7 @@ def test_help_says_each_option_and_its_default(capsys: pytest.CaptureFixture[str
     options = {line.split()[0]: line for line in lines if line.startswith("  --")}
     assert set(options) == {"--" + name.replace("_", "-") for name in Settings.__slots__}
     assert all("[default: " in line for line in options.values())
-    assert options["--port"] == "  --port VALUE         port to listen on; 0 takes a free one [default: 8080]"
+    assert options["--port"] == "  --port VALUE           port to listen on; 0 takes a free one [default: 8080]"
 
 
 def test_transports_that_drain_one_after_the_other_share_the_time() -> None:
