@@ -48,6 +48,8 @@ async def watched(plane: Plane, service: str) -> AsyncIterator[int]:
     """Its status, and whenever that is another one, that; ends when the server is about to, which nothing must hold."""
     told = 0
     while True:
+        # Before the status: while that is sent, the server may come to its end, which is to be told as well.
+        last = plane.draining
         try:
             status = await checked(plane, service)
         except UnknownModel:
@@ -57,6 +59,6 @@ async def watched(plane: Plane, service: str) -> AsyncIterator[int]:
         if status != told:
             told = status
             yield status
-        if plane.draining:
+        if last:
             return
         await asyncio.sleep(LOOK_S)

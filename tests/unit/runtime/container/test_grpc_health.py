@@ -18,7 +18,7 @@ from runtime.errors import UnknownModel, Unreadable
 
 
 class Told:
-    """A plane that says of a model each of these in turn, and after the last that it stops."""
+    """A plane that says of a model each of these in turn, and is about to stop at the last."""
 
     def __init__(self, *answers: bool | Exception) -> None:
         self._answers = list(answers)
@@ -26,7 +26,7 @@ class Told:
 
     @property
     def draining(self) -> bool:
-        return not self._answers
+        return len(self._answers) <= 1
 
     async def model_ready(self, model: str, version: str | None) -> bool:
         answer = self._answers.pop(0)
@@ -46,3 +46,12 @@ async def test_only_changes_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     plane: Any = Told(UnknownModel("m"), False, False, True, True, Unreadable("locked"), True)
     told = [status async for status in watched(plane, "m")]
     assert told == [SERVICE_UNKNOWN, NOT_SERVING, SERVING, NOT_SERVING, SERVING]
+
+
+async def test_a_server_that_stops_while_its_status_is_sent_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.container.grpc_health.LOOK_S", 0)
+    plane: Any = Told(True, True)
+    watch = watched(plane, "m")
+    assert await anext(watch) == SERVING
+    plane.ready = False
+    assert [status async for status in watch] == [NOT_SERVING]

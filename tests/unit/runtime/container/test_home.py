@@ -139,7 +139,7 @@ def test_a_catalogue_that_cannot_be_read_is_storage_that_fails(
     monkeypatch.setattr(SqliteStore, "head", locked)
     monkeypatch.setattr(SqliteStore, "load", locked)
     for ask in (opened.head, opened.names, lambda: opened.versions("digits"), lambda: opened.fits("blake3:0")):
-        with pytest.raises(Unreadable, match="catalogue cannot be read now: .* it is locked"):
+        with pytest.raises(Unreadable, match=r"catalogue cannot be read now: .* it is locked"):
             ask()
     opened.close()
 
