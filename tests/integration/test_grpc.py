@@ -404,7 +404,8 @@ async def test_stopping_lets_calls_end_and_takes_no_more(plane: Told, server: Gr
         pass
     tell(outcome())
 
-    assert error.code() == grpc.StatusCode.UNAVAILABLE
+    # What had arrived and was not taken up yet is cancelled.
+    assert error.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
     assert (await call).model_version == "small"
     await stopping
 
