@@ -116,7 +116,7 @@ FULL = Lengths(
     changed=2.25,
 )
 BRIEF = Lengths(
-    models=("linear", "kernel_machine"),
+    models=("kernel_machine",),
     sizes=(16,),
     finalists=1,
     rounds=1,
