@@ -6,7 +6,6 @@ less than the batcher's INLINE_S share another, as in the container. Requests co
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import sys
 import time
@@ -18,7 +17,7 @@ import uvloop
 from benchmarks.arrivals import Floats
 from benchmarks.batching_models import Subject
 from benchmarks.batching_rows import Answered
-from benchmarks.load_client import Timer
+from benchmarks.load_client import when_due
 from runtime.batcher import Batcher, Executed, Inputs, Outcome, Outputs
 from runtime.errors import RuntimeFault
 from runtime.server import SWITCH_S
@@ -88,32 +87,20 @@ class _Engine:
 
 
 class _Sender:
-    """Submits what is due, and keeps what becomes of it."""
+    """Submits requests, and keeps what becomes of them."""
 
-    def __init__(self, subject: Subject, times: Floats, slo_s: float, origin: float) -> None:
+    def __init__(self, batcher: Batcher, subject: Subject, times: Floats, slo_s: float, origin: float) -> None:
+        self._batcher = batcher
         self.times: list[float] = (times + origin).tolist()
         self.done = [np.inf] * len(times)
         self.outputs: list[tuple[int, Outputs]] = []
-        self.all_sent = asyncio.get_running_loop().create_future()
         self._task, self._slo_s = subject.name, slo_s
         self._rows = [{"image": row} for row in subject.rows]
-        self._next = 0
 
-    def send_due(self, batcher: Batcher, timer: Timer) -> None:
-        """Submit all that is due by now, and set the timer for the next.
-
-        What falls due meanwhile waits for the loop's next turn, as what a server has not read yet.
-        """
-        times, slo_s, now = self.times, self._slo_s, time.monotonic()
-        while self._next < len(times) and times[self._next] <= now:
-            due = times[self._next]
-            row = self._rows[self._next % len(self._rows)]
-            batcher.submit(Work(self._task, 1, due, due + slo_s), row, _Done(self, self._next))
-            self._next += 1
-        if self._next < len(times):
-            timer.set(times[self._next])
-        elif not self.all_sent.done():
-            self.all_sent.set_result(None)
+    def send(self, number: int) -> None:
+        """Submit one request."""
+        due, row = self.times[number], self._rows[number % len(self._rows)]
+        self._batcher.submit(Work(self._task, 1, due, due + self._slo_s), row, _Done(self, number))
 
 
 class _Done:
@@ -134,11 +121,8 @@ async def _play(station: Station, subject: Subject, times: Floats, slo_s: float,
     origin = time.monotonic() + LEAD_S
     engine = _Engine(subject, lambda: pace(time.monotonic() - origin), idle)
     batcher = Batcher(station, engine, cores=CORES)
-    sender = _Sender(subject, times, slo_s, origin)
-    with Timer() as timer:
-        timer.calls(lambda: sender.send_due(batcher, timer))
-        sender.send_due(batcher, timer)
-        await sender.all_sent
+    sender = _Sender(batcher, subject, times, slo_s, origin)
+    await when_due(sender.times, sender.send)
     await batcher.close()
     if not idle and sender.outputs:
         subject.check([(number % len(subject.rows), dict(outputs)) for number, outputs in sender.outputs])

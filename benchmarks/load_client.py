@@ -10,7 +10,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -86,6 +86,31 @@ class Timer:
             expired()
 
         asyncio.get_running_loop().add_reader(self.fd, readable)
+
+
+async def when_due(times: Sequence[float], call: Callable[[int], None]) -> None:
+    """Call with the number of each of these instants (s, monotonic) once it has come; returns after the last.
+
+    What falls due meanwhile waits for the loop's next turn, as what a server has not read yet.
+    """
+    over = asyncio.get_running_loop().create_future()
+    following, timer = 0, Timer()
+
+    def due() -> None:
+        nonlocal following
+        now = time.monotonic()
+        while following < len(times) and times[following] <= now:
+            call(following)
+            following += 1
+        if following < len(times):
+            timer.set(times[following])
+        elif not over.done():
+            over.set_result(None)
+
+    with timer:
+        timer.calls(due)
+        due()
+        await over
 
 
 class Opener:

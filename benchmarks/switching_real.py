@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from benchmarks.arrivals import Floats
 from benchmarks.ladder import inputs
-from benchmarks.load_client import Timer
+from benchmarks.load_client import when_due
 from benchmarks.switching_profile import CORES, ROWS, TASK, Sessions
 from benchmarks.virtual import Decider, Outcomes
 from runtime.batcher import Batcher, Executed, Inputs, Outcome
@@ -96,17 +95,13 @@ def play_for_real(
 async def _play(
     decider: Decider, sessions: Sessions, questions: Questions, times: Floats, deadline_s: float
 ) -> Outcomes:
-    loop = asyncio.get_running_loop()
     outcomes = Outcomes(times, [inf] * len(times), [None] * len(times))
     origin = time.monotonic() + LEAD_S
     batcher = Batcher(
         cast(Station, decider), _Engine(sessions, outcomes.runs, origin), cores=CORES, clock=lambda: _since(origin)
     )
     wrong: list[str] = []
-
-    sent = loop.create_future()
-    due, coming = times.tolist(), iter(range(len(times)))
-    following = next(coming, None)
+    due = times.tolist()
 
     def submit(i: int) -> None:
         asked = i % len(questions.parts)
@@ -120,21 +115,7 @@ async def _play(
 
         batcher.submit(Work(TASK, 1, due[i], due[i] + deadline_s), {"image": questions.parts[asked]}, done)
 
-    def submit_due() -> None:
-        nonlocal following
-        now = _since(origin)
-        while following is not None and due[following] <= now:
-            submit(following)
-            following = next(coming, None)
-        if following is not None:
-            timer.set(origin + due[following])
-        elif not sent.done():
-            sent.set_result(None)
-
-    with Timer() as timer:
-        timer.calls(submit_due)
-        submit_due()
-        await sent
+    await when_due([origin + at for at in due], submit)
     await batcher.close()
     assert not wrong, wrong[0]
     return outcomes

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from benchmarks.load_client import Timer, Usage, clock
+from benchmarks.load_client import Timer, Usage, clock, when_due
 
 LIMIT_S = 30.0
 
@@ -43,3 +43,13 @@ async def test_a_timer_set_anew_forgets_its_last_time() -> None:
 
 def test_a_share_is_of_the_time_between() -> None:
     assert Usage(wall=12.0, cpu=3.5).share_since(Usage(wall=10.0, cpu=3.0)) == 0.25
+
+
+async def test_each_is_called_once_in_order_and_never_before_it_is_due() -> None:
+    now = clock()
+    times = [now - 1.0, now, now + 2e-3, now + 2e-3, now + 4e-3]
+    called: list[tuple[int, bool]] = []
+    async with asyncio.timeout(10):
+        await when_due(times, lambda i: called.append((i, times[i] <= clock())))
+        await when_due([], lambda i: called.append((i, False)))
+    assert called == [(i, True) for i in range(5)]

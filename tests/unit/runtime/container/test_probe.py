@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from onnx import TensorProto
@@ -41,16 +41,20 @@ def test_a_fixed_first_extent_is_no_batch(graphs: Any, tmp_path: Path) -> None:
     assert try_out(load(graph, tmp_path), max_batch=16, declared=False).max_batch == 1
 
 
-class Slow(Loaded):
-    """Says of each run that it takes a second, and keeps how many rows it had."""
+class Watched(Loaded):
+    """Keeps how large each of its runs was."""
 
     ran: list[int]
 
     @classmethod
-    def of(cls, loaded: Loaded) -> Slow:
-        slow = cls(loaded.session, loaded.signature, private_mb=0.0)
-        slow.ran = []
-        return slow
+    def of(cls, loaded: Loaded) -> Self:
+        watched = cls(loaded.session, loaded.signature, private_mb=0.0)
+        watched.ran = []
+        return watched
+
+
+class Slow(Watched):
+    """Says of each run that it takes a second, and keeps how many rows it had."""
 
     def run(self, inputs: Any, rows: Any) -> Any:
         self.ran.append(sum(rows))
@@ -79,16 +83,8 @@ def test_every_kind_of_tensor_is_tried(graphs: Any, tmp_path: Path, kind: int) -
     assert try_out(loaded, max_batch=16, declared=False).max_batch == 16
 
 
-class Sized(Loaded):
-    """Keeps how many elements each of its inputs had."""
-
-    ran: list[int]
-
-    @classmethod
-    def of(cls, loaded: Loaded) -> Sized:
-        sized = cls(loaded.session, loaded.signature, private_mb=0.0)
-        sized.ran = []
-        return sized
+class Sized(Watched):
+    """Keeps how many elements each of its inputs had, and fails the first time."""
 
     def run_alone(self, inputs: Any) -> Any:
         self.ran.append(inputs["x"].size)
