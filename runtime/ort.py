@@ -37,6 +37,10 @@ _ELEMENT_CODES = {name: code for code, name in _ELEMENT_TYPES.items()}
 
 _FATAL, _DISABLE_ALL, _ENABLE_ALL, _ARENA, _DEFAULT_MEMORY = 4, 0, 99, 1, 0
 
+SPIN_US = b"100"
+"""How long a thread of several spins for the next node of a graph before it sleeps. Eight layers took 0.70 ms on two
+threads so, 0.98 where they sleep at once, and a fifth less of the cores' time; 50 and 1,000 µs are no better."""
+
 PROVIDERS = ("CUDA", "CPU")
 """Execution providers that sessions can be given; what the ones before leave over is the CPU's."""
 
@@ -178,7 +182,7 @@ class OrtSession:
                 api.SetInterOpNumThreads(options, 1)
             else:
                 api.DisablePerSessionThreads(options)
-            for key, value in _config(tensors_root, prepack):
+            for key, value in _config(tensors_root, prepack, threads):
                 api.AddSessionConfigEntry(options, key, value)
             if "CUDA" in providers:
                 _append_cuda(api, options)
@@ -355,11 +359,13 @@ class Bound:
         return value
 
 
-def _config(tensors_root: str, prepack: bool) -> Iterator[tuple[bytes, bytes]]:
+def _config(tensors_root: str, prepack: bool, threads: int) -> Iterator[tuple[bytes, bytes]]:
     """Session configuration, by the keys of onnxruntime_session_options_config_keys.h."""
     yield b"session.model_external_initializers_file_folder_path", tensors_root.encode()
-    # A spinning thread burns the CPU credits of a throttled environment while it waits.
-    yield b"session.intra_op.allow_spinning", b"0"
+    # To spin from node to node takes less of the cores' time than to sleep and be woken; after a run it would burn the
+    # CPU credits of a throttled environment.
+    yield b"session.intra_op.allow_spinning", b"1" if threads > 1 else b"0"
+    yield b"session.intra_op.spin_duration_us", SPIN_US
     yield b"session.inter_op.allow_spinning", b"0"
     if not prepack:
         yield b"session.disable_prepacking", b"1"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from runtime.errors import ExecutionFailed, NoProvider
-from runtime.ort import OrtSession, Span, check_providers
+from runtime.ort import OrtSession, Span, _config, check_providers
 
 
 def open_session(graph: bytes, folder: Path, **options: Any) -> OrtSession:
@@ -62,6 +62,21 @@ def test_a_span_that_is_too_small_cannot_be_bound(graphs: Any, tmp_path: Path) -
     x, y = np.ones((1, 4), np.float32), np.zeros((1, 4), np.float32)
     with pytest.raises(ExecutionFailed):
         session.bind([span("x", x, size=8)], [span("y", y)])
+
+
+@pytest.mark.parametrize(("threads", "spins"), [(1, b"0"), (4, b"1")])
+def test_threads_spin_from_node_to_node_and_not_for_long_after_a_run(threads: int, spins: bytes) -> None:
+    configured = dict(_config("", True, threads))
+    assert configured[b"session.intra_op.allow_spinning"] == spins
+    assert 0 < int(configured[b"session.intra_op.spin_duration_us"]) <= 1000
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_a_session_on_several_threads_answers_as_one_on_one(graphs: Any, tmp_path: Path, threads: int) -> None:
+    session = OrtSession(graphs.scaled(3.0), str(tmp_path), threads=threads, prepack=True, optimised=False)
+    x, y = np.arange(8, dtype=np.float32).reshape(2, 4), np.zeros((2, 4), np.float32)
+    session.bind([span("x", x)], [span("y", y)]).run()
+    np.testing.assert_array_equal(y, 3 * x)
 
 
 def test_inputs_and_outputs_as_the_graph_tells_them(graphs: Any, tmp_path: Path) -> None:
