@@ -39,6 +39,9 @@ Outputs = Mapping[str, NDArray[Any]]
 INLINE_S = 0.3e-3
 """Longest run that is done on the loop: a hop to a thread and back takes 0.1 ms, and more while both want the GIL."""
 
+INLINE_ON_ALL_S = 2e-3
+"""The same for one on all cores: nothing else could run meanwhile, and two hops are a quarter of such a run."""
+
 
 class Outcome(NamedTuple):
     """What came of a work: its own rows' outputs, and how they were made."""
@@ -104,7 +107,7 @@ class Batcher:
         self._station = station
         self._engine = engine
         self._clock = clock
-        self._inline_s = inline_s
+        self._cores, self._inline_s = cores, inline_s
         self._loop = loop or asyncio.get_running_loop()
         self._lanes = Lanes(cores, self._loop, "run")
         self._loader = Lanes(1, self._loop, "load")
@@ -217,7 +220,7 @@ class Batcher:
     def _begin(self, run: Run) -> None:
         asked = [self._waiting.pop(work) for work in run.works]
         self._running += 1
-        if run.expected_s < self._inline_s and self._engine.immediate(run):
+        if self._is_brief(run) and self._engine.immediate(run):
             if self._answers_due:
                 self._loop.call_soon(self._run_inline, run, asked)
             else:
@@ -227,6 +230,11 @@ class Batcher:
                 lambda: (self._clock(), self._execute(run, asked)),
                 lambda ended: self._end(run, asked, *ended, then=self._turn),
             )
+
+    def _is_brief(self, run: Run) -> bool:
+        """Whether the loop can do without itself for so long; not where that is not known."""
+        longest_s = self._inline_s if run.threads < self._cores else max(self._inline_s, INLINE_ON_ALL_S)
+        return 0 < run.expected_s < longest_s
 
     def _run_inline(self, run: Run, asked: Sequence[_Asked]) -> None:
         self._end(run, asked, self._clock(), self._execute(run, asked), then=self.wake)

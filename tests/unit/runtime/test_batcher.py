@@ -75,14 +75,14 @@ class Doubler:
 class Bench:
     """A batcher over a Doubler on the running loop."""
 
-    def __init__(self, service: Any = QUICK, *, max_batch: int = 64, waiting: int = 4096) -> None:
+    def __init__(self, service: Any = QUICK, *, max_batch: int = 64, waiting: int = 4096, cores: int = 1) -> None:
         self.engine = Doubler()
-        self.station = Station(1, waiting=waiting)
+        self.station = Station(cores, waiting=waiting)
         self.loop = asyncio.get_running_loop()
         self.clock = self.loop.time
         self.station.offer(Ladder("m", (Rung("v", 0.9, max_batch, service),)), self.clock())
         self.station.resident("m", "v", 1)
-        self.batcher = Batcher(self.station, self.engine, cores=1, clock=self.clock)
+        self.batcher = Batcher(self.station, self.engine, cores=cores, clock=self.clock)
 
     def ask(self, value: int = 1, rows: int = 1, **options: Any) -> tuple[Work, asyncio.Future[Outcome | RuntimeFault]]:
         told: asyncio.Future[Outcome | RuntimeFault] = self.loop.create_future()
@@ -164,6 +164,23 @@ async def test_a_core_gets_its_next_run_before_the_last_ones_answers_go_out(inli
         if inline:
             assert seen[0][2] == 1
             assert threading.current_thread().name in b.engine.threads
+
+
+@pytest.mark.parametrize(
+    ("cores", "run_s", "inline"), [(1, 1e-3, True), (2, 1e-3, False), (1, 3e-3, False), (2, 1e-4, True)]
+)
+async def test_a_brief_run_is_done_on_the_loop_and_one_on_all_cores_may_be_longer(
+    cores: int, run_s: float, inline: bool
+) -> None:
+    async with bench({1: ((1, run_s, run_s),)}, cores=cores) as b:
+        await answer(b.ask()[1])
+        assert (threading.current_thread().name in b.engine.threads) is inline
+
+
+async def test_a_run_of_which_nothing_is_known_keeps_off_the_loop() -> None:
+    async with bench({}) as b:
+        await answer(b.ask()[1])
+        assert threading.current_thread().name not in b.engine.threads
 
 
 async def test_a_station_that_fails_as_a_run_ends_keeps_neither_answers_nor_the_next_run() -> None:
