@@ -60,6 +60,10 @@ LEAST_RUN = 1.25
 """Times the tail of one row that a run may take in any case: where that alone is too long for who comes meanwhile,
 smaller runs help nobody, and somewhat larger ones serve more."""
 
+AGAIN = 2
+"""What ran n times and was never profiled is tried again when it was not chosen for this to the power of n fades: a few
+runs may have been slow for reasons that are gone, and nothing else would ever show it."""
+
 REACH = 2
 """How far beyond the largest batch that ran a model is trusted: twice as large."""
 
@@ -82,6 +86,7 @@ class Service:
         "_newest",
         "_overhead",
         "_pace",
+        "_profiled",
         "_settled",
         "_sorted",
         "_spread",
@@ -94,6 +99,7 @@ class Service:
     )
 
     def __init__(self, measured: Measured = ()) -> None:
+        self._profiled = bool(measured)
         self._at: list[int] = [rows for rows, _, _ in measured]
         self._knots: list[float] = [max(TICK_S, median) for _, median, _ in measured]
         self._weight: list[float] = [float(KEPT)] * len(measured)
@@ -213,6 +219,8 @@ class Service:
                 self._note_spread(usual)
             self._update()
         self._idle += 1
+        if self._at and not self._profiled and self._idle > AGAIN**self.runs:
+            self._forget()
 
     def top(self, overhead_s: float) -> None:
         """So much came on top of a run of something else, which is all that is known of it until one runs."""
@@ -238,6 +246,13 @@ class Service:
             self._sorted = sorted(self._newest)
             self._sum = sum(self._sorted)
             self._gauge = 1.0
+
+    def _forget(self) -> None:
+        """Know nothing but how often it ran, and what comes on top of runs."""
+        for known in (self._at, self._knots, self._weight, self._newest, self._sorted, self._lately, self._spread):
+            known.clear()
+        self._pace = self._gauge = 1.0
+        self._sum, self.largest = 0.0, 0
 
     def _note(self, ratio: float) -> None:
         self._newest.append(ratio)

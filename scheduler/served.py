@@ -20,7 +20,7 @@ from scheduler.work import Ladder, Run, Rung, Work, answers
 LOOK = 256
 """Works from the front of a queue that a choice looks at: four of the usual largest batches."""
 
-MANY_THREADS_FROM_S = 1e-3
+MANY_THREADS_FROM_S = 0.5e-3
 """Runs on several threads that were not measured are tried from here on: waking threads takes some 50 µs of a run."""
 
 RETRAIN_S = 0.05
@@ -223,14 +223,17 @@ class Served:
             self.alike += ALIKE * (len(front) / len(look) - self.alike)
         return front
 
-    def options(self, first: Work) -> list[Option]:
-        """Every way to answer a work."""
+    def options(self, first: Work, *, trying: bool = True) -> list[Option]:
+        """Every way to answer a work; those on several threads that were never tried only if `trying`.
+
+        What they bring is tried on one row, so not while others wait.
+        """
         return [
             Option(rung, threads, self.services[rung.variant, threads], (rung.variant, threads) in self.held)
             for rung in self.ladder.rungs
             if answers(rung, first)
             for threads in self.threads
-            if threads == 1 or self._worth_threads(rung.variant, threads)
+            if threads == 1 or self._worth_threads(rung.variant, threads, trying)
         ]
 
     def rule(self, key: Key) -> Rule:
@@ -308,6 +311,8 @@ class Served:
         known = [service.alone(1) for service in self.services.values() if service.known]
         self.least_s = self._least_s = 0.5 * min(known, default=0.0)
 
-    def _worth_threads(self, variant: str, threads: int) -> bool:
+    def _worth_threads(self, variant: str, threads: int, trying: bool) -> bool:
         alone = self.services[variant, 1]
-        return self.services[variant, threads].known or (alone.known and alone.median(1) >= MANY_THREADS_FROM_S)
+        return self.services[variant, threads].known or (
+            trying and alone.known and alone.median(1) >= MANY_THREADS_FROM_S
+        )

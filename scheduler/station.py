@@ -256,7 +256,7 @@ class Station:
     def _begin(self, task: Served, now: float, actions: list[Action]) -> bool:
         """Begin the best run of a task; whether there is one that may begin now, or else something changed."""
         works = task.front()
-        options = task.options(works[0])
+        options = task.options(works[0], trying=len(works) == 1)
         if not options:  # what could answer it is offered no more
             self.cancel(works[0])
             actions.append(_hopeless(works[0]))

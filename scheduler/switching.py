@@ -27,6 +27,10 @@ at 0.9 up to nine in ten of the late works are late for want of it, and from 0.7
 NEIGHBOURS = 2
 """Settings on either side of the table's own that a choice looks at: a queue is never exactly as its load says."""
 
+HASTE_S = 1e3
+"""After so long an answer without a deadline would be worth nothing: that is too little to choose by, and tells when it
+pays to load what is quicker."""
+
 SURE = 0.99
 """A chance from which on the more patient works of a run need no look of their own."""
 
@@ -201,13 +205,15 @@ def choose(
 ) -> Choice | None:
     """The run that is worth most, of those that can begin now on `free` cores; None when no option can run.
 
-    Where none is worth its core time that is priced too high, and what brings most in a core-second is best: else it
-    would be the smallest run, as it loses least. `works` are of one form, the most urgent first, and `usual_s` is their
-    usual time from arrival to deadline, and they may have some `cores` in the long run. All works of a run are answered
-    by a variant that holds the floors of all of them.
+    Where none is worth its core time, that is priced too high, and what brings most in a core-second is best: else it
+    would be the smallest run, as it loses least. Of what is worth the same the first is best, or without deadlines what
+    answers soonest. `works` are of one form, the most urgent first, and `usual_s` is their usual time from arrival to
+    deadline, and they may have some `cores` in the long run. All works of a run are answered by a variant that holds
+    the floors of all of them.
     """
     best: Choice | None = None
-    highest = (-1, 0.0)
+    highest = (-1, 0.0, 0.0)
+    patient = sum(work.rows for work in works if work.deadline == inf) if works[-1].deadline == inf else 0
     for option in options:
         if option.threads > free:
             continue
@@ -216,17 +222,32 @@ def choose(
             gain = _right(picked, rows, option, now=now) - price.per_row * rows - option.rung.right * passed
             core_s = option.threads * option.service.mean(rows)
             worth = gain - price.per_core_s * core_s
-            score = (2, worth) if worth >= 0 else (1, gain / core_s) if gain > 0 else (0, gain)
+            after_s = _answered_s(patient, rows, option, cores) if patient else 0.0
+            value = (2, worth) if worth >= 0 else (1, gain / core_s) if gain > 0 else (0, gain)
+            score = *value, -after_s
             if score > highest:
-                highest, best = score, Choice(option, tuple(picked), rows, worth)
+                highest, best = (
+                    score,
+                    Choice(option, tuple(picked), rows, worth - price.per_row * rows * after_s / HASTE_S),
+                )
     return best
+
+
+def _answered_s(waiting: int, rows: int, option: Option, cores: float) -> float:
+    """Seconds until a row of those that wait is answered, on average, where all of them have runs of so many rows.
+
+    Lanes take them in waves: those of the k-th one are answered after k runs' time.
+    """
+    waves = option.threads * waiting / (cores * rows)
+    return option.service.median(rows) * max(1.0, (waves + 1) / 2)
 
 
 def _picks(works: Sequence[Work], option: Option, next_s: float, now: float) -> Iterator[tuple[Sequence[Work], int]]:
     """Which works may share a run, and how many rows that a smaller run would save are passed over for them.
 
     At most as many as leave time for who comes while it runs: first without those that would be late in a run so
-    large, who are given up; then as many from the front as are in time, half of those, and the first alone.
+    large, who are given up; then as many from the front as are in time, half of those, and the first alone. Without
+    deadlines all that wait.
     """
     service, rung = option.service, option.rung
     most = service.most(next_s, rung.max_batch)
@@ -236,7 +257,7 @@ def _picks(works: Sequence[Work], option: Option, next_s: float, now: float) -> 
         late = now + service.median(most)
         passed = sum(work.rows for work in front if work.deadline < late)
         yield from ((picked, passed) for picked in (first(works, rung, most, late),) if picked)
-    for count in dict.fromkeys((len(front), len(front) // 2, 1)):
+    for count in dict.fromkeys((len(front), len(front) // 2, 1) if works[0].deadline < inf else (len(front),)):
         if 0 < count <= len(front):
             yield front[:count], 0
 

@@ -459,8 +459,9 @@ def _opened(model: Model, served: Served, threads: int) -> Loaded:
     traits = served.traits.get(threads)
     if traits is None:
         batch = version.max_batch
-        # What the repository has measured on so many threads need not be measured again.
-        timed = not version.service.get(threads)
+        # What the repository has measured on so many threads need not be measured again, and runs on several cannot be
+        # while others want the cores: the first ones that are asked for tell what those take.
+        timed = threads == 1 and not version.service.get(threads)
         traits = try_out(loaded, max_batch=batch or MAX_BATCH, declared=batch is not None, timed=timed)
     loaded.adopt(traits)
     give_back()

@@ -299,3 +299,31 @@ def test_ever_faster_runs_break_nothing() -> None:
             service.observe(1, seconds)
         seconds /= 1.3
     assert service.median(1) < 1e-3
+
+
+# What was tried a few times only
+
+
+def faded(service: Service, times: int) -> Service:
+    for _ in range(times):
+        service.fade()
+    return service
+
+
+@pytest.mark.parametrize(("runs", "stands"), [(1, 2), (2, 4), (5, 32)])
+def test_what_ran_seldom_and_long_ago_is_as_good_as_unknown_ever_later(runs: int, stands: int) -> None:
+    service = Service()
+    for _ in range(runs):
+        service.observe(1, 1.0, 0.1)
+    assert faded(service, stands).known
+    assert not faded(service, 1).known
+    assert (service.largest, service.within(1, 0.0), service.mean(4)) == (0, 1.0, service.overhead_s)
+    service.observe(2, 3e-3)
+    assert service.known
+    assert service.alone(2) == pytest.approx(3e-3)
+
+
+def test_what_was_profiled_is_not_forgotten() -> None:
+    service = Service([(1, 1e-3, 1.2e-3)])
+    service.observe(1, 1e-3)
+    assert faded(service, 100).known

@@ -216,6 +216,7 @@ def test_several_threads_are_an_option_where_they_were_measured_or_a_run_is_wort
     keys = [option.key for option in served().options(work())]
     assert QUICK[0][1] < MANY_THREADS_FROM_S < SLOW[0][1]
     assert keys == [("slow", 1), ("slow", 2), ("quick", 1)]
+    assert [option.key for option in served().options(work(), trying=False)] == [("slow", 1), ("quick", 1)]
     assert [option.key for option in served(Rung("new", 0.9)).options(work())] == [("new", 1)]
     measured = served(Rung("quick", 0.8, service={1: QUICK, 2: QUICK}))
     assert [option.key for option in measured.options(work())] == [("quick", 1), ("quick", 2)]

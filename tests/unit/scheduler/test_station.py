@@ -231,8 +231,8 @@ def test_a_task_without_deadlines_runs_everything_it_has(drive, batching: str, c
 
 def test_all_cores_are_used_while_anything_waits(drive) -> None:
     made = station(alone(max_batch=4, a=0.1e-3, b=0.1e-3), cores=3)
-    played = drive(made, lambda run, now: 1.0).play(Work("t", 1, 0.0) for _ in range(60))
-    assert played.now <= 6.0  # 5.0, and a run on three threads to see what it takes
+    played = drive(made, linear(0.1e-3, 0.1e-3)).play(Work("t", 1, 0.0) for _ in range(60))
+    assert played.now <= 3.0e-3  # 2.5 ms, and a run on three threads to see what it takes
 
 
 # Waiting for one more
@@ -606,6 +606,20 @@ def test_a_load_that_never_comes_is_asked_for_ever_more_seldom(drive, load_s: fl
     times = [when for when, _ in played.loads]
     assert 3 <= len(times) <= 14
     assert times[-1] - times[-2] > 10 * max(load_s, LEAST_LOAD_S)
+
+
+@pytest.mark.parametrize(("on_two_s", "most_of"), [(2e-3, 2), (5e-3, 1)])
+def test_without_deadlines_more_threads_are_loaded_tried_and_used_where_they_are_quicker(
+    drive, on_two_s: float, most_of: int
+) -> None:
+    made = station(alone(a=1e-3, b=3e-3), cores=2, load=False)
+    made.resident("t", "m", 1)
+    played = drive(made, lambda run, now: 4e-3 if run.threads == 1 else on_two_s, load_s=0.1)
+    played.then = lambda work: played.submit([Work("t", 1, played.now)] if played.now < 5.0 else [])
+    played.play([Work("t", 1, 0.0)])
+    assert [load.threads for _, load in played.loads] == [2]
+    later = [run.threads for when, run in played.runs if when > 1.0]
+    assert later.count(most_of) >= 0.98 * len(later)
 
 
 # What it costs

@@ -255,3 +255,41 @@ def test_what_was_never_run_is_tried() -> None:
 def test_works_that_are_late_already_choose_something_all_the_same(deadline: float) -> None:
     for price in (FREE, Price(1e6, 0.0), Price(0.0, 0.99)):
         assert chosen(works(deadline, deadline), LADDER, price, usual_s=20e-3).works
+
+
+# Without deadlines
+
+
+def unhurried(*options: Option, load: float, waiting: int = 1, free: int = 2, cores: float = 2) -> Choice:
+    """What is chosen for works without deadlines at a load (rows per second)."""
+    table = train(options, patience_s=inf, cores=cores)
+    price = table.price(table.budget(load))
+    return chosen(works(*[inf] * waiting), options, price, free=free, cores=cores)
+
+
+def test_the_quicker_of_two_ways_to_the_same_answer_is_run_while_there_are_cores_for_it() -> None:
+    one, two = option("m", 0.9, 1e-3, 1e-3), option("m", 0.9, 0.8e-3, 0.6e-3, threads=2)
+    assert unhurried(one, two, load=10).option is two
+    assert unhurried(one, two, load=10, free=1).option is one
+    # A row costs 1.2 core-milliseconds on two threads, in a large batch, and 1.0 on one.
+    assert unhurried(one, two, load=1900, waiting=64).option is one
+
+
+def test_accuracy_is_given_up_for_capacity_and_not_for_haste() -> None:
+    slow, quick = option("slow", 0.9, 0.2, 0.1), option("quick", 0.899, 1e-3, 1e-4)
+    assert unhurried(slow, quick, load=0.1).option is slow
+    assert unhurried(slow, quick, load=15_000, waiting=64).option is quick
+
+
+def test_more_threads_with_room_for_few_rows_are_not_quicker_where_many_wait() -> None:
+    one = option("m", 0.9, 4e-3, 0.5e-3)
+    wide = Option(Rung("m", 0.9, 64), 2, Service([(1, 3e-3, 3.3e-3)]))
+    assert unhurried(one, wide, load=10).option is wide
+    assert (unhurried(one, wide, load=10, waiting=16).option, unhurried(one, wide, load=10, waiting=16).rows) == (
+        one,
+        16,
+    )
+
+
+def test_a_long_queue_is_worked_off_in_the_runs_that_take_least_for_a_row() -> None:
+    assert unhurried(option("m", 0.9, 1e-3, 1e-4), load=0.1, waiting=250, free=1, cores=1).rows == 64
