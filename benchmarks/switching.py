@@ -33,7 +33,7 @@ from benchmarks.ladder import Made, ladder
 from benchmarks.switching_plots import draw
 from benchmarks.switching_profile import BATCHES, CORES, TASK, THREADS, Profile, Sampler, Sessions, measure
 from benchmarks.switching_real import Questions, play_for_real
-from benchmarks.virtual import Decider, Outcomes, effective_accuracy, parts_of, play, switches
+from benchmarks.virtual import Decider, Outcomes, effective_accuracy, parts_of, play, since, switches
 from scheduler.station import Station
 
 LOADS = (0.3, 0.8, 1.5, 3.0)
@@ -45,6 +45,10 @@ DEADLINES = (1.0, 1.3, 1.6, 1.9, 2.2)
 
 SWEEP = (0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 3.6)
 """Loads that the tables of Model-Switching are trained at, of the largest variant's capacity."""
+
+WARM_S = 5.0
+"""Of each run on this machine that do not count: it is a tenth as long as one in virtual time, where what is learnt at
+first weighs little."""
 
 PARTS = 10
 """Of a run, whose differences are samples: half a minute each in virtual time, more than the longest stay."""
@@ -199,13 +203,13 @@ def _play_case(setup: Setup, seeds: int, case: Case, trained: Trained) -> list[R
 
 
 def real(setup: Setup, trained: Mapping[float, Trained], sessions: Sessions, lengths: Lengths) -> list[Row]:
-    """The policies in turn on this machine; of the static ones the one that was best in virtual time."""
+    """The policies in turn on this machine; of the static ones the one that is best in virtual time."""
     if not lengths.real:
         return []
     questions, found = Questions.of(sessions), []
     drawn = False
     for stay in STAYS_S:
-        arrivals = load(setup, stay, lengths.real, seed=11)
+        arrivals = load(setup, stay, WARM_S + lengths.real, seed=11)
         for deadline_s, of in trained.items():
             chosen = policies(setup, of, deadline_s)
             best = max(
@@ -216,12 +220,13 @@ def real(setup: Setup, trained: Mapping[float, Trained], sessions: Sessions, len
                     deadline_s,
                 ),
             )
-            names = [name for name in chosen if not name.startswith("static:") or name == best]
+            names = [name for name in chosen if name == best or not name.startswith(("static:", BATCHED))]
             runs = {
                 name: [play_for_real(chosen[name](arrivals), sessions, questions, arrivals.times, deadline_s)]
                 for name in names
             }
-            found += _rows(setup, Case("real", deadline_s, stay, lengths.real), runs)
+            counted = {name: [since(each, WARM_S)] for name, (each,) in runs.items()}
+            found += _rows(setup, Case("real", deadline_s, stay, lengths.real), counted)
             _progress(found)
             if not drawn:
                 draw(

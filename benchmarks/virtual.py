@@ -96,10 +96,17 @@ def effective_accuracy(outcomes: Outcomes, deadline_s: float, accuracy: dict[str
     return right / len(outcomes.done), timely / len(outcomes.done)
 
 
+def since(outcomes: Outcomes, seconds: float) -> Outcomes:
+    """The works that came, and the runs that began, from then on."""
+    first = int(np.searchsorted(outcomes.arrived, seconds))
+    later = [(when, run) for when, run in outcomes.runs if when >= seconds]
+    return Outcomes(outcomes.arrived[first:], outcomes.done[first:], outcomes.variant[first:], later)
+
+
 def parts_of(outcomes: Outcomes, parts: int) -> list[Outcomes]:
     """The works that came in each of so many equal parts of the time, where any did; the runs are left out."""
     arrived = np.asarray(outcomes.arrived)
-    edges = np.searchsorted(arrived, np.linspace(0.0, arrived[-1], parts + 1)[1:-1]).tolist()
+    edges = np.searchsorted(arrived, np.linspace(arrived[0], arrived[-1], parts + 1)[1:-1]).tolist()
     bounds = pairwise([0, *edges, len(arrived)])
     return [
         Outcomes(arrived[low:high], outcomes.done[low:high], outcomes.variant[low:high])

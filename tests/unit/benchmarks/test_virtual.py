@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.baselines import Fixed, Static
-from benchmarks.virtual import Outcomes, effective_accuracy, parts_of, play, switches
+from benchmarks.virtual import Outcomes, effective_accuracy, parts_of, play, since, switches
 from scheduler.station import Station
 from scheduler.work import Ladder, Run, Rung, Work
 
@@ -66,6 +66,13 @@ def test_parts_are_equal_times_and_hold_every_work_once() -> None:
     assert [part.done for part in parts] == [[0.0, 1.0, 2.0], [3.0], [4.0, 5.0]]
     (whole,) = parts_of(outcomes, 1)
     assert (list(whole.arrived), whole.done, whole.variant) == (list(arrived), outcomes.done, outcomes.variant)
+
+
+def test_what_came_from_some_time_on_can_be_looked_at_alone() -> None:
+    outcomes = Outcomes(np.array([0.0, 1.0, 2.0, 5.0]), [0.5, 3.0, 3.0, 6.0], list("abcd"), runs("a", "b", "c"))
+    later = since(outcomes, 1.0)
+    assert (list(later.arrived), later.done, later.variant) == ([1.0, 2.0, 5.0], [3.0, 3.0, 6.0], ["b", "c", "d"])
+    assert [when for when, _ in later.runs] == [1.0, 2.0]
 
 
 def test_switches_are_counted_by_the_minute() -> None:
