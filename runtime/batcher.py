@@ -1,8 +1,8 @@
 """Drives a station on an event loop: what arrives in one turn of it is decided upon together; decides nothing itself.
 
 A core that becomes free gets its next run at once, before the answers of its last one go out. Nothing waits for a batch
-to fill: while a run is under way, what comes meanwhile waits for its end anyway, and is the next run. A run of
-microseconds is done on the loop itself, for a thread would cost more than it saves.
+to fill: while a run is under way, what comes meanwhile waits for its end anyway, and is the next run. A brief run is
+done on the loop itself, for a thread would cost more than it saves.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ INLINE_S = 0.3e-3
 """Longest run that is done on the loop: a hop to a thread and back takes 0.1 ms, and more while both want the GIL."""
 
 INLINE_ON_ALL_S = 2e-3
-"""The same for one on all cores: nothing else could run meanwhile, and two hops are a quarter of such a run."""
+"""The same for one on all cores: nothing else could run meanwhile."""
 
 
 class Outcome(NamedTuple):

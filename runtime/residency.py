@@ -77,15 +77,23 @@ class Residency(Generic[K, T]):
 
     @contextmanager
     def lease(
-        self, key: K, load: Callable[[], T], *, floor_mb: float = 0.0, value: float = 1.0, pin: bool = False
+        self,
+        key: K,
+        load: Callable[[], T],
+        *,
+        floor_mb: float = 0.0,
+        value: float = 1.0,
+        pin: bool = False,
+        evict: bool = True,
     ) -> Iterator[Lease[T]]:
         """Use the resident of `key`, loading it first when it is not there; it cannot be evicted meanwhile.
 
         `floor_mb` is the least that it will occupy, `value` weighs what a reload costs (its milliseconds). Callers
-        that ask for the same absent key load it once. Raises NoRoom when it does not fit beside what is pinned or stays
-        in use, and whatever `load` raises; either way the residents that were there and stayed are unharmed.
+        that ask for the same absent key load it once. Raises NoRoom when it does not fit beside what is pinned or
+        stays in use, or beside everything if it may not `evict`, and whatever `load` raises; either way the residents
+        that were there and stayed are unharmed.
         """
-        lease = self._hold(key) or self._load(key, load, floor_mb, value)
+        lease = self._hold(key) or self._load(key, load, floor_mb, value, evict)
         try:
             if pin:
                 self.pin(key)
@@ -151,20 +159,20 @@ class Residency(Generic[K, T]):
             self._order.hit(key)
             return Lease(resident.item, loaded=False, load_ms=0.0)
 
-    def _load(self, key: K, load: Callable[[], T], floor_mb: float, value: float) -> Lease[T]:
+    def _load(self, key: K, load: Callable[[], T], floor_mb: float, value: float, evict: bool) -> Lease[T]:
         with self._loading:
             # Another caller may have loaded it while this one waited.
             held = self._hold(key)
             if held is not None:
                 return held
-            self._make_room(key, floor_mb)
+            self._make_room(key, floor_mb, evict)
             before, started = self._memory_mb(), self._clock()
             item = load()
             load_ms = (self._clock() - started) * 1e3
             grown_mb = self._size_of(item) if self._size_of else self._memory_mb() - before
             size_mb = max(grown_mb, floor_mb)
             try:
-                self._make_room(key, size_mb)
+                self._make_room(key, size_mb, evict)
             except NoRoom:
                 del item
                 self._release()
@@ -174,11 +182,11 @@ class Residency(Generic[K, T]):
                 self._order.add(key, size=size_mb, cost=load_ms * value)
             return Lease(item, loaded=True, load_ms=load_ms)
 
-    def _make_room(self, key: K, size_mb: float) -> None:
+    def _make_room(self, key: K, size_mb: float, evict: bool) -> None:
         victims: list[_Resident[T]] = []
         try:
             with self._lock:
-                for victim in self._vacated(key, size_mb):
+                for victim in self._vacated(key, size_mb, evict):
                     victims.append(self._residents.pop(victim))
                     self._order.evict(victim)
         finally:
@@ -186,11 +194,11 @@ class Residency(Generic[K, T]):
                 victims.clear()
                 self._release()
 
-    def _vacated(self, key: K, size_mb: float) -> list[K]:
+    def _vacated(self, key: K, size_mb: float, evict: bool) -> list[K]:
         """What is given up for so much room, once nobody uses it; raises NoRoom. The lock is let go of to wait."""
         until = self._clock() + self._patience_s
         while True:
-            chosen = self._chosen(key, size_mb, wait=self._clock() < until)
+            chosen = self._chosen(key, size_mb, evict=evict, wait=self._clock() < until)
             busy = [resident for resident in map(self._residents.__getitem__, chosen) if resident.users]
             if not busy:
                 return chosen
@@ -203,11 +211,12 @@ class Residency(Generic[K, T]):
         for resident in busy:
             resident.leaving = False
 
-    def _chosen(self, key: K, size_mb: float, *, wait: bool) -> list[K]:
+    def _chosen(self, key: K, size_mb: float, *, evict: bool, wait: bool) -> list[K]:
         """What is in the way of so much and best given up: what is in use last, and only where it may be waited for."""
         pinned = {k for k, resident in self._residents.items() if resident.pinned}
         used = pinned | {k for k, resident in self._residents.items() if resident.users}
-        held_mb = sum(self._residents[k].size_mb for k in (pinned if wait else used))
+        kept = (pinned if wait else used) if evict else set(self._residents)
+        held_mb = sum(self._residents[k].size_mb for k in kept)
         if held_mb + size_mb > self.budget_mb:
             raise NoRoom(f"{key} needs {size_mb:.1f} MB of {self.budget_mb:.1f} MB, and {held_mb:.1f} MB are in use")
         chosen: list[K] = []

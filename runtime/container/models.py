@@ -274,11 +274,15 @@ class Models:
             return Executed(outputs, took, lease.loaded)
 
     def prefetch(self, task: str, variant: str, threads: int) -> None:
-        """Load a version ahead of runs, if it is still served; raises RuntimeFault."""
+        """Load a version ahead of runs, if it is still served; raises RuntimeFault.
+
+        A second session of one that is there already is worth nothing else's place.
+        """
         model = self._tasks.get(task)
         served = model and model.versions.get(variant)
         if model and served:
-            self._hold(model, served, threads, pin=False)
+            there = any((key.model, key.version) == (model.name, variant) for key in self._residency.residents())
+            self._hold(model, served, threads, pin=False, evict=not there)
             if self._tasks.get(task) is not model:
                 self._residency.unload(Key(model.name, variant, threads))  # as everything of it was meanwhile
 
@@ -393,20 +397,20 @@ class Models:
             rungs = sorted((_rung(served) for served in group), key=lambda rung: -rung.accuracy)
             self._station.offer(Ladder(task, tuple(rungs)), self._clock())
 
-    def _hold(self, model: Model, served: Served, threads: int, *, pin: bool) -> None:
+    def _hold(self, model: Model, served: Served, threads: int, *, pin: bool, evict: bool = True) -> None:
         try:
-            with self._lease(model, served, threads, pin=pin):
+            with self._lease(model, served, threads, pin=pin, evict=evict):
                 served.fault = ""
         except RuntimeFault as fault:
             served.fault = str(fault)
             raise
 
     def _lease(
-        self, model: Model, served: Served, threads: int, *, pin: bool = False
+        self, model: Model, served: Served, threads: int, *, pin: bool = False, evict: bool = True
     ) -> AbstractContextManager[Lease[Loaded]]:
         key = Key(model.name, served.version.name, threads)
         return self._residency.lease(
-            key, lambda: _open(model, served, threads), floor_mb=served.version.floor_mb, pin=pin
+            key, lambda: _open(model, served, threads), floor_mb=served.version.floor_mb, pin=pin, evict=evict
         )
 
 

@@ -177,6 +177,13 @@ async def test_a_brief_run_is_done_on_the_loop_and_one_on_all_cores_may_be_longe
         assert (threading.current_thread().name in b.engine.threads) is inline
 
 
+async def test_a_run_on_all_of_several_cores_may_be_longer_too() -> None:
+    async with bench({1: ((1, 3e-3, 3e-3),), 2: ((1, 1e-3, 1e-3),)}, cores=2) as b:
+        b.station.resident("m", "v", 2)
+        assert (await answer(b.ask()[1])).threads == 2
+        assert b.engine.threads == {threading.current_thread().name}
+
+
 async def test_a_run_of_which_nothing_is_known_keeps_off_the_loop() -> None:
     async with bench({}) as b:
         await answer(b.ask()[1])

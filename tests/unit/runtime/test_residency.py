@@ -107,6 +107,19 @@ def test_value_weighs_the_cost_of_a_reload() -> None:
     assert world.residency.residents() == ("quick but valued", "new")
 
 
+def test_what_may_not_evict_takes_only_what_is_free() -> None:
+    world = World(100.0)
+    world.use("a", 60.0)
+    with pytest.raises(NoRoom, match=r"b needs 50\.0 MB of 100\.0 MB, and 60\.0 MB are in use"):
+        world.use("b", 50.0, floor_mb=50.0, evict=False)
+    assert world.loads == ["a"]
+    with pytest.raises(NoRoom):
+        world.use("b", 50.0, evict=False)  # which is known once it is loaded
+    assert world.residency.residents() == ("a",)
+    assert world.use("c", 40.0, evict=False)
+    assert world.use("b", 50.0)
+
+
 def test_a_known_floor_makes_room_before_the_load() -> None:
     world = World(100)
     world.use("old", 60)

@@ -441,6 +441,27 @@ async def test_what_the_repository_has_measured_is_not_measured_again(
         assert bool(served.traits[1].service) == timed
 
 
+async def test_runs_on_several_threads_are_not_timed_while_others_want_the_cores(
+    folder_of: MakeFolder, graphs: Any
+) -> None:
+    async with house(folder_of({"m": graphs.scaled(2.0)})) as h:
+        await h.models.load("m")
+        await asyncio.to_thread(h.models.prefetch, "m/1", "1", 2)
+        (served,) = (await h.models.known("m")).versions.values()
+        assert served.traits[1].service
+        assert served.traits[2] == replace(served.traits[1], service=())
+
+
+async def test_a_second_session_takes_nothing_elses_place(folder_of: MakeFolder, graphs: Any) -> None:
+    async with house(folder_of({"m": graphs.scaled(2.0), "n": graphs.scaled(3.0)})) as h:
+        await h.models.load("m")
+        await h.models.load("n")
+        h.models._residency.budget_mb = h.models.used_mb
+        with pytest.raises(NoRoom):
+            await asyncio.to_thread(h.models.prefetch, "m/1", "1", 2)
+        assert {(key.model, key.threads) for key in h.models._residency.residents()} == {("m", 1), ("n", 1)}
+
+
 @pytest.mark.parametrize("where", ["runtime.container.models.try_out", "runtime.container.repository._open"])
 async def test_a_model_for_which_there_is_no_memory_is_said_not_to_fit(
     folder_of: MakeFolder, graphs: Any, monkeypatch: pytest.MonkeyPatch, where: str
