@@ -61,8 +61,11 @@ LEAST_RUN = 1.25
 smaller runs help nobody, and somewhat larger ones serve more."""
 
 AGAIN = 2
-"""What ran n times and was never profiled is tried again when it was not chosen for this to the power of n fades: a few
-runs may have been slow for reasons that are gone, and nothing else would ever show it."""
+"""What ran n times may be tried again when it was not chosen for this to the power of n fades: a few runs may have been
+slow for reasons that are gone, and nothing else would ever show it."""
+
+OFTEN = 20
+"""Runs from which on it would be weeks until then."""
 
 REACH = 2
 """How far beyond the largest batch that ran a model is trusted: twice as large."""
@@ -86,7 +89,6 @@ class Service:
         "_newest",
         "_overhead",
         "_pace",
-        "_profiled",
         "_settled",
         "_sorted",
         "_spread",
@@ -99,7 +101,6 @@ class Service:
     )
 
     def __init__(self, measured: Measured = ()) -> None:
-        self._profiled = bool(measured)
         self._at: list[int] = [rows for rows, _, _ in measured]
         self._knots: list[float] = [max(TICK_S, median) for _, median, _ in measured]
         self._weight: list[float] = [float(KEPT)] * len(measured)
@@ -207,10 +208,11 @@ class Service:
         """Most rows that the curve is trusted for."""
         return max(1, REACH * self.largest)
 
-    def fade(self) -> None:
+    def fade(self, *, again: bool = False) -> None:
         """Some time passed: where nothing ran meanwhile, believe a little more in the usual pace.
 
-        What looks slow is not chosen, and nothing else would ever show that it recovered.
+        What looks slow is not chosen, and nothing else would ever show that it recovered. What may be tried `again` is
+        as good as unknown after a while.
         """
         if self._idle and self._newest:
             usual = self._usual[self._idle % PROFILED]
@@ -219,7 +221,7 @@ class Service:
                 self._note_spread(usual)
             self._update()
         self._idle += 1
-        if self._at and not self._profiled and self._idle > AGAIN**self.runs:
+        if again and self._at and self.runs < OFTEN and self._idle > AGAIN**self.runs:
             self._forget()
 
     def top(self, overhead_s: float) -> None:
@@ -248,7 +250,7 @@ class Service:
             self._gauge = 1.0
 
     def _forget(self) -> None:
-        """Know nothing but how often it ran, and what comes on top of runs."""
+        """Know nothing but how often it ran, how runs spread, and what comes on top of them."""
         for known in (self._at, self._knots, self._weight, self._newest, self._sorted, self._lately, self._spread):
             known.clear()
         self._pace = self._gauge = 1.0

@@ -118,7 +118,7 @@ class Served:
     _rules: dict[Key, Rule] = field(default_factory=dict)
     outlook: Outlook | None = None
     _profiles: dict[Key, Service] = field(default_factory=dict)
-    """What is known of runs before any."""
+    """What is known of runs before any: on one thread, and on several that were profiled."""
     _least_s: float = 0.0
     """The same, whatever is doubted."""
     _faded_at: float = -inf
@@ -136,8 +136,9 @@ class Served:
         for rung in ladder.rungs:
             for threads in {*rung.service, *self.threads}:
                 key = rung.variant, threads
-                if key not in self.services or not self.services[key].known:
-                    self.services[key] = Service(rung.service.get(threads, ()))
+                measured = rung.service.get(threads, ())
+                if key not in self.services or (measured and not self.services[key].known):
+                    self.services[key] = Service(measured)
                     self._rules.pop(key, None)
         self._profiles = {
             (rung.variant, threads): Service(rung.service.get(threads, ()))
@@ -245,7 +246,7 @@ class Served:
 
     def table(self, options: Sequence[Option], cores: float, now: float) -> Table:
         """What is best at which load, trained again when what it was trained from may have changed."""
-        basis = (cores, tuple((option.key, option.service.largest) for option in options))
+        basis = (cores, tuple((option.key, option.service.largest) for option in options if option.service.known))
         until, trained_from = self._trained
         if self._table is None or now >= until or basis != trained_from:
             self._table = train(options, patience_s=self.patience_s, cores=cores)
@@ -256,8 +257,8 @@ class Served:
         """Believe a little less in what is known of variants that did not run for a while."""
         if now >= self._faded_at + RETRAIN_S:
             self._faded_at = now
-            for service in self.services.values():
-                service.fade()
+            for key, service in self.services.items():
+                service.fade(again=key not in self._profiles)
 
     def able(self, work: Work) -> list[tuple[Rung, Service]]:
         """The variants that may answer a work, the least accurate first, and their runs on one thread.

@@ -18,7 +18,7 @@ from scheduler.admission import ALL, Pace
 from scheduler.batching import Service, pays_to_wait
 from scheduler.rules import Room, rule_named
 from scheduler.served import Outlook, Served
-from scheduler.switching import FILLED, Choice, Option, Price, choose, first, tightest
+from scheduler.switching import FILLED, Choice, Option, Price, choose, earliest, first, tightest
 from scheduler.work import Action, Expire, Ladder, Load, Refuse, Run, Work, answers
 
 WAITING = 4096
@@ -255,13 +255,13 @@ class Station:
 
     def _begin(self, task: Served, now: float, actions: list[Action]) -> bool:
         """Begin the best run of a task; whether there is one that may begin now, or else something changed."""
+        task.fade(now)
         works = task.front()
-        options = task.options(works[0], trying=len(works) == 1)
+        options = task.options(works[0], trying=len(task.queue) == 1)
         if not options:  # what could answer it is offered no more
             self.cancel(works[0])
             actions.append(_hopeless(works[0]))
             return True
-        task.fade(now)
         choice = self._choice(task, works, options, now, actions)
         if choice is None or self._hold_back(task, choice, now):
             return False
@@ -316,6 +316,8 @@ class Station:
         spare = task.spare(now)
         more = task.purse.give(now, FILLED * spare * cores, task.patience_s)
         row_s = min(table.budget(task.arrivals.rate(now)) * more, left_s) * spare
+        if task.patience_s == inf and len(task.queue) == len(self._waiting) == 1 and self._free == self.cores:
+            row_s = inf  # nobody else would have the cores, and who comes can wait
         price, near = table.price(row_s), table.near(row_s)
         pick = partial(choose, works, now=now, free=self._free, cores=cores, usual_s=task.patience_s)
         best = pick([option for option in options if option.rung.variant in near or not option.service.known], price)
@@ -341,9 +343,7 @@ class Station:
         most = service.most(service.turn(task.patience_s, self._share(task) / option.threads), limit)
         picked = first(works, option.rung, service.efficient(min(most, task.queue.rows)))
         rows = sum(work.rows for work in picked)
-        alike = picked[0].priority == picked[-1].priority
-        earliest = picked[0].deadline if alike else min(work.deadline for work in picked)
-        if now + service.tail(rows) > earliest:
+        if now + service.tail(rows) > earliest(picked):
             return None
         return Choice(option, tuple(picked), rows, 0.0)
 

@@ -28,8 +28,8 @@ NEIGHBOURS = 2
 """Settings on either side of the table's own that a choice looks at: a queue is never exactly as its load says."""
 
 HASTE_S = 1e3
-"""After so long an answer without a deadline would be worth nothing: that is too little to choose by, and tells when it
-pays to load what is quicker."""
+"""After so long an answer without a deadline would be worth nothing: that is too little to choose by, and makes what is
+quicker worth loading."""
 
 SURE = 0.99
 """A chance from which on the more patient works of a run need no look of their own."""
@@ -213,23 +213,23 @@ def choose(
     """
     best: Choice | None = None
     highest = (-1, 0.0, 0.0)
-    patient = sum(work.rows for work in works if work.deadline == inf) if works[-1].deadline == inf else 0
+    patient = works[0].deadline == inf and all(work.deadline == inf for work in works)
+    waiting = sum(work.rows for work in works) if patient else 0
     for option in options:
         if option.threads > free:
             continue
-        for picked, passed in _picks(works, option, option.service.turn(usual_s, cores / option.threads), now):
+        next_s = option.service.turn(usual_s, cores / option.threads)
+        for picked, passed in _picks(works, option, next_s, now, patient=patient):
             rows = sum(work.rows for work in picked)
             gain = _right(picked, rows, option, now=now) - price.per_row * rows - option.rung.right * passed
             core_s = option.threads * option.service.mean(rows)
             worth = gain - price.per_core_s * core_s
-            after_s = _answered_s(patient, rows, option, cores) if patient else 0.0
+            after_s = _answered_s(waiting, rows, option, cores) if patient else 0.0
             value = (2, worth) if worth >= 0 else (1, gain / core_s) if gain > 0 else (0, gain)
             score = *value, -after_s
             if score > highest:
-                highest, best = (
-                    score,
-                    Choice(option, tuple(picked), rows, worth - price.per_row * rows * after_s / HASTE_S),
-                )
+                haste = price.per_row * rows * after_s / HASTE_S
+                highest, best = score, Choice(option, tuple(picked), rows, worth - haste)
     return best
 
 
@@ -242,12 +242,14 @@ def _answered_s(waiting: int, rows: int, option: Option, cores: float) -> float:
     return option.service.median(rows) * max(1.0, (waves + 1) / 2)
 
 
-def _picks(works: Sequence[Work], option: Option, next_s: float, now: float) -> Iterator[tuple[Sequence[Work], int]]:
+def _picks(
+    works: Sequence[Work], option: Option, next_s: float, now: float, *, patient: bool
+) -> Iterator[tuple[Sequence[Work], int]]:
     """Which works may share a run, and how many rows that a smaller run would save are passed over for them.
 
     At most as many as leave time for who comes while it runs: first without those that would be late in a run so
-    large, who are given up; then as many from the front as are in time, half of those, and the first alone. Without
-    deadlines all that wait.
+    large, who are given up; then as many from the front as are in time, half of those, and the first alone. Of works
+    that have no deadlines, as many as wait.
     """
     service, rung = option.service, option.rung
     most = service.most(next_s, rung.max_batch)
@@ -257,7 +259,7 @@ def _picks(works: Sequence[Work], option: Option, next_s: float, now: float) -> 
         late = now + service.median(most)
         passed = sum(work.rows for work in front if work.deadline < late)
         yield from ((picked, passed) for picked in (first(works, rung, most, late),) if picked)
-    for count in dict.fromkeys((len(front), len(front) // 2, 1) if works[0].deadline < inf else (len(front),)):
+    for count in (len(front),) if patient else dict.fromkeys((len(front), len(front) // 2, 1)):
         if 0 < count <= len(front):
             yield front[:count], 0
 
@@ -276,10 +278,16 @@ def first(works: Sequence[Work], rung: Rung, most: int, after: float = -inf) -> 
     return picked
 
 
+def earliest(works: Sequence[Work]) -> float:
+    """The first deadline (s) of works in their order, in which a priority comes before a deadline."""
+    alike = works[0].priority == works[-1].priority
+    return works[0].deadline if alike else min(work.deadline for work in works)
+
+
 def _right(works: Sequence[Work], rows: int, option: Option, *, now: float) -> float:
     """Right answers in time that a run is expected to give."""
     service = option.service
-    chance = service.within(rows, works[0].deadline - now)
+    chance = service.within(rows, earliest(works) - now)
     if chance >= SURE:
         sure = chance * rows
     else:

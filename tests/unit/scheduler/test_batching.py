@@ -8,7 +8,7 @@ from statistics import fmean
 
 import pytest
 
-from scheduler.batching import KEPT, LEVEL, REACH, Service, pays_to_wait, turn
+from scheduler.batching import KEPT, LEVEL, OFTEN, REACH, Service, pays_to_wait, turn
 
 PROFILE = tuple((rows, 1e-3 * (1 + rows), 1.2e-3 * (1 + rows)) for rows in (1, 2, 4, 8, 16, 32))
 """A millisecond for a run, and one for each row."""
@@ -304,9 +304,9 @@ def test_ever_faster_runs_break_nothing() -> None:
 # What was tried a few times only
 
 
-def faded(service: Service, times: int) -> Service:
+def faded(service: Service, times: int, *, again: bool = True) -> Service:
     for _ in range(times):
-        service.fade()
+        service.fade(again=again)
     return service
 
 
@@ -323,7 +323,12 @@ def test_what_ran_seldom_and_long_ago_is_as_good_as_unknown_ever_later(runs: int
     assert service.alone(2) == pytest.approx(3e-3)
 
 
-def test_what_was_profiled_is_not_forgotten() -> None:
-    service = Service([(1, 1e-3, 1.2e-3)])
+def test_what_is_not_to_be_tried_again_or_ran_often_is_not_forgotten() -> None:
+    service = Service()
     service.observe(1, 1e-3)
-    assert faded(service, 100).known
+    assert faded(service, 100, again=False).known
+    often = Service()
+    for _ in range(OFTEN):
+        often.observe(1, 1e-3)
+    often.runs = 10**9  # two to the power of which nobody has time for
+    assert faded(often, 3).known

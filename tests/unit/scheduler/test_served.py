@@ -222,6 +222,26 @@ def test_several_threads_are_an_option_where_they_were_measured_or_a_run_is_wort
     assert [option.key for option in measured.options(work())] == [("quick", 1), ("quick", 2)]
 
 
+def test_what_was_forgotten_is_offered_again_with_how_often_it_ran() -> None:
+    task = served()
+    tried = task.services["slow", 2]
+    tried.observe(1, 5e-3, 1e-4)
+    for _ in range(3):
+        tried.fade(again=True)
+    task.offer(task.ladder)
+    assert not task.services["slow", 2].known
+    assert (task.services["slow", 2].runs, task.services["slow", 2].overhead_s) == (1, tried.overhead_s)
+
+
+def test_only_what_was_never_profiled_is_forgotten() -> None:
+    task = served()
+    for service in task.services.values():
+        service.observe(1, 5e-3)
+    for i in range(10):
+        task.fade(i * 2 * RETRAIN_S)
+    assert {key for key, service in task.services.items() if not service.known} == {("slow", 2), ("quick", 2)}
+
+
 def test_options_hold_floors_and_pins_and_say_what_is_loaded() -> None:
     task = served()
     task.held.add(("slow", 2))

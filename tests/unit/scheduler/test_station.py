@@ -608,11 +608,12 @@ def test_a_load_that_never_comes_is_asked_for_ever_more_seldom(drive, load_s: fl
     assert times[-1] - times[-2] > 10 * max(load_s, LEAST_LOAD_S)
 
 
-@pytest.mark.parametrize(("on_two_s", "most_of"), [(2e-3, 2), (5e-3, 1)])
+@pytest.mark.parametrize("max_batch", [1, 64])
+@pytest.mark.parametrize(("on_two_s", "most_of"), [(2e-3, 2), (2.6e-3, 2), (3.5e-3, 2), (5e-3, 1)])
 def test_without_deadlines_more_threads_are_loaded_tried_and_used_where_they_are_quicker(
-    drive, on_two_s: float, most_of: int
+    drive, on_two_s: float, most_of: int, max_batch: int
 ) -> None:
-    made = station(alone(a=1e-3, b=3e-3), cores=2, load=False)
+    made = station(alone(a=1e-3, b=3e-3, max_batch=max_batch), cores=2, load=False)
     made.resident("t", "m", 1)
     played = drive(made, lambda run, now: 4e-3 if run.threads == 1 else on_two_s, load_s=0.1)
     played.then = lambda work: played.submit([Work("t", 1, played.now)] if played.now < 5.0 else [])

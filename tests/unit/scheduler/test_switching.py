@@ -291,5 +291,19 @@ def test_more_threads_with_room_for_few_rows_are_not_quicker_where_many_wait() -
     )
 
 
+def test_works_with_deadlines_share_a_run_whoever_has_none() -> None:
+    ways = option("m", 0.9, 1e-3, 1e-4), option("m", 0.9, 0.8e-3, 0.8e-4, threads=2)
+    price = train(ways, patience_s=0.1, cores=2).price(inf)
+    mixed = works(*[0.1] * 20, inf)
+    assert chosen(mixed, ways, price, free=2, cores=2, usual_s=0.1).rows == 21
+
+
+def test_one_without_a_deadline_ahead_of_others_does_not_make_them_late() -> None:
+    urgent = Work("t", 1, 0.0, priority=1)
+    ways = [option("m", 0.9, 1e-3, 0.5e-3)]
+    price = train(ways, patience_s=20e-3, cores=1).price(inf)
+    assert chosen([urgent, *works(*[4e-3] * 15)], ways, price, usual_s=20e-3).rows <= 5
+
+
 def test_a_long_queue_is_worked_off_in_the_runs_that_take_least_for_a_row() -> None:
     assert unhurried(option("m", 0.9, 1e-3, 1e-4), load=0.1, waiting=250, free=1, cores=1).rows == 64
