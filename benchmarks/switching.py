@@ -47,7 +47,7 @@ SWEEP = (0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 3.6)
 """Loads that the tables of Model-Switching are trained at, of the largest variant's capacity."""
 
 WARM_S = 5.0
-"""Of each run on this machine that do not count: it is a tenth as long as one in virtual time, where what is learnt at
+"""Of each run on this machine that do not count: one is a twelfth as long as in virtual time, where what is learnt at
 first weighs little."""
 
 PARTS = 10
@@ -68,7 +68,7 @@ class Lengths:
     deadlines: tuple[float, ...] = DEADLINES
 
 
-FULL = Lengths(cell=0.6, sweep=20.0, virtual=300.0, seeds=5, real=30.0)
+FULL = Lengths(cell=0.6, sweep=20.0, virtual=300.0, seeds=5, real=20.0)
 QUICK = Lengths(cell=0.06, sweep=3.0, virtual=20.0, seeds=1, real=0.0, deadlines=(1.0, 2.2))
 
 
