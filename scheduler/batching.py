@@ -65,7 +65,7 @@ AGAIN = 2
 slow for reasons that are gone, and nothing else would ever show it."""
 
 OFTEN = 20
-"""Runs from which on it would be weeks until then."""
+"""Runs from which on that would be most of a day away."""
 
 REACH = 2
 """How far beyond the largest batch that ran a model is trusted: twice as large."""
