@@ -240,9 +240,9 @@ class Station:
             actions.append(Expire(work))
         if late:
             self._tidy(task)
-        earliest = task.queue.earliest
-        due = earliest - task.least_s
-        return min(due if due > now else earliest, task.holds_until if task.holds_until > now else inf)
+        deadline = task.queue.earliest
+        due = deadline - task.least_s
+        return min(due if due > now else deadline, task.holds_until if task.holds_until > now else inf)
 
     def _next(self, passed: set[str], now: float) -> Served | None:
         best: Served | None = None

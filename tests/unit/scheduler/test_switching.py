@@ -285,10 +285,8 @@ def test_more_threads_with_room_for_few_rows_are_not_quicker_where_many_wait() -
     one = option("m", 0.9, 4e-3, 0.5e-3)
     wide = Option(Rung("m", 0.9, 64), 2, Service([(1, 3e-3, 3.3e-3)]))
     assert unhurried(one, wide, load=10).option is wide
-    assert (unhurried(one, wide, load=10, waiting=16).option, unhurried(one, wide, load=10, waiting=16).rows) == (
-        one,
-        16,
-    )
+    choice = unhurried(one, wide, load=10, waiting=16)
+    assert (choice.option, choice.rows) == (one, 16)
 
 
 def test_works_with_deadlines_share_a_run_whoever_has_none() -> None:
