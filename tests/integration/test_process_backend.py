@@ -181,7 +181,10 @@ async def test_an_environment_killed_mid_request_fails_that_request_only(rig: Ri
 async def test_concurrency_is_the_tiers(rig: Rig) -> None:
     async with opened(rig, "process-3538") as backend:
         replies = await asyncio.gather(*(rig.ask(backend) for _ in range(3)))
-        assert len({reply.environment for reply in replies}) == len(rig.of(EnvironmentStarting)) == 2
+        started = {event.environment for event in rig.of(EnvironmentStarting)}
+        assert len(started) == 2
+        # Which of the two answers the third, or even the second, is up to which starts first.
+        assert {reply.environment for reply in replies} <= started
         placement = Placement(rig.variant.id, "process-3538")
         with pytest.raises(Throttled, match="3 copies exceed the limit of 2"):
             await backend.ensure(placement, rig.variant, 3)
