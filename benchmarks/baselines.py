@@ -15,8 +15,8 @@ from math import inf
 
 import numpy as np
 
-from benchmarks.arrivals import Floats
 from scheduler.work import Action, Expire, Refuse, Run, Work
+from simulator.arrivals import Floats
 
 PERIOD_S = 1.0
 """How often Model-Switching and INFaaS look at the load (HotCloud '20, section 4; ATC '21, section 5)."""

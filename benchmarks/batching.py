@@ -28,7 +28,6 @@ from math import inf
 from random import Random
 from statistics import median
 
-from benchmarks.arrivals import poisson
 from benchmarks.batching_models import MLP, NO_OP, OF_DIGITS, Subject, subjects
 from benchmarks.batching_real import CORES, Pace, play, steady
 from benchmarks.batching_rows import (
@@ -47,6 +46,7 @@ from benchmarks.harness import Row, run
 from benchmarks.search import Search
 from scheduler.rules import STATIC
 from scheduler.station import Station
+from simulator.arrivals import poisson
 
 SLO_S = 0.020
 

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import uvloop
 
-from benchmarks.arrivals import Floats
 from benchmarks.batching_models import Subject
 from benchmarks.batching_rows import Answered
 from benchmarks.load_client import when_due
@@ -23,6 +22,7 @@ from runtime.errors import RuntimeFault
 from runtime.server import SWITCH_S
 from scheduler.station import Station
 from scheduler.work import Run, Work
+from simulator.arrivals import Floats
 
 CORES = 1
 

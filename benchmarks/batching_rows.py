@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.arrivals import Floats
 from benchmarks.harness import Row, interval
+from simulator.arrivals import Floats
 
 IN_TIME = 0.99
 """The share of requests that a 99th percentile within the SLO means."""

@@ -17,12 +17,12 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from benchmarks import traces
-from benchmarks.arrivals import Floats, modulated, of_counts, of_stamps, poisson, scaled, window
 from benchmarks.harness import Row, run
 from benchmarks.load_client import MEASURED, PLAN
 from benchmarks.load_files import Plan, read_measured
 from benchmarks.load_measured import OK, Measured
+from simulator import traces
+from simulator.arrivals import Floats, modulated, of_counts, of_stamps, poisson, scaled, window
 
 __all__ = ["Measured", "Target", "closed_loop", "open_loop", "post"]
 

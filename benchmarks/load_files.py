@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.arrivals import Floats
 from benchmarks.load_measured import Measured
+from simulator.arrivals import Floats
 
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]

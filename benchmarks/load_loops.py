@@ -11,9 +11,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import cast
 
-from benchmarks.arrivals import Floats
 from benchmarks.load_measured import OK
 from benchmarks.load_response import Malformed, Response
+from simulator.arrivals import Floats
 
 SAMPLE_EVERY = 101
 """Beyond the first answer for each request, every so-manieth is kept; prime, so that it meets all requests in turn."""

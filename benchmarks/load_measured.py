@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.arrivals import Floats
+from simulator.arrivals import Floats
 
 OK = 200
 

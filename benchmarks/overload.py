@@ -27,7 +27,6 @@ from typing import Any
 
 import orjson
 
-from benchmarks.arrivals import poisson
 from benchmarks.harness import Row, run
 from benchmarks.ladder import Made, inputs, ladder
 from benchmarks.load import Target, closed_loop, open_loop, post
@@ -37,6 +36,7 @@ from benchmarks.peer_process import running
 from benchmarks.peer_servers import Dialect, Launch, Server, own_programs
 from benchmarks.search import Search
 from benchmarks.switching_profile import Sessions
+from simulator.arrivals import poisson
 
 MODEL = "digits"
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.arrivals import Floats
 from benchmarks.harness import Row, interval
 from benchmarks.load_measured import OK, Measured
+from simulator.arrivals import Floats
 
 REFUSED, EXPIRED = 429, 504
 

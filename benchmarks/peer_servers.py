@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.arrivals import Floats
+from simulator.arrivals import Floats
 
 APPS = Path(__file__).parent / "peer_apps"
 

@@ -19,7 +19,6 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import onnxruntime as ort
 
-from benchmarks.arrivals import Floats, poisson
 from benchmarks.harness import Row, interleaved, run
 from benchmarks.load import Target, closed_loop, open_loop, post
 from benchmarks.load_measured import Measured
@@ -44,6 +43,7 @@ from benchmarks.peer_rows import (
     turns,
 )
 from benchmarks.peer_servers import MINIMAL, OURS, SERVERS, Server
+from simulator.arrivals import Floats, poisson
 
 WIDTHS = {"small": [64, 64, 10], "medium": [64, *[1024] * 7, 10]}
 """Few inputs and outputs, so that JSON is not what is measured; medium has 6.4 million weights, 25 MB."""

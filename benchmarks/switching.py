@@ -26,7 +26,6 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.arrivals import Arrivals, modulated, poisson
 from benchmarks.baselines import Fixed, Infaas, LoadTable, ModelSwitching, Oracle, Static
 from benchmarks.harness import Row, interval, run
 from benchmarks.ladder import Made, ladder
@@ -35,6 +34,7 @@ from benchmarks.switching_profile import BATCHES, CORES, TASK, THREADS, Profile,
 from benchmarks.switching_real import Questions, play_for_real
 from benchmarks.virtual import Decider, Outcomes, effective_accuracy, parts_of, play, since, switches
 from scheduler.station import Station
+from simulator.arrivals import Arrivals, modulated, poisson
 
 LOADS = (0.3, 0.8, 1.5, 3.0)
 """Of the largest variant's capacity."""

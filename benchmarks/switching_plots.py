@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.arrivals import Arrivals
 from benchmarks.virtual import Outcomes
+from simulator.arrivals import Arrivals
 
 SHOWN = ("modelless", "model_switching", "infaas", "oracle")
 

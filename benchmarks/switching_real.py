@@ -13,7 +13,6 @@ import numpy as np
 import uvloop
 from numpy.typing import NDArray
 
-from benchmarks.arrivals import Floats
 from benchmarks.ladder import inputs
 from benchmarks.load_client import when_due
 from benchmarks.switching_profile import CORES, ROWS, TASK, Sessions
@@ -23,6 +22,7 @@ from runtime.errors import RuntimeFault
 from runtime.server import SWITCH_S
 from scheduler.station import Station
 from scheduler.work import Run, Work
+from simulator.arrivals import Floats
 
 LEAD_S = 0.2
 """From the start of the loop to the first arrival."""

@@ -11,8 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
-from benchmarks.arrivals import Floats
 from scheduler.work import Action, Expire, Refuse, Run, Work
+from simulator.arrivals import Floats
 
 STEP_S = 1e-6
 """How far the clock moves on when a decider wants to be asked again at once."""

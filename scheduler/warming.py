@@ -6,25 +6,16 @@ would hold, were it resident, is held by nobody until somebody loads it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from registry.catalogue import Catalogue
-from registry.model import Placement
+from scheduler.actions import Warm
 from scheduler.choose import choose
 from scheduler.decision import Decision
 from scheduler.fleet import Fleet
 from scheduler.requests import Request
-
-
-@dataclass(frozen=True, slots=True)
-class Warm:
-    """Have a placement's variant resident."""
-
-    placement: Placement
-    reason: str
-    """One sentence with figures."""
 
 
 def worth_warming(request: Request, catalogue: Catalogue, fleet: Fleet, now: float) -> Warm | None:

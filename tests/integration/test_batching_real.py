@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.arrivals import Floats
 from benchmarks.batching_models import NO_OP, Subject, subjects
 from benchmarks.batching_real import CORES, play
 from runtime.container.loaded import Loaded
 from scheduler.station import Station
+from simulator.arrivals import Floats
 
 TIMES: Floats = np.linspace(0.0, 0.2, 41)
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from benchmarks import load
-from benchmarks.arrivals import Floats, modulated, poisson
 from benchmarks.load import Target, closed_loop, main, open_loop, post
 from benchmarks.load_measured import Measured
+from simulator.arrivals import Floats, modulated, poisson
 
 HERE = Target("127.0.0.1", 8080)
 URL = "http://127.0.0.1:8080/v2/models/m/infer?a=b"

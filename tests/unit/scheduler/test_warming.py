@@ -5,10 +5,11 @@ import pytest
 from registry.catalogue import Catalogue
 from registry.errors import NotFound
 from registry.model import Slo
+from scheduler.actions import Warm
 from scheduler.events import EnvironmentReady, Event, TierUnavailable
 from scheduler.fleet import Fleet
 from scheduler.requests import Request
-from scheduler.warming import Warm, where_warm, worth_warming
+from scheduler.warming import where_warm, worth_warming
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import traces
+from simulator import traces
 
 REAL = Path(__file__).resolve().parents[4] / "shared" / "traces"
 real = pytest.mark.skipif(not REAL.is_dir(), reason="the real traces are not here")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.arrivals import Floats, modulated, of_counts, of_stamps, poisson, scaled, window
+from simulator.arrivals import Floats, gamma, modulated, of_counts, of_stamps, poisson, scaled, window
 
 SECONDS = 1000.0
 SEEDS = st.integers(0, 2**32)
@@ -158,3 +158,24 @@ def test_window_counts_from_its_start_and_leaves_its_stop_out() -> None:
 def test_windows_side_by_side_hold_every_arrival_once(stamps: list[float], cut: float) -> None:
     times = of_stamps(stamps)
     assert len(window(times, 0.0, cut)) + len(window(times, cut, np.inf)) == len(times)
+
+
+@pytest.mark.parametrize("cv", [0.0, 0.3, 1.0, 4.0])
+def test_gamma_has_its_rate_and_its_variation(cv: float) -> None:
+    times = gamma(50.0, cv, SECONDS, seed=1)
+    gaps = np.diff(times)
+    assert len(times) == pytest.approx(50_000, abs=5 * max(cv, 0.01) * 50_000**0.5)
+    assert gaps.std() / gaps.mean() == pytest.approx(cv, abs=0.1 * cv + 1e-9)
+
+
+@given(st.floats(0.0, 100.0), st.floats(0.0, 8.0), st.floats(0.0, 10.0), SEEDS)
+def test_gamma_ascends_within_its_window_and_repeats(rate: float, cv: float, seconds: float, seed: int) -> None:
+    times = gamma(rate, cv, seconds, seed=seed)
+    assert (np.diff(times) >= 0).all()
+    assert len(times) == 0 or 0.0 <= times[0] <= times[-1] < seconds
+    assert times.tobytes() == gamma(rate, cv, seconds, seed=seed).tobytes()
+
+
+def test_gamma_refuses_what_is_negative() -> None:
+    with pytest.raises(ValueError, match="cv must be finite and not negative"):
+        gamma(1.0, -1.0, 1.0, seed=0)

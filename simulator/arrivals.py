@@ -12,6 +12,13 @@ Floats = NDArray[np.float64]
 """Times in seconds from the start, ascending."""
 
 
+CLOCKWORK = 1e-6
+"""A coefficient of variation below this is none: the shape of its gamma distribution would be beyond what is drawn."""
+
+NEVER = 1e-9
+"""So few arrivals are none: one in a thousand million draws."""
+
+
 class Phase(NamedTuple):
     """A stretch of constant rate: it begins at `start_s` and lasts until the next phase."""
 
@@ -55,6 +62,31 @@ def modulated(rates: Sequence[float], stay_s: float, seconds: float, *, seed: in
     stops = [*(phase.start_s for phase in phases[1:]), seconds]
     drawn = [_poisson(random, phase.rate, phase.start_s, stop) for phase, stop in zip(phases, stops, strict=True)]
     return Arrivals(np.concatenate(drawn), phases)
+
+
+def gamma(rate: float, cv: float, seconds: float, *, seed: int) -> Floats:
+    """Arrivals of `rate` a second within [0, `seconds`) whose gaps are gamma distributed with coefficient of variation
+    `cv`: 1 is Poisson, more comes in bursts, less is more even, and 0 is a clock.
+
+    The first gap is drawn like any other, so the process starts with an event at 0 that does not count.
+    Raises ValueError unless all are finite and not negative.
+    """
+    _check("rate", rate)
+    _check("cv", cv)
+    _check("seconds", seconds)
+    random = np.random.default_rng(seed)
+    expected = rate * seconds
+    if expected < NEVER:
+        return np.empty(0)
+    drawn, last = [], 0.0
+    # A few deviations more than are expected; where that falls short, the next round goes on from the last.
+    size = int(expected + 4.0 * max(cv, 1.0) * expected**0.5) + 16
+    while last < seconds:
+        gaps = random.gamma(1.0 / cv**2, cv**2 / rate, size) if cv > CLOCKWORK else np.full(size, 1.0 / rate)
+        drawn.append(last + np.cumsum(gaps))
+        last = float(drawn[-1][-1])
+    times = np.concatenate(drawn)
+    return times[times < seconds]
 
 
 def of_counts(counts: Sequence[int] | NDArray[np.int64], *, seed: int, width_s: float = 1.0) -> Floats:

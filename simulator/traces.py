@@ -25,7 +25,7 @@ from typing import IO, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.arrivals import Floats
+from simulator.arrivals import Floats
 
 Ints = NDArray[np.int64]
 T = TypeVar("T")
