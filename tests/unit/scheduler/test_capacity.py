@@ -58,7 +58,7 @@ def provisioned(name: str, usd_per_h: float, **changes: object) -> Tier:
 
 
 def catalogue(variants: Mapping[str, tuple[float, float]], *tiers: Tier, memory_mb: float = 100.0) -> Catalogue:
-    """Variants by `task/name`, each with accuracy and service time (ms), on every tier; start and load take a second."""
+    """Variants by `task/name`, each with accuracy and service time (ms), on every tier; start and load: a second."""
     tasks = dict.fromkeys(name.partition("/")[0] for name in variants)
     signature = (TensorSpec("x", "FP32", (-1, 4)),), (TensorSpec("y", "FP32", (-1,)),)
     made = Catalogue.empty().with_tasks(*(Task(task, *signature, "accuracy") for task in tasks)).with_tiers(*tiers)
