@@ -69,13 +69,25 @@ class _Seen:
     last: float
     idle: list[float] = field(default_factory=list)
     bins: Ints = field(default_factory=lambda: np.zeros(RANGE, dtype=np.int64))
+    within: int = 0
+    """Idle times in `bins`; the others are out of bounds."""
+    squares: int = 0
+    """Sum of the bins' squared counts."""
 
     def note(self, now: float) -> None:
         idle = now - self.last
         self.last = now
         self.idle.append(idle)
         if idle <= RANGE:
-            self.bins[_bin(idle)] += 1
+            place = _bin(idle)
+            self.within += 1
+            self.squares += 2 * int(self.bins[place]) + 1
+            self.bins[place] += 1
+
+    @property
+    def representative(self) -> bool:
+        """Whether the counts vary enough: few idle times are many times as frequent as the others."""
+        return RANGE * self.squares >= (1.0 + REPRESENTATIVE**2) * self.within**2
 
 
 def _bin(idle: float) -> int:
@@ -103,13 +115,11 @@ class HybridHistogram(EventDriven):
 
 
 def _planned(seen: _Seen, now: float) -> tuple[tuple[float, float]]:
-    within = int(seen.bins.sum())
-    beyond = len(seen.idle) - within
+    beyond = len(seen.idle) - seen.within
     if beyond and beyond >= OUT_OF_BOUNDS * len(seen.idle):
         expected = next_idle(seen.idle)
         return ((now + (1 - FORECAST_MARGIN) * expected, now + (1 + FORECAST_MARGIN) * expected),)
-    # Counts of n idle times over 240 bins: the more alike they are, the less the histogram says.
-    if within and seen.bins.std() >= REPRESENTATIVE * seen.bins.mean():
+    if seen.within and seen.representative:
         return _between(now, *windows(seen.bins))
     return ((now, now + RANGE),)
 
@@ -133,11 +143,8 @@ class LongShort(EventDriven):
         self._last[application] = now
         if not len(long):
             return {application: ((now, now + RANGE),)}
-        head, tail = windows(long.bins)
-        if len(short):
-            recent_head, recent_tail = windows(short.bins)
-            head = LONG_WEIGHT * head + (1 - LONG_WEIGHT) * recent_head
-            tail = LONG_WEIGHT * tail + (1 - LONG_WEIGHT) * recent_tail
+        day, hour = windows(long.bins), windows(short.bins if len(short) else long.bins)
+        head, tail = (LONG_WEIGHT * a + (1 - LONG_WEIGHT) * b for a, b in zip(day, hour, strict=True))
         return {application: _between(now, head, tail)}
 
 

@@ -40,11 +40,11 @@ def one_a_minute(counted: PerMinute, placed: Placed, *, seed: int = 0) -> Trace:
     What else is asked for in the same minute finds it warm, whatever the policy.
     """
     asked = counted.counts > 0
-    kept = asked.any(axis=1)
+    kept = np.flatnonzero(asked.any(axis=1))
     places, minutes = np.nonzero(asked[kept])
-    times = minutes + 1.0
+    times = minutes.astype(np.float64) + 1.0
     if placed == "uniform":
         times -= np.random.default_rng(seed).random(len(times))
     order = np.lexsort((places, times))
-    names = tuple(name for name, keep in zip(counted.names, kept, strict=True) if keep)
+    names = tuple(counted.names[place] for place in kept)
     return Trace(names, times[order], places[order].astype(np.int64), float(counted.counts.shape[1]))
