@@ -14,9 +14,11 @@ start, ahead of a request or not, of `simulator.keepalive.cost.MEMORY_MB`; the r
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -54,11 +56,14 @@ RATIO = 0.05
 """Price of an idle minute over the cost of a cold start: what a window of 20 minutes, Azure's, says that a cold start
 is worth, as it pays 20 minutes at most to avoid one (Karlin et al. 1988, the ski-rental problem)."""
 
-RATIOS = (0.01, 0.02, 0.03, 0.1, 0.2, 0.5)
+RATIOS = (0.01, 0.02, 0.1, 0.5)
 
 ROOM = 60
 """Substitutes in one shared environment of 1,769 MB: 29 MB each, what the mean application of 161 MB keeps at the
 best saving that Cicada (2025) has for placeholders, 81.8 %."""
+
+ACTIVITY = (1, 11, 51, 151, 301, 701, 1301)
+"""Least active minutes of each class of applications that a row has figures of."""
 
 SEEDS = 5
 OURS = "modelless"
@@ -164,7 +169,25 @@ def row(name: str, outcome: Outcome, uniform: Sequence[Outcome]) -> Row:
         "uniform_experienced_cold_share": interval([each.experienced for each in uniform])[0],
         "requests": sum(replayed.requests),
         "applications": len(replayed.played),
+        "by_activity": by_activity(replayed),
     }
+
+
+def by_activity(replayed: Replayed) -> Sequence[Row]:
+    """The same figures for classes of applications: the silent and the busy ask for different things of a policy."""
+    found = []
+    for least, beyond in pairwise((*ACTIVITY, math.inf)):
+        members = [each for each in replayed.played if least <= each.requests < beyond]
+        found.append(
+            {
+                "active_minutes_from": least,
+                "applications": len(members),
+                "requests": sum(each.requests for each in members),
+                "colds": sum(len(each.colds) for each in members),
+                "idle_hours": sum(each.idle for each in members) / 60,
+            }
+        )
+    return found
 
 
 DETAILS = (
@@ -172,6 +195,7 @@ DETAILS = (
     "uniform_experienced_cold_share",
     "requests",
     "applications",
+    "by_activity",
 )
 
 

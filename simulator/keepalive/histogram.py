@@ -38,7 +38,7 @@ ENOUGH = 4
 """Idle times that an autoregression of first order is fitted to at least; the mean has to do before."""
 
 LONG_MIN, SHORT_MIN, LONG_WEIGHT = 1440.0, 60.0, 0.5
-"""INFless (ASPLOS'22, section 3.5): a day, an hour, and the weight of the former's windows."""
+"""INFless (ASPLOS'22): a day, an hour, and the weight of the former's windows, which is a setting there."""
 
 
 def windows(bins: Ints) -> tuple[int, int]:
@@ -125,7 +125,7 @@ def _planned(seen: _Seen, now: float) -> tuple[tuple[float, float]]:
 
 
 class LongShort(EventDriven):
-    """Long-short term histogram of INFless (ASPLOS'22, section 3.5): windows of the last day's and the last hour's
+    """Long-short term histogram of INFless (ASPLOS'22): windows of the last day's and the last hour's
     idle times, averaged; with the percentiles, the range and the margins of the hybrid histogram.
     """
 

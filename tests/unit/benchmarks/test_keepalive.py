@@ -75,6 +75,15 @@ def test_bounds_hold_on_both_sides(quick: Sequence[Row]) -> None:
     assert by_name["fixed_60min"]["usd"] > by_name["fixed_1min"]["usd"] > by_name["none"]["usd"]
 
 
+def test_classes_by_activity_add_up_to_the_row(quick: Sequence[Row]) -> None:
+    for row in quick:
+        classes = row["by_activity"]
+        assert [each["applications"] for each in classes] == [2, 0, 1, 0, 0, 0, 0]
+        assert sum(each["colds"] for each in classes) == round(row["cold_share"] * row["requests"])
+        shared = MINUTES / 60 if row["policy"] == OURS else 0.0
+        assert sum(each["idle_hours"] for each in classes) == pytest.approx(row["idle_hours"] - shared)
+
+
 def test_a_quick_run_leaves_the_families_out(full: Sequence[Row], quick: Sequence[Row]) -> None:
     left_out = {row["policy"] for row in full} - {row["policy"] for row in quick}
     above = {f"icebreaker above={threshold:g}" for threshold in keepalive.THRESHOLDS}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.keepalive.histogram import HybridHistogram
@@ -17,6 +17,7 @@ DAYS = st.lists(st.lists(st.integers(0, 1), min_size=30, max_size=30), min_size=
 )
 
 
+@settings(max_examples=30)
 @given(DAYS)
 def test_nothing_that_never_starts_ahead_is_colder_less_often_than_a_longer_window(rows: list[list[int]]) -> None:
     trace = one_a_minute(PerMinute(("a", "b", "c")[: len(rows)], np.array(rows)), "minute")
@@ -28,6 +29,7 @@ def test_nothing_that_never_starts_ahead_is_colder_less_often_than_a_longer_wind
         assert each.starts == sum(len(played.colds) for played in each.played)
 
 
+@settings(max_examples=30)
 @given(DAYS)
 def test_the_oracle_is_cold_once_for_each_application_and_idle_a_minute_at_most(rows: list[list[int]]) -> None:
     trace = one_a_minute(PerMinute(("a", "b", "c")[: len(rows)], np.array(rows)), "minute")
