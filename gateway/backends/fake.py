@@ -101,6 +101,8 @@ class _Environment:
     resident: dict[str, int] = field(default_factory=dict)
     """Variant id to bytes, least recently used first."""
     busy: bool = True
+    leaving: set[str] = field(default_factory=set)
+    """What is given up when it is idle."""
 
 
 class FakeBackend:
@@ -125,6 +127,7 @@ class FakeBackend:
         queue: int = 0,
     ) -> None:
         self.tier = tier
+        self.provisioned = 0
         self.corrupt: set[str] = set()
         self.script: deque[BackendError | None] = deque(script)
         self._emit = emit
@@ -187,6 +190,24 @@ class FakeBackend:
                 await self._warm_one(placement, variant)
             finally:
                 self._slots.release()
+
+    async def unload(self, variant: Variant) -> None:
+        """Give the variant up where nothing runs, and at the end of what runs."""
+        self._check_open()
+        for environment in [e for e in self._environments.values() if variant.id in e.resident]:
+            if environment.busy:
+                environment.leaving.add(variant.id)
+            else:
+                del environment.resident[variant.id]
+                self._tell(environment)
+
+    async def provision(self, copies: int) -> bool:
+        """Note how many environments are paid for; they cost what the price model says, and run as any other."""
+        self._check_open()
+        if copies > self.tier.concurrency:
+            raise Throttled(f"{self.tier.name} allows {self.tier.concurrency} environments")
+        changed, self.provisioned = copies != self.provisioned, copies
+        return changed
 
     async def release(self, copies: int = 0) -> None:
         """Drop the idle environments that were idle longest."""
@@ -310,6 +331,12 @@ class FakeBackend:
     def _idle(self, environment: _Environment) -> None:
         environment.busy = False
         environment.idle_since = self._clock()
+        for variant in environment.leaving:
+            environment.resident.pop(variant, None)
+        environment.leaving.clear()
+        self._tell(environment)
+
+    def _tell(self, environment: _Environment) -> None:
         self._emit(EnvironmentReady(self.tier.name, environment.id, tuple(environment.resident), self._clock()))
 
     def _expire(self) -> None:

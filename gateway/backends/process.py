@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from gateway.backends.calls import fault_of, infer_event, reply_of, warm_event
+from gateway.backends.calls import fault_of, infer_event, reply_of, unload_event, warm_event
 from gateway.backends.protocol import Emit, Invocation, Reply, TierStatus
 from gateway.environments.cpu_share import Shares
 from gateway.environments.environment import Answer, FunctionError
@@ -159,6 +159,14 @@ class ProcessBackend:
             variant.id, copies, orjson.dumps(event), observe=_reader(lambda document: None)
         )
         for answer in answers:
+            _raise_fault(answer.error)
+
+    async def unload(self, variant: Variant) -> None:
+        """See Unloads."""
+        if self._pool is None and not self._closed:
+            return
+        payload = orjson.dumps(unload_event(variant))
+        for answer in await self.pool.unload(variant.id, payload, observe=_reader(lambda document: None)):
             _raise_fault(answer.error)
 
     async def release(self, copies: int = 0) -> None:

@@ -84,6 +84,28 @@ class Preloads(Protocol):
         """Have environments start with these variants resident from now on. Raises NotReady; then nothing changes."""
 
 
+@runtime_checkable
+class Unloads(Protocol):
+    """A Backend that can give up one variant and keep its environments."""
+
+    async def unload(self, variant: Variant) -> None:
+        """Have the variant resident in no environment that is idle; one that runs gives it up at its end. Idempotent.
+
+        Starts no environment. Raises NotReady, or Throttled when some hold it still.
+        """
+
+
+@runtime_checkable
+class Provisions(Protocol):
+    """A Backend whose environments are paid for whether used or not, so many at a time."""
+
+    async def provision(self, copies: int) -> bool:
+        """Have exactly so many paid for, and say whether that was asked for anew; idempotent. They may take minutes.
+
+        Raises NotReady where this tier's count is not to be set, and Throttled when it cannot be so now.
+        """
+
+
 class Backend(Protocol):
     """Carries decisions out on one tier."""
 

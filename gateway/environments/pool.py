@@ -131,6 +131,23 @@ class Pool:
                 raise outcome
         return [outcome for outcome in outcomes if isinstance(outcome, Answer)]
 
+    async def unload(self, variant: str, payload: bytes, *, observe: Observe | None = None) -> list[Answer]:
+        """Run `payload` (which gives `variant` up) once in every environment that holds it; the answers.
+
+        A busy one runs it next. One that ends meanwhile holds nothing any more. Raises NotReady when closed.
+        """
+        self._check_open()
+        jobs = []
+        for environment in [e for e in self._all.values() if variant in e.resident]:
+            job = Job(payload, asyncio.get_running_loop().create_future(), observe=observe)
+            self._reserve(environment, job)
+            jobs.append(job)
+        outcomes = await asyncio.gather(*(self._outcome(job) for job in jobs), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException) and not isinstance(outcome, EnvironmentLost):
+                raise outcome
+        return [outcome for outcome in outcomes if isinstance(outcome, Answer)]
+
     async def update(self, spec: FunctionSpec) -> None:
         """Run other code or configuration from the next start on; environments of the old end when they are free.
 
