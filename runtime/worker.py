@@ -137,7 +137,7 @@ class Worker:
         return self._reply(loaded=loaded, load_ms=load_ms)
 
     def _held(self, act: Callable[[Mapping[str, Any]], dict[str, Any]], event: Mapping[str, Any]) -> dict[str, Any]:
-        """Do what an event asks, and stay busy for as long as it says: events that overlap reach different environments."""
+        """Do what is asked, and stay busy for as long as it says: events that overlap reach different environments."""
         hold_ms, began = event.get("hold_ms", 0), time.perf_counter()
         if type(hold_ms) is not int or not 0 <= hold_ms <= MAX_HOLD_MS:
             raise InvalidBody(f"event.hold_ms must be an integer from 0 to {MAX_HOLD_MS}")

@@ -146,7 +146,7 @@ class ContainerBackend:
         await self._give_up(self._environment.resident & {variant.id})
 
     async def provision(self, copies: int) -> bool:
-        """Start the one container there is, or stop it while nothing runs; whoever asks something of it starts it too."""
+        """Start the one container there is, or stop it while nothing runs; whoever asks something of it starts it."""
         self._check_open()
         if copies > 1:
             raise Throttled(f"{self.tier.name} is one container, not {copies}")

@@ -60,7 +60,7 @@ class Place(Protocol):
         """Take note that it could not be reached."""
 
     async def rest(self) -> bool:
-        """Stop what was started until it is reached for again; whether it ran. Raises NotReady for what is another's."""
+        """Stop what was started until it is reached for again; whether it ran. Raises NotReady for another's."""
 
     async def close(self) -> None:
         """Stop what was started."""

@@ -208,7 +208,7 @@ class LambdaBackend:
             raise NotReady(f"{self.tier.name} is closed")
 
     async def _at_once(self, event: Mapping[str, Any], times: int) -> None:
-        """So many calls that overlap; all are waited for, so that none is left behind, and the first fault is raised."""
+        """So many calls that overlap; all are waited for, so that none is left behind. Raises the first fault."""
         deadline = self._clock() + self.tier.timeout_s
         outcomes = await asyncio.gather(*(self._call(event, deadline) for _ in range(times)), return_exceptions=True)
         faults = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]

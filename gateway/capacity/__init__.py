@@ -1,1 +1,1 @@
-"""What is kept warm: what was asked for when is remembered, the scheduler plans from it, and backends carry that out."""
+"""What is kept warm: what was asked for is remembered, the scheduler plans from it, and backends carry that out."""

@@ -154,9 +154,7 @@ async def test_a_caller_that_leaves_is_no_failure(make_world: World, monkeypatch
         await running
 
 
-async def test_a_tier_that_refuses_is_told_with_its_own_words(
-    make_world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_tier_that_refuses_is_quoted(make_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world = make_world(PROFILES)
 
     async def full(*_: Any) -> None:

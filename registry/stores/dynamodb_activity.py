@@ -1,0 +1,142 @@
+"""The log of activity in the catalogue's DynamoDB table: one item for each minute and shard, which adds itself up."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+from registry.activity import KEPT_MINUTES, Minute, Usage
+from registry.aws import failures, make_client
+from registry.documents import from_document, to_document
+from registry.model import Slo
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+SHARDS = 4
+"""Items of a minute. One takes 1,000 writes a second, and an environment writes a few times a minute; but an item is
+also limited to 400 KB, some 2,500 tasks."""
+
+TASKS = 25
+"""In one write, of some 4 KB: an update has at most 300 operators and 4 KB of expression (DynamoDB Developer Guide, quotas)."""
+
+CLAIMS = "CAPACITY"
+"""The partition of claims."""
+
+
+class DynamoActivity:
+    """Keeps the minutes of an hour under the partition key `ACTIVITY#<hour>`, until their `ttl`.
+
+    A write adds to counters in place, so writers need not know of each other; one whose answer was lost, and that the
+    SDK sent again, is counted twice. `client` and table as for the DynamoStore. `shard` is drawn when it is not given.
+    """
+
+    def __init__(self, table: str, *, client: DynamoDBClient | None = None, shard: int | None = None) -> None:
+        self._table = table
+        self._given = client
+        self._shard = secrets.randbelow(SHARDS) if shard is None else shard
+
+    def add(self, minute: int, usages: Iterable[Usage]) -> None:
+        """See ActivityLog."""
+        each = list(usages)
+        for start in range(0, len(each), TASKS):
+            with self._failures():
+                self._client.update_item(
+                    TableName=self._table,
+                    Key={"pk": {"S": _partition(minute)}, "sk": {"S": f"{minute:010d}#{self._shard}"}},
+                    **_addition(minute, each[start : start + TASKS]),
+                )
+
+    def between(self, first: int, end: int) -> tuple[Minute, ...]:
+        """See ActivityLog."""
+        found: dict[int, dict[str, Usage]] = {}
+        for item in self._items(first, end):
+            kept = found.setdefault(int(item["minute"]["N"]), {})
+            for usage in _usages(item):
+                kept[usage.task] = kept[usage.task].plus(usage) if usage.task in kept else usage
+        return tuple(Minute(m, tuple(kept[task] for task in sorted(kept))) for m, kept in sorted(found.items()))
+
+    def claim(self, name: str, minute: int) -> bool:
+        """See ActivityLog."""
+        with self._failures():
+            client = self._client
+            try:
+                client.update_item(
+                    TableName=self._table,
+                    Key={"pk": {"S": CLAIMS}, "sk": {"S": f"CLAIM#{name}"}},
+                    UpdateExpression="SET #minute = :minute",
+                    ConditionExpression="attribute_not_exists(pk) OR #minute < :minute",
+                    ExpressionAttributeNames={"#minute": "minute"},
+                    ExpressionAttributeValues={":minute": {"N": str(minute)}},
+                )
+            except client.exceptions.ConditionalCheckFailedException:
+                return False
+        return True
+
+    def close(self) -> None:
+        """Nothing to let go of: the client keeps its own pool of connections."""
+
+    def _items(self, first: int, end: int) -> Iterator[dict[str, Any]]:
+        """The items of the minutes from `first` on and before `end`, partition after partition."""
+        for hour in range(first // 60, (end - 1) // 60 + 1):
+            request: dict[str, Any] = {
+                "TableName": self._table,
+                "KeyConditionExpression": "pk = :pk AND sk BETWEEN :first AND :last",
+                "ExpressionAttributeValues": {
+                    ":pk": {"S": _partition(hour * 60)},
+                    ":first": {"S": f"{first:010d}"},
+                    ":last": {"S": f"{end - 1:010d}~"},
+                },
+                "ConsistentRead": True,
+            }
+            while True:
+                with self._failures():
+                    page = self._client.query(**request)
+                yield from page["Items"]
+                if "LastEvaluatedKey" not in page:
+                    break
+                request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+    @property
+    def _client(self) -> DynamoDBClient:
+        if self._given is None:
+            self._given = make_client("dynamodb")
+        return self._given
+
+    def _failures(self) -> AbstractContextManager[None]:
+        return failures(f"DynamoDB table {self._table}")
+
+
+def _partition(minute: int) -> str:
+    return f"ACTIVITY#{minute // 60}"
+
+
+def _addition(minute: int, usages: Sequence[Usage]) -> dict[str, Any]:
+    """The parts of an update that add these usages to their item."""
+    names = {"#minute": "minute", "#ttl": "ttl"}
+    values: dict[str, Any] = {
+        ":minute": {"N": str(minute)},
+        ":ttl": {"N": str((minute + KEPT_MINUTES) * 60)},
+    }
+    for i, usage in enumerate(usages):
+        names |= {f"#n{i}": f"n:{usage.task}", f"#r{i}": f"r:{usage.task}", f"#s{i}": f"s:{usage.task}"}
+        values |= {f":n{i}": {"N": str(usage.requests)}, f":r{i}": {"N": str(usage.rows)}}
+        values[f":s{i}"] = {"S": json.dumps(to_document(usage.slo))}
+    sums = ", ".join(f"#n{i} :n{i}, #r{i} :r{i}" for i in range(len(usages)))
+    slos = "".join(f", #s{i} = :s{i}" for i in range(len(usages)))
+    return {
+        "UpdateExpression": f"SET #minute = :minute, #ttl = :ttl{slos} ADD {sums}",
+        "ExpressionAttributeNames": names,
+        "ExpressionAttributeValues": values,
+    }
+
+
+def _usages(item: dict[str, Any]) -> Iterator[Usage]:
+    for name in item:
+        if name.startswith("n:"):
+            task = name.removeprefix("n:")
+            slo = from_document(Slo, json.loads(item[f"s:{task}"]["S"]))
+            yield Usage(task, int(item[name]["N"]), int(item[f"r:{task}"]["N"]), slo)
