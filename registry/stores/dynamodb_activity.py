@@ -21,7 +21,7 @@ SHARDS = 4
 also limited to 400 KB, some 2,500 tasks."""
 
 TASKS = 25
-"""In one write, of some 4 KB: an update has at most 300 operators and 4 KB of expression (DynamoDB Developer Guide, quotas)."""
+"""In one write: an update has at most 300 operators and 4 KB of expression (DynamoDB Developer Guide, quotas)."""
 
 CLAIMS = "CAPACITY"
 """The partition of claims."""
