@@ -71,7 +71,7 @@ class Metrics:
 
     def kept_warm(self, report: Report) -> None:
         """Count what came of one plan."""
-        self._planned.set(report.usd_per_h)
+        self._planned.set(report.plan.usd_per_h)
         for outcome in report.outcomes:
             action = outcome.action
             self._actions.labels(type(action).__name__.lower(), tier_of(action), outcome.result.value).inc()

@@ -190,6 +190,11 @@ class CapacityResponse(BaseModel):
     budget_usd_per_h: float | None
     at: float | None
     usd_per_h: float | None
+    """What the plan costs, beyond what is paid anyway."""
+    gain_usd_per_h: float | None
+    """What it is expected to be worth beyond that."""
+    residency: dict[str, list[str]]
+    """Tier to the placements that live on it together."""
     demands: list[Expected]
     actions: list[Acted]
 

@@ -126,8 +126,8 @@ class ContainerBackend:
         """What is running now; its one environment counts as busy while every slot is taken."""
         return self._environment.status(f"{self.tier.name} is closed" if self._closed else self._place.reason)
 
-    async def ensure(self, placement: Placement, variant: Variant, copies: int) -> None:
-        """Make the variant resident; one copy serves every slot, and it is not pinned."""
+    async def ensure(self, placement: Placement, variant: Variant, copies: int, *, for_s: float = 0.0) -> None:
+        """Make the variant resident; one copy serves every slot, and it is not pinned for any time."""
         connections = await self._connections()
         if copies <= 0 or variant.id in self._environment.resident:
             return

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from gateway.backends.protocol import Emit, Invocation, Reply, Tensors, TierStatus
+from gateway.backends.protocol import Emit, Invocation, Reply, Tensors, TierStatus, least_left_s
 from gateway.errors import (
     BackendError,
     CorruptArtifact,
@@ -178,9 +178,18 @@ class FakeBackend:
         reason = f"{self.tier.name} is closed" if self._closed else ""
         return TierStatus(not self._closed, reason, len(self._environments) - busy, busy, 0, resident)
 
-    async def ensure(self, placement: Placement, variant: Variant, copies: int) -> None:
+    def lasting(self, variant: Variant, for_s: float) -> int:
+        """Those that run something, and those that were used lately enough."""
+        return sum(self._lasts(e, variant, for_s) for e in self._environments.values())
+
+    async def ensure(self, placement: Placement, variant: Variant, copies: int, *, for_s: float = 0.0) -> None:
         """Warm the missing copies, first in idle environments, then in new ones."""
         self._check_open()
+        self._expire()
+        for environment in self._environments.values():
+            if variant.id in environment.resident and not self._lasts(environment, variant, for_s):
+                environment.idle_since = self._clock()
+                self._tell(environment)
         holding = sum(variant.id in e.resident for e in self._environments.values())
         for _ in range(copies - holding):
             if self._slots.locked():
@@ -338,6 +347,11 @@ class FakeBackend:
 
     def _tell(self, environment: _Environment) -> None:
         self._emit(EnvironmentReady(self.tier.name, environment.id, tuple(environment.resident), self._clock()))
+
+    def _lasts(self, environment: _Environment, variant: Variant, for_s: float) -> bool:
+        expires = environment.idle_since + self.tier.idle_timeout_s
+        left = environment.busy or expires - self._clock() >= least_left_s(self.tier, for_s)
+        return variant.id in environment.resident and left
 
     def _expire(self) -> None:
         before = self._clock() - self.tier.idle_timeout_s

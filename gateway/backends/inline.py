@@ -98,8 +98,8 @@ class InlineBackend:
             resident=resident,
         )
 
-    async def ensure(self, placement: Placement, variant: Variant, copies: int) -> None:
-        """Make the variant resident; one copy serves every thread."""
+    async def ensure(self, placement: Placement, variant: Variant, copies: int, *, for_s: float = 0.0) -> None:
+        """Make the variant resident, for as long as nothing takes its room; one copy serves every thread."""
         self._check_open()
         if copies > 0 and self.status().resident.get(variant.id, 0) == 0:
             self._under_way += 1

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, cast
 
 from gateway.backends.calls import fault_of, infer_event, reply_of, unload_event, warm_event
-from gateway.backends.protocol import Emit, Invocation, Reply, TierStatus
+from gateway.backends.protocol import Emit, Invocation, Reply, TierStatus, least_left_s
 from gateway.errors import BackendError, EnvironmentLost, ExecutionFailed, NotReady, Throttled, TimedOut
 from registry.model import Placement, StartMode, Tier, Variant
 from scheduler.events import EnvironmentGone, EnvironmentReady, EnvironmentStarting
@@ -138,7 +138,12 @@ class LambdaBackend:
         reason = f"{self.tier.name} is closed" if self._closed else ""
         return TierStatus(not self._closed, reason, idle, self._under_way, 0, resident)
 
-    async def ensure(self, placement: Placement, variant: Variant, copies: int) -> None:
+    def lasting(self, variant: Variant, for_s: float) -> int:
+        """What the replies so far let suppose: Lambda says of no environment how long it stays."""
+        before = self._clock() - self.tier.idle_timeout_s + least_left_s(self.tier, for_s)
+        return sum(variant.id in seen.resident and seen.last >= before for seen in self._seen.values())
+
+    async def ensure(self, placement: Placement, variant: Variant, copies: int, *, for_s: float = 0.0) -> None:
         """Send as many warm-ups at once as copies are wanted, until so many environments hold the variant.
 
         As many as are wanted, and not only as are missing: nobody can say which environment gets one, so those that
@@ -149,10 +154,10 @@ class LambdaBackend:
         event = warm_event(placement, variant, hold_ms=HOLD_MS if copies > 1 else 0)
         for _ in range(WARM_ROUNDS):
             self._check_open()
-            if self.status().resident.get(variant.id, 0) >= copies:
+            if self.lasting(variant, for_s) >= copies:
                 return
             await self._at_once(event, copies)
-        if self.status().resident.get(variant.id, 0) < copies:
+        if self.lasting(variant, for_s) < copies:
             raise Throttled(f"{self.tier.name} gave fewer than {copies} environments")
 
     async def unload(self, variant: Variant) -> None:

@@ -85,6 +85,22 @@ class Preloads(Protocol):
 
 
 @runtime_checkable
+class Expires(Protocol):
+    """A Backend whose environments end when they have been idle for long."""
+
+    def lasting(self, variant: Variant, for_s: float) -> int:
+        """Environments that hold the variant and will for `for_s` seconds, even if nobody uses them; does no I/O."""
+
+
+def least_left_s(tier: Tier, for_s: float) -> float:
+    """How much of its idle time an environment must have left: `for_s`, and half of all that it may have at most.
+
+    Longer it cannot be kept by one more use for sure.
+    """
+    return min(for_s, tier.idle_timeout_s / 2)
+
+
+@runtime_checkable
 class Unloads(Protocol):
     """A Backend that can give up one variant and keep its environments."""
 
@@ -126,10 +142,11 @@ class Backend(Protocol):
     def status(self) -> TierStatus:
         """What is running now; does no I/O."""
 
-    async def ensure(self, placement: Placement, variant: Variant, copies: int) -> None:
-        """Make `copies` environments warm with the variant resident; idempotent.
+    async def ensure(self, placement: Placement, variant: Variant, copies: int, *, for_s: float = 0.0) -> None:
+        """Make `copies` environments warm with the variant resident, and stay so for `for_s` seconds; idempotent.
 
-        Raises Throttled when the tier's concurrency does not allow it, CorruptArtifact, or NotReady.
+        One that would expire sooner, unused, is used once more. Raises Throttled when the tier's concurrency does not
+        allow it, CorruptArtifact, or NotReady.
         """
 
     async def release(self, copies: int = 0) -> None:

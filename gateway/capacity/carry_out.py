@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from gateway.backends.protocol import Backend, Provisions, Unloads
+from gateway.backends.protocol import Backend, Expires, Provisions, Unloads
 from gateway.errors import BackendError, NotReady
 from registry.catalogue import Catalogue
+from registry.model import SHARED
 from scheduler.actions import Action, Provision, Shrink, Unload, Warm
 
 log = logging.getLogger(__name__)
@@ -90,14 +91,8 @@ async def _outcome(action: Action, backends: Mapping[str, Backend], catalogue: C
 async def _act(action: Action, backend: Backend, catalogue: Catalogue) -> bool:
     """Carry one action out; whether anything had to be done."""
     match action:
-        case Warm(placement, _, copies):
-            if backend.status().resident.get(placement.variant, 0) >= copies:
-                return False
-            # A placement that the catalogue no longer has is nobody's to serve.
-            if placement.id not in catalogue.placements:
-                raise NotReady(f"placement {placement.id} is not in the catalogue any more")
-            await backend.ensure(placement, catalogue.variants[placement.variant], copies)
-            return True
+        case Warm():
+            return await _warm(action, backend, catalogue)
         case Unload(placement, _):
             return await _unload(placement.variant, backend, catalogue)
         case Shrink(_, copies, _):
@@ -109,6 +104,22 @@ async def _act(action: Action, backend: Backend, catalogue: Catalogue) -> bool:
             if not isinstance(backend, Provisions):
                 raise NotReady(f"environments of tier {tier} are not paid for by the copy")
             return await backend.provision(copies)
+
+
+async def _warm(action: Warm, backend: Backend, catalogue: Catalogue) -> bool:
+    placement = action.placement
+    # A placement that the catalogue no longer has is nobody's to serve.
+    if placement.id not in catalogue.placements:
+        raise NotReady(f"placement {placement.id} is not in the catalogue any more")
+    variant = catalogue.variants[placement.variant]
+    holding = backend.status().resident.get(variant.id, 0)
+    if isinstance(backend, Expires):
+        holding = backend.lasting(variant, action.for_s)
+    # One copy serves every slot of an environment that all runs share.
+    if holding >= (1 if backend.tier.kind in SHARED else action.copies):
+        return False
+    await backend.ensure(placement, variant, action.copies, for_s=action.for_s)
+    return True
 
 
 async def _unload(variant: str, backend: Backend, catalogue: Catalogue) -> bool:

@@ -113,7 +113,7 @@ class Keeper:
         planned, demands = await self._in_thread(work)
         actions = [action for action in planned.actions if self._mine(action, fleet)]
         outcomes = await carry_out(actions, self._backends, catalogue)
-        self.last = Report(at, planned.usd_per_h, self.budget_usd_per_h, demands, outcomes)
+        self.last = Report(at, planned, self.budget_usd_per_h, demands, outcomes)
         self._reported(self.last)
         return self.last
 

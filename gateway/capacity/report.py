@@ -10,7 +10,7 @@ from typing import Any
 from gateway.capacity.carry_out import Outcome, tier_of
 from registry.documents import to_document
 from scheduler.actions import Action, Unload, Warm
-from scheduler.capacity import Demand
+from scheduler.capacity import Demand, Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +19,7 @@ class Report:
 
     at: float
     """Seconds since the epoch."""
-    usd_per_h: float
-    """What the plan costs."""
+    plan: Plan
     budget_usd_per_h: float
     demands: tuple[Demand, ...]
     outcomes: tuple[Outcome, ...]
@@ -38,10 +37,17 @@ def capacity_document(
     return {
         "budget_usd_per_h": budget_usd_per_h if math.isfinite(budget_usd_per_h) else None,
         "at": None if report is None else report.at,
-        "usd_per_h": None if report is None else report.usd_per_h,
+        "usd_per_h": None if report is None else report.plan.usd_per_h,
+        "gain_usd_per_h": None if report is None else report.plan.gain_usd_per_h,
+        "residency": {} if report is None else _residency(report.plan, owns),
         "demands": [_demand(demand) for demand in demands if owns(demand.task)],
         "actions": [_outcome(outcome) for outcome in outcomes if owns(_task(outcome.action))],
     }
+
+
+def _residency(plan: Plan, owns: Callable[[str], bool]) -> dict[str, list[str]]:
+    """Tier to the placements that are to live on it together, of the caller's tasks."""
+    return {tier: [id_ for id_ in ids if owns(id_.partition("/")[0])] for tier, ids in plan.residency.items()}
 
 
 def _task(action: Action) -> str:

@@ -24,13 +24,14 @@ from gateway.backends.fake import FakeBackend, steady
 from gateway.backends.inline import InlineBackend
 from gateway.backends.lambda_ import LambdaBackend
 from gateway.backends.process import ProcessBackend
-from gateway.backends.protocol import Backend, Invocation, Provisions, Unloads
+from gateway.backends.protocol import Backend, Expires, Invocation, Provisions, Unloads
 from gateway.errors import BackendError, CorruptArtifact, ExecutionFailed, NotReady, Throttled, TimedOut
 from registry.artifacts import TensorBlob, read_manifest, write_artifact
 from registry.blobs import blob_name
 from registry.blobs.files import Files
 from registry.catalogue import Catalogue
 from registry.model import (
+    SHARED,
     Accuracy,
     Placement,
     Price,
@@ -52,6 +53,15 @@ X = np.linspace(0, 1, 64, dtype=np.float32).reshape(2, 32)
 KINDS = ("inline", "process", "container", "lambda", "fake")
 
 
+class Ahead:
+    """The monotonic clock, and as much as a test moves it on."""
+
+    ahead_s = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self.ahead_s
+
+
 @dataclass
 class Rig:
     """A backend, the variants it can run, and every event it emitted."""
@@ -60,15 +70,14 @@ class Rig:
     tier: Tier
     variants: dict[str, Variant]
     events: list[Event] = field(default_factory=list)
+    clock: Ahead = field(default_factory=Ahead)
     backend: Backend = field(init=False)
 
     def placement(self, name: str = "a") -> Placement:
         return Placement(self.variants[name].id, self.tier.name)
 
     async def invoke(self, name: str = "a", *, x: np.ndarray = X, within_s: float = 30.0) -> Any:
-        invocation = Invocation(
-            "request", self.placement(name), self.variants[name], {"x": x}, time.monotonic() + within_s
-        )
+        invocation = Invocation("request", self.placement(name), self.variants[name], {"x": x}, self.clock() + within_s)
         return await self.backend.invoke(invocation)
 
     async def ensure(self, name: str = "a", copies: int = 1) -> None:
@@ -166,20 +175,24 @@ def tier_of(kind: str) -> Tier:
 
 
 def open_backend(kind: str, rig: Rig) -> Backend:
-    emit = rig.events.append
+    emit, clock = rig.events.append, rig.clock
     match kind:
         case "inline":
             return InlineBackend(rig.tier, emit=emit, blobs=rig.blobs)
         case "process":
-            return ProcessBackend(rig.tier, emit=emit, blobs_root=rig.blobs.root)
+            return ProcessBackend(rig.tier, emit=emit, blobs_root=rig.blobs.root, clock=clock)
         case "container":
             command = command_of(rig.tier, rig.blobs.root.parent)
             return ContainerBackend(rig.tier, emit=emit, place=lambda watcher: Local(command, watcher))
         case "lambda":
             client = LocalFunction(rig.blobs)
-            return LambdaBackend(rig.tier, emit=emit, function="worker:live", make_client=lambda timeout_s: client)
+            return LambdaBackend(
+                rig.tier, emit=emit, function="worker:live", make_client=lambda timeout_s: client, clock=clock
+            )
     queue = 8 if kind == "queueing" else 0
-    return FakeBackend(rig.tier, emit=emit, answer=multiply, timing=steady(init_ms=2, load_ms=1), queue=queue)
+    return FakeBackend(
+        rig.tier, emit=emit, answer=multiply, timing=steady(init_ms=2, load_ms=1), queue=queue, clock=clock
+    )
 
 
 def multiply(invocation: Invocation) -> dict[str, Any]:
@@ -255,6 +268,22 @@ async def test_release_gives_up_what_is_idle(rig: Rig) -> None:
     await rig.ensure()
     await rig.backend.release()
     assert rig.backend.status().resident.get("product/a", 0) == 0
+
+
+async def test_what_would_expire_too_soon_is_used_once_more(rig: Rig) -> None:
+    if not isinstance(rig.backend, Expires):
+        assert rig.tier.kind in SHARED
+        return
+    variant, half = rig.variants["a"], rig.tier.idle_timeout_s / 2
+    assert rig.backend.lasting(variant, 0.0) == 0
+    await rig.ensure()
+    assert [rig.backend.lasting(variant, s) for s in (0.0, half, 10 * half)] == [1, 1, 1]
+    rig.clock.ahead_s = half + 1
+    assert [rig.backend.lasting(variant, s) for s in (0.0, half, 10 * half)] == [1, 0, 0]
+    await rig.backend.ensure(rig.placement(), variant, 1, for_s=half)
+    now = rig.backend.status()
+    assert rig.backend.lasting(variant, half) == now.idle + now.busy + now.starting == 1
+    assert (await rig.invoke()).cold is False
 
 
 async def test_one_variant_is_given_up_and_the_others_stay(rig: Rig) -> None:

@@ -361,7 +361,7 @@ async def test_capacity_shows_the_last_plan_of_the_callers_tasks(guarded: Gatewa
         guarded.service.snapshots,
         guarded.backends,
         budget_usd_per_h=0.5,
-        planner=lambda *facts, **bounds: Plan(planned, 0.1),
+        planner=lambda *facts, **bounds: Plan(planned, 0.1, 0.3, {"a": ("sum/small@a:1", "private/x@a:1")}, {"a": 1}),
         reported=guarded.metrics.kept_warm,
     )
     headers = {"X-API-Key": "alice-key"}
@@ -376,6 +376,7 @@ async def test_capacity_shows_the_last_plan_of_the_callers_tasks(guarded: Gatewa
         metrics = (await http.get("/metrics", headers=headers)).text
     CapacityResponse.model_validate(told)
     assert (told["budget_usd_per_h"], told["usd_per_h"]) == (0.5, 0.1)
+    assert (told["gain_usd_per_h"], told["residency"]) == (0.3, {"a": ["sum/small@a:1"]})
     assert [demand["task"] for demand in told["demands"]] == ["sum"]
     assert [(a["placement"], a["result"], a["reason"]) for a in told["actions"]] == [
         ("sum/small@a:1", "done", "soon"),

@@ -68,7 +68,7 @@ def test_one_that_fails_says_why_and_spoils_no_other(make_world: World) -> None:
 def test_what_nobody_expected_is_a_failure_of_that_action_alone(
     make_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def broken(*_: Any) -> None:
+    async def broken(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError("of all things")
 
     async def scenario() -> None:
@@ -89,7 +89,7 @@ def test_room_is_made_before_it_is_taken_and_one_of_a_tier_is_under_way(
         under_way = most = 0
 
         def watched(tier: str, name: str) -> Any:
-            async def act(*given: Any) -> bool:
+            async def act(*_: Any, **__: Any) -> bool:
                 nonlocal under_way, most
                 under_way += 1
                 most = max(most, under_way)
@@ -141,7 +141,7 @@ async def test_a_caller_that_leaves_is_no_failure(make_world: World, monkeypatch
     world = make_world(PROFILES)
     begun = asyncio.Event()
 
-    async def endless(*_: Any) -> None:
+    async def endless(*_: Any, **__: Any) -> None:
         begun.set()
         await asyncio.Event().wait()
 
@@ -157,7 +157,7 @@ async def test_a_caller_that_leaves_is_no_failure(make_world: World, monkeypatch
 async def test_a_tier_that_refuses_is_quoted(make_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world = make_world(PROFILES)
 
-    async def full(*_: Any) -> None:
+    async def full(*_: Any, **__: Any) -> None:
         raise Throttled("all busy")
 
     monkeypatch.setattr(world.backends["a"], "ensure", full)

@@ -37,7 +37,7 @@ class Planning:
 
     def __call__(self, catalogue: Any, fleet: Any, demands: Any, now: float, **bounds: float) -> Plan:
         self.asked.append((demands, now, bounds))
-        return Plan(self.actions, 0.25)
+        return Plan(self.actions, 0.25, 1.5, {}, {})
 
 
 async def here(work: Callable[[], Any]) -> Any:
@@ -189,6 +189,8 @@ def test_a_report_reads_as_a_document_of_the_callers_own_tasks(make_world: World
         "budget_usd_per_h": 0.0,
         "at": None,
         "usd_per_h": None,
+        "gain_usd_per_h": None,
+        "residency": {},
         "demands": [],
         "actions": [],
     }
