@@ -17,7 +17,7 @@ from typing import Any
 
 from gateway.backends.connections import Answer, ConnectionLost, Connections, Unreachable
 from gateway.backends.container_place import Place, Watcher
-from gateway.backends.protocol import Emit, Invocation, Reply, TierStatus
+from gateway.backends.protocol import Emit, Invocation, Reply, TierStatus, is_to_change
 from gateway.backends.shared_environment import SharedEnvironment
 from gateway.errors import (
     BackendError,
@@ -145,15 +145,16 @@ class ContainerBackend:
         self._check_open()
         await self._give_up(self._environment.resident & {variant.id})
 
-    async def provision(self, copies: int) -> bool:
+    async def provision(self, copies: int, *, more: bool = True, fewer: bool = True) -> bool:
         """Start the one container there is, or stop it while nothing runs; whoever asks something of it starts it."""
         self._check_open()
         if copies > 1:
             raise Throttled(f"{self.tier.name} is one container, not {copies}")
+        if not is_to_change(int(self._environment.here), copies, more=more, fewer=fewer):
+            return False
         if copies:
-            came = not self._environment.here
             await self._connections()
-            return came
+            return True
         if self._environment.under_way:
             raise Throttled(f"{self.tier.name} has {self._environment.under_way} requests under way")
         return await self._place.rest()

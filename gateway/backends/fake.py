@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from gateway.backends.protocol import Emit, Invocation, Reply, Tensors, TierStatus, least_left_s
+from gateway.backends.protocol import Emit, Invocation, Reply, Tensors, TierStatus, is_to_change, least_left_s
 from gateway.errors import (
     BackendError,
     CorruptArtifact,
@@ -210,12 +210,13 @@ class FakeBackend:
                 del environment.resident[variant.id]
                 self._tell(environment)
 
-    async def provision(self, copies: int) -> bool:
+    async def provision(self, copies: int, *, more: bool = True, fewer: bool = True) -> bool:
         """Note how many environments are paid for; they cost what the price model says, and run as any other."""
         self._check_open()
         if copies > self.tier.concurrency:
             raise Throttled(f"{self.tier.name} allows {self.tier.concurrency} environments")
-        changed, self.provisioned = copies != self.provisioned, copies
+        changed = is_to_change(self.provisioned, copies, more=more, fewer=fewer)
+        self.provisioned = copies if changed else self.provisioned
         return changed
 
     async def release(self, copies: int = 0) -> None:

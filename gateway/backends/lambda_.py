@@ -15,10 +15,11 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, Protocol, cast
 
 from gateway.backends.calls import fault_of, infer_event, reply_of, unload_event, warm_event
-from gateway.backends.protocol import Emit, Invocation, Reply, TierStatus, least_left_s
+from gateway.backends.protocol import Emit, Invocation, Reply, TierStatus, is_to_change, least_left_s
 from gateway.errors import BackendError, EnvironmentLost, ExecutionFailed, NotReady, Throttled, TimedOut
 from registry.model import Placement, StartMode, Tier, Variant
 from scheduler.events import EnvironmentGone, EnvironmentReady, EnvironmentStarting
@@ -174,7 +175,7 @@ class LambdaBackend:
         if holding := self.status().resident.get(variant.id, 0):
             raise Throttled(f"{holding} environments of {self.tier.name} were not reached")
 
-    async def provision(self, copies: int) -> bool:
+    async def provision(self, copies: int, *, more: bool = True, fewer: bool = True) -> bool:
         """Set the alias's provisioned concurrency, or end it at 0, where it is another; one or two calls."""
         self._check_open()
         function, _, alias = self._function.rpartition(":")
@@ -183,7 +184,8 @@ class LambdaBackend:
         if copies > self.tier.concurrency:
             raise Throttled(f"{self.tier.name} allows {self.tier.concurrency} environments")
         target = {"FunctionName": function, "Qualifier": alias}
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._provision, target, copies)
+        wanted = partial(is_to_change, copies=copies, more=more, fewer=fewer)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._provision, target, copies, wanted)
 
     def sighted(self, environment: str, resident: tuple[str, ...], at: float) -> None:
         """Somebody else's call found this in an environment (by its name in the fleet), at a time on the clock (s)."""
@@ -271,10 +273,10 @@ class LambdaBackend:
 
     # On a thread of the pool
 
-    def _provision(self, target: Mapping[str, str], copies: int) -> bool:
+    def _provision(self, target: Mapping[str, str], copies: int, wanted: Callable[[int], bool]) -> bool:
         client = self._client(CONTROL_TIMEOUT_S)
         try:
-            if _provisioned(client, target) == copies:
+            if not wanted(_provisioned(client, target)):
                 return False
             if copies:
                 client.put_provisioned_concurrency_config(**target, ProvisionedConcurrentExecutions=copies)

@@ -92,6 +92,11 @@ class Expires(Protocol):
         """Environments that hold the variant and will for `for_s` seconds, even if nobody uses them; does no I/O."""
 
 
+def is_to_change(current: int, copies: int, *, more: bool, fewer: bool) -> bool:
+    """Whether a count is to be set to `copies`, by who may only raise it, only lower it, or both."""
+    return (more and copies > current) or (fewer and copies < current)
+
+
 def least_left_s(tier: Tier, for_s: float) -> float:
     """How much of its idle time an environment must have left: `for_s`, and half of all that it may have at most.
 
@@ -115,9 +120,10 @@ class Unloads(Protocol):
 class Provisions(Protocol):
     """A Backend whose environments are paid for whether used or not, so many at a time."""
 
-    async def provision(self, copies: int) -> bool:
-        """Have exactly so many paid for, and say whether that was asked for anew; idempotent. They may take minutes.
+    async def provision(self, copies: int, *, more: bool = True, fewer: bool = True) -> bool:
+        """Have so many paid for, and say whether that was asked for anew; idempotent. They may take minutes.
 
+        Without `more` the count is never raised, without `fewer` never lowered: that is somebody else's part.
         Raises NotReady where this tier's count is not to be set, and Throttled when it cannot be so now.
         """
 

@@ -31,6 +31,25 @@ class Result(StrEnum):
     FAILED = "failed"
 
 
+class Part(StrEnum):
+    """Of a plan: all of it, or one direction, where two carry it out together."""
+
+    WHOLE = "whole"
+    GROW = "grow"
+    SHRINK = "shrink"
+
+    def has(self, action: Action) -> bool:
+        """Whether an action may belong to it; which way a count goes is known only where it is set."""
+        return isinstance(action, _KINDS[self])
+
+
+_KINDS: Mapping[Part, tuple[type[Action], ...]] = {
+    Part.WHOLE: (Warm, Unload, Shrink, Provision),
+    Part.GROW: (Warm, Provision),
+    Part.SHRINK: (Unload, Shrink, Provision),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """An action and what came of it."""
@@ -42,16 +61,21 @@ class Outcome:
 
 
 async def carry_out(
-    actions: Iterable[Action], backends: Mapping[str, Backend], catalogue: Catalogue, *, at_once: int = AT_ONCE
+    actions: Iterable[Action],
+    backends: Mapping[str, Backend],
+    catalogue: Catalogue,
+    *,
+    part: Part = Part.WHOLE,
+    at_once: int = AT_ONCE,
 ) -> tuple[Outcome, ...]:
-    """The outcome of each action, in their order; `at_once` of them are under way at a time, one of a tier.
+    """The outcome of each action of `part`, in their order; `at_once` of them are under way at a time, one of a tier.
 
     What makes room comes before what needs it. One that fails spoils none of the others, and is decided again from what
     the fleet then is.
     """
     slots = asyncio.Semaphore(at_once)
     tiers: dict[str, list[tuple[int, Action]]] = {}
-    for place, action in enumerate(actions):
+    for place, action in enumerate(filter(part.has, actions)):
         tiers.setdefault(tier_of(action), []).append((place, action))
 
     async def on_one(numbered: list[tuple[int, Action]]) -> list[tuple[int, Outcome]]:
@@ -59,7 +83,7 @@ async def carry_out(
         outcomes = []
         for place, action in ordered:
             async with slots:
-                outcomes.append((place, await _outcome(action, backends, catalogue)))
+                outcomes.append((place, await _outcome(action, backends, catalogue, part)))
         return outcomes
 
     found = [each for group in await asyncio.gather(*map(on_one, tiers.values())) for each in group]
@@ -74,12 +98,12 @@ def tier_of(action: Action) -> str:
 _ORDER: Mapping[type[Action], int] = {Unload: 0, Shrink: 1, Provision: 2, Warm: 3}
 
 
-async def _outcome(action: Action, backends: Mapping[str, Backend], catalogue: Catalogue) -> Outcome:
+async def _outcome(action: Action, backends: Mapping[str, Backend], catalogue: Catalogue, part: Part) -> Outcome:
     tier = tier_of(action)
     try:
         if tier not in backends:
             raise NotReady(f"no backend serves tier {tier} here")
-        changed = await _act(action, backends[tier], catalogue)
+        changed = await _act(action, backends[tier], catalogue, part)
     except BackendError as fault:
         return Outcome(action, Result.FAILED, str(fault))
     except Exception as fault:  # the outermost handler of an action: the others are not to suffer
@@ -88,7 +112,7 @@ async def _outcome(action: Action, backends: Mapping[str, Backend], catalogue: C
     return Outcome(action, Result.DONE if changed else Result.ALREADY)
 
 
-async def _act(action: Action, backend: Backend, catalogue: Catalogue) -> bool:
+async def _act(action: Action, backend: Backend, catalogue: Catalogue, part: Part) -> bool:
     """Carry one action out; whether anything had to be done."""
     match action:
         case Warm():
@@ -103,7 +127,7 @@ async def _act(action: Action, backend: Backend, catalogue: Catalogue) -> bool:
         case Provision(tier, copies, _):
             if not isinstance(backend, Provisions):
                 raise NotReady(f"environments of tier {tier} are not paid for by the copy")
-            return await backend.provision(copies)
+            return await backend.provision(copies, more=part is not Part.SHRINK, fewer=part is not Part.GROW)
 
 
 async def _warm(action: Warm, backend: Backend, catalogue: Catalogue) -> bool:

@@ -11,14 +11,13 @@ from typing import Protocol, TypeVar
 
 from gateway.backends.protocol import Backend
 from gateway.capacity.arrivals import Arrivals, minute_of
-from gateway.capacity.carry_out import carry_out
+from gateway.capacity.carry_out import Part, carry_out
 from gateway.capacity.history import History
 from gateway.capacity.report import Report
 from gateway.snapshots import Snapshots
 from registry.activity import ActivityLog, Usage
 from registry.catalogue import Catalogue
 from registry.errors import RegistryError
-from scheduler.actions import Action
 from scheduler.capacity import Demand, Plan, plan
 from scheduler.fleet import Fleet
 
@@ -67,7 +66,7 @@ class Keeper:
         arrivals: Arrivals | None = None,
         period_s: float = PERIOD_S,
         planner: Planner = plan,
-        mine: Callable[[Action, Fleet], bool] = lambda action, fleet: True,
+        part: Part = Part.WHOLE,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         reported: Callable[[Report], None] = lambda _: None,
@@ -75,8 +74,7 @@ class Keeper:
     ) -> None:
         """`clock` is the backends'; `arrivals` are this process's own, where it has any to write down.
 
-        Of a plan the actions are carried out that are `mine`, given the fleet that it was made for. `in_thread` runs
-        what would keep the loop: the log's I/O, and the plan.
+        Of a plan this `part` is carried out. `in_thread` runs what would keep the loop: the log's I/O, and the plan.
         """
         self.last: Report | None = None
         self.budget_usd_per_h = budget_usd_per_h
@@ -86,7 +84,7 @@ class Keeper:
         self._arrivals = arrivals or Arrivals(wall=wall)
         self._period_s = period_s
         self._planner = planner
-        self._mine = mine
+        self._part = part
         self._clock, self._wall = clock, wall
         self._reported = reported
         self._in_thread = in_thread
@@ -111,8 +109,7 @@ class Keeper:
         catalogue, fleet = self._snapshots.view()
         work = partial(self._planned, minute_of(at), catalogue, fleet, self._clock())
         planned, demands = await self._in_thread(work)
-        actions = [action for action in planned.actions if self._mine(action, fleet)]
-        outcomes = await carry_out(actions, self._backends, catalogue)
+        outcomes = await carry_out(planned.actions, self._backends, catalogue, part=self._part)
         self.last = Report(at, planned, self.budget_usd_per_h, demands, outcomes)
         self._reported(self.last)
         return self.last

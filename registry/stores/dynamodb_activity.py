@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from registry.activity import KEPT_MINUTES, Minute, Usage
-from registry.aws import failures, make_client
 from registry.documents import from_document, to_document
 from registry.model import Slo
+from registry.stores.dynamodb_table import DynamoTable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -35,17 +34,16 @@ class DynamoActivity:
     """
 
     def __init__(self, table: str, *, client: DynamoDBClient | None = None, shard: int | None = None) -> None:
-        self._table = table
-        self._given = client
+        self._table = DynamoTable(table, client)
         self._shard = secrets.randbelow(SHARDS) if shard is None else shard
 
     def add(self, minute: int, usages: Iterable[Usage]) -> None:
         """See ActivityLog."""
         each = list(usages)
         for start in range(0, len(each), TASKS):
-            with self._failures():
-                self._client.update_item(
-                    TableName=self._table,
+            with self._table.failures():
+                self._table.client.update_item(
+                    TableName=self._table.name,
                     Key={"pk": {"S": _partition(minute)}, "sk": {"S": f"{minute:010d}#{self._shard}"}},
                     **_addition(minute, each[start : start + TASKS]),
                 )
@@ -61,11 +59,11 @@ class DynamoActivity:
 
     def claim(self, name: str, minute: int) -> bool:
         """See ActivityLog."""
-        with self._failures():
-            client = self._client
+        with self._table.failures():
+            client = self._table.client
             try:
                 client.update_item(
-                    TableName=self._table,
+                    TableName=self._table.name,
                     Key={"pk": {"S": CLAIMS}, "sk": {"S": f"CLAIM#{name}"}},
                     UpdateExpression="SET #minute = :minute",
                     ConditionExpression="attribute_not_exists(pk) OR #minute < :minute",
@@ -82,32 +80,7 @@ class DynamoActivity:
     def _items(self, first: int, end: int) -> Iterator[dict[str, Any]]:
         """The items of the minutes from `first` on and before `end`, partition after partition."""
         for hour in range(first // 60, (end - 1) // 60 + 1):
-            request: dict[str, Any] = {
-                "TableName": self._table,
-                "KeyConditionExpression": "pk = :pk AND sk BETWEEN :first AND :last",
-                "ExpressionAttributeValues": {
-                    ":pk": {"S": _partition(hour * 60)},
-                    ":first": {"S": f"{first:010d}"},
-                    ":last": {"S": f"{end - 1:010d}~"},
-                },
-                "ConsistentRead": True,
-            }
-            while True:
-                with self._failures():
-                    page = self._client.query(**request)
-                yield from page["Items"]
-                if "LastEvaluatedKey" not in page:
-                    break
-                request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
-
-    @property
-    def _client(self) -> DynamoDBClient:
-        if self._given is None:
-            self._given = make_client("dynamodb")
-        return self._given
-
-    def _failures(self) -> AbstractContextManager[None]:
-        return failures(f"DynamoDB table {self._table}")
+            yield from self._table.between(_partition(hour * 60), f"{first:010d}", f"{end - 1:010d}~")
 
 
 def _partition(minute: int) -> str:
