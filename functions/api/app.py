@@ -17,24 +17,19 @@ from functions.aws.catalogue import CatalogueWatch
 from functions.aws.settings import ApiSettings
 from gateway.service import Service
 from gateway.snapshots import Snapshots
-from registry.aws import make_client
 from registry.catalogue import Catalogue
 from registry.stores.dynamodb import DynamoStore
 from registry.stores.dynamodb_activity import DynamoActivity
 from registry.stores.dynamodb_sightings import DynamoSightings
+from registry.stores.dynamodb_table import DynamoTable
 
 logger = Logger()
 settings = ApiSettings.read(os.environ)
 snapshots = Snapshots(Catalogue.empty())
 backends = LambdaBackends(settings.workers, emit=snapshots.emit)
-client = make_client("dynamodb")
-watch = CatalogueWatch(DynamoStore(settings.table, client=client), snapshots, changed=backends.follow)
-activity = Activity(
-    DynamoActivity(settings.table, client=client),
-    DynamoSightings(settings.table, client=client),
-    snapshots,
-    backends.by_tier,
-)
+table = DynamoTable(settings.table)
+watch = CatalogueWatch(DynamoStore(table), snapshots, changed=backends.follow)
+activity = Activity(DynamoActivity(table), DynamoSightings(table), snapshots, backends.by_tier)
 # Without probes: after an answer the environment is frozen, and what runs in the background would be cut off.
 service = Service(snapshots, backends.by_tier, probes=False)
 if settings.budget_usd_per_h:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 
 from gateway.backends.lambda_ import Client, LambdaBackend
@@ -15,10 +16,16 @@ class LambdaBackends:
     """Follows the catalogue's tiers; a tier without a worker stays without a backend, and so is never ready."""
 
     def __init__(
-        self, workers: Mapping[str, str], *, emit: Emit, make_client: Callable[[int], Client] | None = None
+        self,
+        workers: Mapping[str, str],
+        *,
+        emit: Emit,
+        make_client: Callable[[int], Client] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`make_client` as for the LambdaBackend."""
+        """`make_client` and `clock` as for the LambdaBackend."""
         self._workers = workers
+        self._clock = clock
         self._make_client = make_client
         self._emit = emit
         self.by_tier: dict[str, Backend] = {}
@@ -40,7 +47,7 @@ class LambdaBackends:
         await asyncio.gather(*self._closing)
 
     def _opened(self, tier: Tier, function: str) -> Backend:
-        return LambdaBackend(tier, emit=self._emit, function=function, make_client=self._make_client)
+        return LambdaBackend(tier, emit=self._emit, function=function, make_client=self._make_client, clock=self._clock)
 
     def _close(self, backend: Backend) -> None:
         task = asyncio.get_running_loop().create_task(backend.close())

@@ -19,15 +19,13 @@ from gateway.capacity.carry_out import Part
 from gateway.capacity.keeper import Keeper
 from gateway.capacity.report import capacity_document
 from gateway.snapshots import Snapshots
-from registry.aws import make_client
 from registry.catalogue import Catalogue
 from registry.stores.dynamodb import DynamoStore
 from registry.stores.dynamodb_activity import DynamoActivity
 from registry.stores.dynamodb_sightings import DynamoSightings
+from registry.stores.dynamodb_table import DynamoTable
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
     from gateway.backends.lambda_ import Client
 
 
@@ -39,19 +37,20 @@ class Capacity:
         settings: CapacitySettings,
         part: Part,
         *,
-        client: DynamoDBClient | None = None,
+        table: DynamoTable | None = None,
         make_lambda: Callable[[int], Client] | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        client = client or make_client("dynamodb")
         self._part, self._clock, self._wall = part, clock, wall
         self._snapshots = Snapshots(Catalogue.empty())
-        self._backends = LambdaBackends(settings.workers, emit=self._snapshots.emit, make_client=make_lambda)
-        store = DynamoStore(settings.table, client=client)
-        self._watch = CatalogueWatch(store, self._snapshots, changed=self._backends.follow, clock=clock)
-        self._activity = DynamoActivity(settings.table, client=client)
-        self._sightings = DynamoSightings(settings.table, client=client)
+        self._backends = LambdaBackends(
+            settings.workers, emit=self._snapshots.emit, make_client=make_lambda, clock=clock
+        )
+        table = table or DynamoTable(settings.table)
+        self._watch = CatalogueWatch(DynamoStore(table), self._snapshots, changed=self._backends.follow, clock=clock)
+        self._activity = DynamoActivity(table)
+        self._sightings = DynamoSightings(table)
         self._keeper = Keeper(
             self._activity,
             self._snapshots,

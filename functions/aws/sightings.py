@@ -12,12 +12,12 @@ from scheduler.fleet import Fleet
 
 
 def seen_since(fleet: Fleet, since: float, now: float, wall: float) -> tuple[Sighting, ...]:
-    """The environments that answered after `since` (s); it is `now` on the fleet's clock, and `wall` on the wall's."""
+    """The environments that answered since `since` (s); it is `now` on the fleet's clock, and `wall` on the wall's."""
     return tuple(
         Sighting(tier.name, name, environment.resident, wall - (now - environment.used_at))
         for tier, state in zip(fleet.layout.tiers, fleet.tiers, strict=True)
         for name, environment in state.environments.items()
-        if environment.state is not State.STARTING and environment.used_at > since
+        if environment.state is not State.STARTING and environment.used_at >= since
     )
 
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from registry.activity import KEPT_MINUTES, Minute, Usage
 from registry.documents import from_document, to_document
 from registry.model import Slo
 from registry.stores.dynamodb_table import DynamoTable
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 SHARDS = 4
 """Items of a minute. One takes 1,000 writes a second, and an environment writes a few times a minute; but an item is
@@ -22,19 +19,22 @@ also limited to 400 KB, some 2,500 tasks."""
 TASKS = 25
 """In one write: an update has at most 300 operators and 4 KB of expression (DynamoDB Developer Guide, quotas)."""
 
+DAY = 1440
+"""In minutes: whoever starts anew reads all that is kept with three queries."""
+
 CLAIMS = "CAPACITY"
 """The partition of claims."""
 
 
 class DynamoActivity:
-    """Keeps the minutes of an hour under the partition key `ACTIVITY#<hour>`, until their `ttl`.
+    """Keeps the minutes of a day under the partition key `ACTIVITY#<day>`, until their `ttl`.
 
     A write adds to counters in place, so writers need not know of each other; one whose answer was lost, and that the
-    SDK sent again, is counted twice. `client` and table as for the DynamoStore. `shard` is drawn when it is not given.
+    SDK sent again, is counted twice. `shard` is drawn when it is not given.
     """
 
-    def __init__(self, table: str, *, client: DynamoDBClient | None = None, shard: int | None = None) -> None:
-        self._table = DynamoTable(table, client)
+    def __init__(self, table: DynamoTable, *, shard: int | None = None) -> None:
+        self._table = table
         self._shard = secrets.randbelow(SHARDS) if shard is None else shard
 
     def add(self, minute: int, usages: Iterable[Usage]) -> None:
@@ -79,12 +79,12 @@ class DynamoActivity:
 
     def _items(self, first: int, end: int) -> Iterator[dict[str, Any]]:
         """The items of the minutes from `first` on and before `end`, partition after partition."""
-        for hour in range(first // 60, (end - 1) // 60 + 1):
-            yield from self._table.between(_partition(hour * 60), f"{first:010d}", f"{end - 1:010d}~")
+        for day in range(first // DAY, (end - 1) // DAY + 1):
+            yield from self._table.between(_partition(day * DAY), f"{first:010d}", f"{end - 1:010d}~")
 
 
 def _partition(minute: int) -> str:
-    return f"ACTIVITY#{minute // 60}"
+    return f"ACTIVITY#{minute // DAY}"
 
 
 def _addition(minute: int, usages: Sequence[Usage]) -> dict[str, Any]:

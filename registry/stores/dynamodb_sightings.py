@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from registry.sightings import Sighting
 from registry.stores.dynamodb_table import DynamoTable
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 HOUR_S = 3600
 
@@ -18,13 +14,10 @@ KEPT_S = 2 * HOUR_S
 
 
 class DynamoSightings:
-    """Keeps sightings under the partition key `SEEN#<hour>`, until their `ttl`.
+    """Keeps sightings under the partition key `SEEN#<hour>`, until their `ttl`."""
 
-    `client` and table are as for the DynamoStore.
-    """
-
-    def __init__(self, table: str, *, client: DynamoDBClient | None = None) -> None:
-        self._table = DynamoTable(table, client)
+    def __init__(self, table: DynamoTable) -> None:
+        self._table = table
 
     def add(self, sightings: Iterable[Sighting]) -> None:
         """Keep these instead of what was seen of the same environments within the hour. Raises Unavailable."""

@@ -13,6 +13,7 @@ from registry.activity import KEPT_MINUTES, ActivityLog, Minute, Usage
 from registry.model import Objective, Slo
 from registry.stores.activity import MemoryActivity, SqliteActivity
 from registry.stores.dynamodb_activity import TASKS, DynamoActivity
+from registry.stores.dynamodb_table import DynamoTable
 
 NOW = 29_000_000
 """A minute, the 20th of its hour."""
@@ -36,7 +37,7 @@ def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Activ
         AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in names],
     )
     shards = iter(range(100))
-    return lambda: DynamoActivity("modelless", shard=next(shards) % 2)
+    return lambda: DynamoActivity(DynamoTable("modelless"), shard=next(shards) % 2)
 
 
 @pytest.fixture
