@@ -62,7 +62,7 @@ async def serve(
             Platform.open(settings.home, functions=settings.functions, containers=settings.containers) as platform,
             on_demand(platform, generate) as jobs,
             _prepared(platform),
-            keeping_warm(platform, settings.warm_budget) as keeper,
+            keeping_warm(platform, settings.warm_budget, period_s=settings.warm_period_s) as keeper,
         ):
             app = create_app(
                 platform.service,

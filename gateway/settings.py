@@ -40,6 +40,9 @@ class Settings:
     """US dollars per hour, at the tiers' prices, for what is kept warm ahead of requests; 0: nothing is. Without bound
     where nothing is billed: a machine of one's own costs the same used or not, and memory bounds what it holds."""
 
+    warm_period_s: float = 60.0
+    """Between two plans of what is kept warm; what was asked for is counted by the minute all the same."""
+
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> Settings:
         """Settings from environment variables; raises InvalidValue naming the variable."""
@@ -53,7 +56,8 @@ class Settings:
             body_limit=_whole(variables, "MODELLESS_BODY_LIMIT", defaults.body_limit, 2**31),
             functions=_strings(variables, "MODELLESS_LAMBDA_FUNCTIONS", '{"lambda-1769": "arn"}'),
             containers=containers_of(variables),
-            warm_budget=_dollars(variables, "MODELLESS_WARM_BUDGET", defaults.warm_budget),
+            warm_budget=_amount(variables, "MODELLESS_WARM_BUDGET", defaults.warm_budget, "US dollars per hour"),
+            warm_period_s=_amount(variables, "MODELLESS_WARM_PERIOD", defaults.warm_period_s, "seconds", least=1.0),
         )
 
     def keyring(self) -> Keyring:
@@ -75,14 +79,14 @@ def _whole(variables: Mapping[str, str], name: str, default: int, most: int) -> 
     return int(text)
 
 
-def _dollars(variables: Mapping[str, str], name: str, default: float) -> float:
+def _amount(variables: Mapping[str, str], name: str, default: float, unit: str, *, least: float = 0.0) -> float:
     text = variables.get(name)
     try:
         value = float(text) if text else default
     except ValueError:
         value = math.nan
-    if not value >= 0:
-        raise InvalidValue(name, f"{text!r} is no amount in dollars per hour", "give 0 or more; 0 keeps nothing warm")
+    if not value >= least:
+        raise InvalidValue(name, f"{text!r} is no number of {unit}", f"give {least:g} or more")
     return value
 
 

@@ -36,8 +36,8 @@ def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Activ
         KeySchema=[{"AttributeName": n, "KeyType": k} for n, k in zip(names, ("HASH", "RANGE"), strict=True)],
         AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in names],
     )
-    shards = iter(range(100))
-    return lambda: DynamoActivity(DynamoTable("modelless"), shard=next(shards) % 2)
+    table, shards = DynamoTable("modelless"), iter(range(100))
+    return lambda: DynamoActivity(table, shard=next(shards) % 2)
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ def test_every_variable_is_read():
             "MODELLESS_LAMBDA_FUNCTIONS": '{"lambda-1769": "arn:x"}',
             "MODELLESS_CONTAINERS": '{"container-gpu": "http://gpu:8080"}',
             "MODELLESS_WARM_BUDGET": "0.25",
+            "MODELLESS_WARM_PERIOD": "30",
         }
     )
     assert settings == Settings(
@@ -40,6 +41,7 @@ def test_every_variable_is_read():
         {"lambda-1769": "arn:x"},
         {"container-gpu": "http://gpu:8080"},
         0.25,
+        30.0,
     )
 
 
@@ -56,6 +58,8 @@ def test_every_variable_is_read():
         ("MODELLESS_WARM_BUDGET", "much"),
         ("MODELLESS_WARM_BUDGET", "-1"),
         ("MODELLESS_WARM_BUDGET", "nan"),
+        ("MODELLESS_WARM_PERIOD", "0"),
+        ("MODELLESS_WARM_PERIOD", "often"),
     ],
 )
 def test_a_wrong_value_names_its_variable(name, value):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.capacity.arrivals import Arrivals
-from gateway.capacity.carry_out import Result
+from gateway.capacity.carry_out import Part, Result
 from gateway.capacity.keeper import PERIOD_S, Keeper
 from gateway.capacity.report import Report, capacity_document
 from gateway.virtual_time import run_virtually
@@ -19,7 +19,7 @@ from registry.errors import Unavailable
 from registry.model import Placement, Slo
 from registry.stores.activity import MemoryActivity
 from scheduler.actions import Provision, Shrink, Unload, Warm
-from scheduler.capacity import Plan
+from scheduler.capacity import Plan, plan
 from scheduler.requests import Request
 
 World = Callable[..., Any]
@@ -44,7 +44,7 @@ async def here(work: Callable[[], Any]) -> Any:
     return work()
 
 
-def keeper_of(world: Any, planning: Planning, **options: Any) -> Keeper:
+def keeper_of(world: Any, planning: Any, **options: Any) -> Keeper:
     wall = options.pop("wall", lambda: START + world.clock())
     options = {"activity": MemoryActivity(), "arrivals": Arrivals(wall=wall), "budget_usd_per_h": 1.0} | options
     return Keeper(
@@ -77,6 +77,23 @@ def test_a_plan_is_made_of_ended_minutes_and_carried_out(make_world: World) -> N
         assert told == [report, again]
         assert keeper.last is again
         assert planning.asked[1][1:] == (world.clock(), {"period_s": PERIOD_S, "budget_usd_per_h": 1.0})
+
+    run_virtually(scenario())
+
+
+def test_with_the_real_plan_what_comes_again_is_there_before_it(make_world: World) -> None:
+    async def scenario() -> None:
+        world, activity = make_world(PROFILES, load_ms=1000.0, slo=Slo(latency_ms=100.0)), MemoryActivity()
+        for minute in range(30):
+            activity.add(29_000_000 + minute, [Usage("sum", 2, 2, Slo(latency_ms=100.0))])
+        await asyncio.sleep(30 * 60)
+        report = await keeper_of(world, plan, activity=activity).once()
+        assert {o.result for o in report.outcomes} == {Result.DONE}
+        assert report.plan.residency
+        answer = await world.predict()
+        assert (answer.decision.cold_start, answer.decision.loaded, answer.decision.slo_met) == (False, False, True)
+        nothing = await keeper_of(world, plan, activity=MemoryActivity()).once()
+        assert (nothing.demands, nothing.plan.usd_per_h) == ((), 0.0)
 
     run_virtually(scenario())
 
@@ -142,14 +159,21 @@ def test_arrivals_that_cannot_be_written_down_are_kept(make_world: World) -> Non
     run_virtually(scenario())
 
 
-def test_of_a_plan_only_its_part_is_carried_out(make_world: World) -> None:
+def test_of_a_plan_each_part_is_carried_out_by_its_own(make_world: World) -> None:
     async def scenario() -> None:
         world = make_world(PROFILES)
-        planning = Planning(Warm(SMALL, ""), Provision("b", 1, ""))
-        keeper = keeper_of(world, planning, mine=lambda action, fleet: isinstance(action, Provision))
-        report = await keeper.once()
-        assert [type(o.action) for o in report.outcomes] == [Provision]
-        assert world.backends["b"].provisioned == 1
+        more, fewer = (Provision("b", copies, "") for copies in (3, 1))
+        grow, shrink = (keeper_of(world, Planning(), part=part) for part in (Part.GROW, Part.SHRINK))
+        for planned, keeper, carried, left in (
+            ((Warm(SMALL, ""), more, Unload(SMALL, "")), shrink, [Provision, Unload], 0),
+            ((Warm(SMALL, ""), more, Unload(SMALL, "")), grow, [Warm, Provision], 3),
+            ((fewer, Shrink("a", 0, "")), grow, [Provision], 3),
+            ((fewer, Shrink("a", 0, "")), shrink, [Provision, Shrink], 1),
+        ):
+            keeper._planner = Planning(*planned)
+            report = await keeper.once()
+            assert [type(outcome.action) for outcome in report.outcomes] == carried
+            assert world.backends["b"].provisioned == left
         assert world.backends["a"].status().idle == 0
 
     run_virtually(scenario())
