@@ -3,14 +3,15 @@
 A frozen environment writes nothing, so a write starts when a request has been decided, and runs on a thread while the
 worker is waited for. Its few milliseconds of CPU are all that the answer can notice. It is done by then, or goes on
 when the next event thaws the environment; a connection that died meanwhile the SDK replaces. So that a task that is
-asked for once an hour is known at once, and not an hour later, its first request of a minute starts a write; all others
-of the minute go with the next one.
+asked for once an hour is known at once, and not an hour later, its first request of a minute starts a write, and so do
+its tenth and its hundredth; all others go with the next one.
 """
 
 from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
@@ -25,6 +26,9 @@ from registry.stores.dynamodb_sightings import DynamoSightings
 from scheduler.requests import Request
 
 log = logging.getLogger(__name__)
+
+STEP = 10
+"""Requests to a write are so many times those to the last: a rate of 1,000 a minute is told with four writes."""
 
 Taken = Mapping[int, tuple[Usage, ...]]
 
@@ -50,8 +54,10 @@ class Activity:
         self._thread = thread or ThreadPoolExecutor(1, thread_name_prefix="activity")
         self._arrivals = Arrivals(wall=wall)
         self._minute = -1
-        self._told: set[str] = set()
-        """Tasks of this minute that are on their way to the log."""
+        self._asked: Counter[str] = Counter()
+        """Requests of this minute, by task."""
+        self._due: dict[str, int] = {}
+        """At which of them the next write starts; the first where nothing is said."""
         self._telling: tuple[Future[tuple[Sighting, ...]], Taken] | None = None
         self._told_at = float("-inf")
 
@@ -60,9 +66,10 @@ class Activity:
         self._arrivals.note(request)
         minute = minute_of(self._wall())
         if minute != self._minute:
-            self._minute, self._told = minute, set()
-        if request.task not in self._told and self._telling is None:
-            self._told.add(request.task)
+            self._minute, self._asked, self._due = minute, Counter(), {}
+        self._asked[request.task] += 1
+        if self._telling is None and self._asked[request.task] >= self._due.get(request.task, 1):
+            self._due[request.task] = STEP * self._asked[request.task]
             self._start()
 
     def look(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
@@ -11,7 +12,7 @@ from typing import Protocol, TypeVar
 
 from gateway.backends.protocol import Backend
 from gateway.capacity.arrivals import Arrivals, minute_of
-from gateway.capacity.carry_out import Part, carry_out
+from gateway.capacity.carry_out import Part, carry_out, tier_of
 from gateway.capacity.history import History
 from gateway.capacity.report import Report
 from gateway.snapshots import Snapshots
@@ -19,6 +20,7 @@ from registry.activity import ActivityLog, Usage
 from registry.catalogue import Catalogue
 from registry.errors import RegistryError
 from scheduler.capacity import Demand, Plan, plan
+from scheduler.events import TierUnavailable
 from scheduler.fleet import Fleet
 
 log = logging.getLogger(__name__)
@@ -107,9 +109,11 @@ class Keeper:
         await self.write_down()
         at = self._wall()
         catalogue, fleet = self._snapshots.view()
-        work = partial(self._planned, minute_of(at), catalogue, fleet, self._clock())
+        now = self._clock()
+        work = partial(self._planned, minute_of(at), catalogue, _served(fleet, self._backends, now), now)
         planned, demands = await self._in_thread(work)
-        outcomes = await carry_out(planned.actions, self._backends, catalogue, part=self._part)
+        actions = [action for action in planned.actions if tier_of(action) in self._backends]
+        outcomes = await carry_out(actions, self._backends, catalogue, part=self._part)
         self.last = Report(at, planned, self.budget_usd_per_h, demands, outcomes)
         self._reported(self.last)
         return self.last
@@ -130,6 +134,14 @@ class Keeper:
         period_s, budget = self._period_s, self.budget_usd_per_h
         planned = self._planner(catalogue, fleet, demands, now, period_s=period_s, budget_usd_per_h=budget)
         return planned, demands
+
+
+def _served(fleet: Fleet, backends: Mapping[str, Backend], now: float) -> Fleet:
+    """A fleet without the tiers that nothing serves here: what would be ready there is ready for nobody."""
+    for tier in fleet.layout.tiers:
+        if tier.name not in backends:
+            fleet = fleet.apply(TierUnavailable(tier.name, "no backend serves it here", math.inf, now))
+    return fleet
 
 
 def _add(activity: ActivityLog, taken: Mapping[int, tuple[Usage, ...]]) -> None:

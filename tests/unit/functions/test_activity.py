@@ -108,6 +108,16 @@ def test_the_first_request_of_a_minute_is_told_at_once_and_the_others_with_the_n
     assert rig.told() == {0: [("secret", 1), ("sum", 3)], 1: [("sum", 1)]}
 
 
+def test_many_requests_of_a_minute_are_told_within_it(rig: Rig) -> None:
+    writes = 0
+    for _ in range(150):
+        rig.ask("sum")
+        writes += len(rig.thread.waiting)
+        rig.thread.work()
+    assert writes == 3
+    assert rig.told() == {0: [("sum", 100)]}
+
+
 def test_one_write_is_under_way_at_a_time(rig: Rig) -> None:
     rig.ask("sum", "secret", "secret")
     assert len(rig.thread.waiting) == 1

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.capacity.arrivals import Arrivals
-from gateway.capacity.carry_out import Part, Result
+from gateway.capacity.carry_out import Part, Result, tier_of
 from gateway.capacity.keeper import PERIOD_S, Keeper
 from gateway.capacity.report import Report, capacity_document
 from gateway.virtual_time import run_virtually
@@ -94,6 +94,22 @@ def test_with_the_real_plan_what_comes_again_is_there_before_it(make_world: Worl
         assert (answer.decision.cold_start, answer.decision.loaded, answer.decision.slo_met) == (False, False, True)
         nothing = await keeper_of(world, plan, activity=MemoryActivity()).once()
         assert (nothing.demands, nothing.plan.usd_per_h) == ((), 0.0)
+
+    run_virtually(scenario())
+
+
+def test_nothing_is_planned_where_nothing_serves(make_world: World) -> None:
+    async def scenario() -> None:
+        world, activity = make_world(PROFILES, load_ms=1000.0, slo=Slo(latency_ms=100.0)), MemoryActivity()
+        for minute in range(30):
+            activity.add(29_000_000 + minute, [Usage("sum", 2, 2, Slo(latency_ms=100.0))])
+        await asyncio.sleep(30 * 60)
+        del world.backends["b"]
+        report = await keeper_of(world, plan, activity=activity).once()
+        assert {(tier_of(o.action), o.result) for o in report.outcomes} == {("a", Result.DONE)}
+        assert set(report.plan.residency) == {"a"}
+        stray = await keeper_of(world, Planning(Provision("b", 0, "")), activity=activity).once()
+        assert stray.outcomes == ()
 
     run_virtually(scenario())
 
@@ -186,8 +202,8 @@ def test_a_report_reads_as_a_document_of_the_callers_own_tasks(make_world: World
         actions = (
             Warm(SMALL, "soon", 2),
             Unload(SMALL, "late"),
-            Shrink("nowhere", 0, "rest"),
-            Provision("b", 1, "it pays"),
+            Shrink("a", 4, "rest"),
+            Provision("b", 99, "it pays"),
         )
         return await keeper_of(world, Planning(*actions), activity=activity).once()
 
@@ -202,10 +218,10 @@ def test_a_report_reads_as_a_document_of_the_callers_own_tasks(make_world: World
     assert told == [
         ("warm", "a", SMALL.id, 2, "soon", "done"),
         ("unload", "a", SMALL.id, None, "late", "already so"),
-        ("shrink", "nowhere", None, 0, "rest", "failed"),
-        ("provision", "b", None, 1, "it pays", "done"),
+        ("shrink", "a", None, 4, "rest", "already so"),
+        ("provision", "b", None, 99, "it pays", "failed"),
     ]
-    assert "nowhere" in document["actions"][2]["why"]
+    assert "allows 4" in document["actions"][3]["why"]
     foreign = capacity_document(report, 1.0, lambda task: task == "")
     assert foreign["demands"] == []
     assert [a["action"] for a in foreign["actions"]] == ["shrink", "provision"]
