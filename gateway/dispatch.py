@@ -32,6 +32,7 @@ from gateway.errors import (
 from registry.catalogue import Catalogue
 from registry.model import Estimate, Objective, OnInfeasible, Slo
 from scheduler.events import Finished, Measured, PlacementFailed, Queued, TierUnavailable, VariantQuarantined
+from scheduler.patience import deadline_of
 from scheduler.requests import Request
 
 GRACE_S = 0.25
@@ -78,18 +79,6 @@ class _Course:
     failed: list[str] = field(default_factory=list)
     """Placements that failed on these inputs; guilty once another placement answers them."""
     late: bool = False
-
-
-def deadline_of(slo: Slo, arrived: float, timeout_s: float) -> float:
-    """When a request stops being worth an answer, on the clock of `arrived` (seconds).
-
-    Under `strict` the latency bound, and under `best_effort` the tier's timeout: the caller takes a late answer,
-    flagged, over none. No request outlives the timeout of its most patient tier.
-    """
-    patience = arrived + timeout_s
-    if slo.latency_ms is not None and slo.on_infeasible is OnInfeasible.STRICT:
-        return min(patience, arrived + slo.latency_ms / 1000)
-    return patience
 
 
 def floor_of(slo: Slo) -> float | None:

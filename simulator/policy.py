@@ -66,9 +66,18 @@ class Ended:
     service_ms: float
     """The run alone, without start, load and wait."""
     environment: str
+    retry_after_s: float = 0.0
+    """When to ask the tier again after it refused, by its own word."""
 
 
-Action = Invoke | Reject | Warm | Unload | Shrink | Provision
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Nobody waits for an invocation any more: one that has not begun never does, and no end of it is told."""
+
+    invoke: Invoke
+
+
+Action = Invoke | Reject | Cancel | Warm | Unload | Shrink | Provision
 
 
 class Policy(Protocol):
