@@ -37,7 +37,7 @@ LEAST_MASS = 1e-9
 
 
 class Gaps(NamedTuple):
-    """A renewal process whose gaps are exponential with one of two rates (a second), the first with this probability."""
+    """A renewal process whose gaps are exponential with one of two rates (a second), the first with this `share`."""
 
     share: float
     first: float
@@ -154,7 +154,7 @@ def sizes(gaps: Gaps, batch: int, timeout_s: float) -> NDArray[np.float64]:
     state = np.zeros((batch, 2))
     state[0] = start
     if batch == 1 or timeout_s <= 0:
-        return state.sum(axis=1)
+        return _by_count(state)
     top = float(rates.max())
     moved = rates / top
     weight, total = math.exp(-top * timeout_s), 0.0
@@ -169,7 +169,12 @@ def sizes(gaps: Gaps, batch: int, timeout_s: float) -> NDArray[np.float64]:
         after[-1] += state[-1] * moved  # full: what comes then is the next buffer's
         state, step = after, step + 1
         weight *= top * timeout_s / step
-    return counted.sum(axis=1)
+    return _by_count(counted)
+
+
+def _by_count(state: NDArray[np.float64]) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = state.sum(axis=1)
+    return found
 
 
 def search(candidates: Sequence[Option], gaps: Gaps, slo: Slo) -> Setting:
@@ -192,7 +197,7 @@ def search(candidates: Sequence[Option], gaps: Gaps, slo: Slo) -> Setting:
 def cost(option: Option, spread: NDArray[np.float64]) -> float:
     """Dollars of one request: those of the invocations over the requests in them."""
     usd = sum(share * option.usd(jobs) for jobs, share in enumerate(spread.tolist(), 1))
-    return usd / sum(share * jobs for jobs, share in enumerate(spread.tolist(), 1))
+    return float(usd / sum(share * jobs for jobs, share in enumerate(spread.tolist(), 1)))
 
 
 def in_time(option: Option, spread: NDArray[np.float64], timeout_s: float, gaps: Gaps, bound_ms: float) -> float:
@@ -207,4 +212,4 @@ def in_time(option: Option, spread: NDArray[np.float64], timeout_s: float, gaps:
             within = 0.0  # alone, it waits for all of the timeout
         kept += share * jobs * within
         requests += share * jobs
-    return kept / requests
+    return float(kept / requests)

@@ -50,7 +50,7 @@ class Infaas(Pooled):
     def __init__(self, catalogue: Catalogue) -> None:
         super().__init__(catalogue)
         self._votes: Counter[str] = Counter()
-        self._workers: Counter[str] = Counter()
+        self._workers = Counter(self.initial())
         self._low: Counter[str] = Counter()
 
     def route(self, job: Job, now: float) -> Lane | None:
@@ -71,7 +71,7 @@ class Infaas(Pooled):
         """Scale every task's variants, then keep the plan in force."""
         for task in self.slos:
             self.scale(task, now)
-        for tier in {lane.option.tier.name for lane in self.lanes.values()}:
+        for tier in self.initial():
             self._idle(tier)
         return [*super().tick(now)]
 
@@ -100,21 +100,15 @@ class Infaas(Pooled):
                 lane.units -= 1
 
     def copies(self, tier: Tier, units: int) -> int:
-        """Workers, of which the first tier's first is never shut down; what is not needed stays for a while."""
-        wanted = math.ceil(units / tier.concurrency)
-        roomy = math.ceil(units / tier.concurrency / FULL) if wanted > 1 else wanted
-        return max(roomy, self._workers[tier.name])
+        """Workers: never fewer than at the beginning, and what is not needed stays for a while."""
+        return max(workers(tier, units), self._workers[tier.name])
 
     def _idle(self, tier: str) -> None:
         used = sum(lane.units for lane in self.lanes.values() if lane.option.tier.name == tier)
-        self._workers[tier], before = 0, self._workers[tier]
-        wanted = max(self.copies(self.catalogue.tiers[tier], used), int(tier == self._first))
-        self._low[tier] = self._low[tier] + 1 if wanted < before else 0
-        self._workers[tier] = wanted if wanted > before or self._low[tier] >= IDLE_TICKS else before
-
-    @property
-    def _first(self) -> str:
-        return min(lane.option.tier.name for lane in self.lanes.values())
+        wanted = max(workers(self.catalogue.tiers[tier], used), self.initial()[tier])
+        self._low[tier] = self._low[tier] + 1 if wanted < self._workers[tier] else 0
+        if wanted > self._workers[tier] or self._low[tier] >= IDLE_TICKS:
+            self._workers[tier], self._low[tier] = wanted, 0
 
 
 class InfaasIndividual(Infaas):
@@ -140,6 +134,12 @@ class InfaasStatic(Infaas):
         for lane in self.lanes_of(task):
             if lane.units:
                 lane.units = MOST[lane.option.tier.kind]
+
+
+def workers(tier: Tier, units: int) -> int:
+    """Copies for so many units: one more where every one would be used beyond FULL."""
+    needed = math.ceil(units / tier.concurrency)
+    return needed + (needed > 1 and units > FULL * needed * tier.concurrency)
 
 
 def fastest_of(lanes: list[Lane]) -> Lane | None:

@@ -55,7 +55,7 @@ class InfAdapter(Pooled):
 
     def __init__(self, catalogue: Catalogue, copies: int = FLEET) -> None:
         super().__init__(catalogue)
-        self._copies = copies
+        self._most = copies
         self._capacities: dict[str, list[Capacity]] = {}
         self._spread: dict[str, Spread] = {}
         self._planned_at = -float(MINUTE_S)
@@ -88,7 +88,7 @@ class InfAdapter(Pooled):
     def _plan(self, task: str, now: float) -> dict[str, int]:
         before = {lane.option.id: lane.units for lane in self.lanes_of(task)}
         forecast = sum(lane.rate.peak(now, MINUTE_S) for lane in self.lanes_of(task))
-        most = max((self._copies * each.option.slots for each in self._capacities[task]), default=0)
+        most = max((self._most * each.option.slots for each in self._capacities[task]), default=0)
         parts = solve(self._capacities[task], max(forecast, 1.0), most, before)
         self._spread[task].weigh({part.option.id: part.rate for part in parts})
         return {part.option.id: part.units for part in parts}

@@ -8,7 +8,7 @@ last minute's.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import inf
 
 from registry.catalogue import Catalogue
@@ -41,6 +41,10 @@ class Mark(Pooled):
 
     name = "mark"
 
+    def initial(self) -> Mapping[str, int]:
+        """None: functions take what comes before the first plan."""
+        return Baseline.initial(self)
+
     def __init__(self, catalogue: Catalogue) -> None:
         super().__init__(catalogue)
         self._spill: dict[str, Option | None] = {}
@@ -70,7 +74,8 @@ class Mark(Pooled):
         lane, spill = self._chosen[task], self._spill[task]
         if lane is not None:
             lane.rate.add(now)
-            if spill is None or (now + waits_s(lane) <= job.deadline and self._up(lane)):
+            up = self._copies[lane.option.placement.tier].up(now)
+            if spill is None or now + waits_s(lane, up) <= job.deadline:
                 lane.queue.append(job)
                 return self.dispatch(now)
         return [Reject(job, UNANSWERABLE)] if spill is None else [Invoke(spill.placement, (job,))]
@@ -88,13 +93,10 @@ class Mark(Pooled):
             self._planned_at = now
             for task, lane in self._chosen.items():
                 if lane is not None:
-                    lane.units = self._copies(task, lane, now) * lane.option.slots
+                    lane.units = self._wanted(task, lane, now) * lane.option.slots
         return [*super().tick(now)]
 
-    def _up(self, lane: Lane) -> bool:
-        return lane.units > 0 and self.watch.copies(lane.option.placement.tier) > 0
-
-    def _copies(self, task: str, lane: Lane, now: float) -> int:
+    def _wanted(self, task: str, lane: Lane, now: float) -> int:
         spill, have = self._spill[task], lane.units // lane.option.slots
         foreseen = MORE * lane.rate.peak(now, PERIOD_S, WINDOW_S)
         self._plans[task].append(planned(lane.option, foreseen, inf if spill is None else spill.usd(1), have))
@@ -119,12 +121,13 @@ def planned(option: Option, load: float, spill_usd: float, have: int) -> int:
     return copies
 
 
-def waits_s(lane: Lane) -> float:
-    """How long a new job would be under way in a lane (s)."""
-    if not lane.units:
+def waits_s(lane: Lane, up: int) -> float:
+    """How long a new job would be under way in a lane with so many copies up (s): the runs before it, and its own."""
+    units = min(lane.units, up * lane.option.slots)
+    if not units:
         return inf
-    ahead = (len(lane.queue) + lane.running) / lane.units
-    return (max(0.0, ahead - 1 + 1 / lane.units) + 1) * lane.option.ms[0] / 1000
+    before = (len(lane.queue) + lane.running) // units
+    return (before + 1) * lane.option.ms[0] / 1000
 
 
 def _same(option: Option, other: Option) -> bool:

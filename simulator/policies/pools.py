@@ -14,6 +14,7 @@ from math import inf
 from registry.catalogue import Catalogue
 from registry.model import Slo, Tier
 from scheduler.actions import Provision, Unload, Warm
+from simulator.policies.copies import Copies
 from simulator.policies.options import CONTAINERS, Option, best_of_each, fastest, feasible, options
 from simulator.policies.tracking import LATE, UNANSWERABLE, Baseline, Rate
 from simulator.policy import Action, Ended, Invoke, Job, Reject
@@ -33,6 +34,8 @@ class Lane:
         """Most jobs of a run."""
         self.queue: deque[Job] = deque()
         self.running = 0
+        self.warm = False
+        """Whether it was to be loaded, when that was last said."""
         self.rate = Rate()
 
     @property
@@ -70,7 +73,11 @@ class Pooled(Baseline):
         self.slos: dict[str, Slo] = {}
         """The bounds of each task's requests: those of the last one."""
         self._lanes_of: dict[str, list[Lane]] = {}
-        self._provisioned: dict[str, int] = {}
+        self._copies = {name: Copies(copies) for name, copies in self.initial().items()}
+
+    def initial(self) -> Mapping[str, int]:
+        """One copy of the cheapest tier."""
+        return {**super().initial(), cheapest(self.catalogue).name: 1}
 
     def route(self, job: Job, now: float) -> Lane | None:
         """The lane that a job waits in; None: nothing may answer it."""
@@ -84,7 +91,7 @@ class Pooled(Baseline):
             return [Reject(job, UNANSWERABLE)]
         lane.rate.add(now)
         lane.queue.append(job)
-        return [*self.keep(), *self.dispatch(now)]
+        return [*self.keep(now), *self.dispatch(now)]
 
     def ended(self, end: Ended, now: float) -> Iterable[Action]:
         """A slot is free."""
@@ -94,7 +101,7 @@ class Pooled(Baseline):
 
     def tick(self, now: float) -> Iterable[Action]:
         """Keep the plan in force."""
-        return [*self.keep(), *self.warmth(), *self.dispatch(now)]
+        return [*self.keep(now), *self.warmth(), *self.dispatch(now)]
 
     def meet(self, task: str, slo: Slo) -> None:
         """Open the lanes of a task that is new, with no units."""
@@ -127,37 +134,40 @@ class Pooled(Baseline):
                     moved.append(Reject(job, UNANSWERABLE))
                 else:
                     other.queue.append(job)
-        return [*moved, *self.keep(), *self.warmth()]
+        return [*moved, *self.keep(now), *self.warmth()]
 
     def copies(self, tier: Tier, units: int) -> int:
         """Copies that a tier needs for so many units."""
         return math.ceil(units / tier.concurrency)
 
-    def keep(self) -> list[Action]:
+    def keep(self, now: float) -> list[Action]:
         """Copies for the plan, where they are not what was asked for last."""
-        used: Counter[str] = Counter()
+        used = Counter({name: 0 for name in self._copies})
         for lane in self.lanes.values():
             used[lane.option.tier.name] += lane.units
-        wanted = {name: self.copies(self.catalogue.tiers[name], units) for name, units in used.items()}
-        changed = {name: copies for name, copies in wanted.items() if copies != self._provisioned.get(name, 0)}
-        self._provisioned |= changed
-        return [Provision(name, n, f"{used[name]} units are planned") for name, n in changed.items()]
+        actions: list[Action] = []
+        for name, units in used.items():
+            wanted = self.copies(self.catalogue.tiers[name], units)
+            if wanted != self._copies[name].wanted:
+                self._copies[name].provision(wanted, now)
+                actions.append(Provision(name, wanted, f"{units} units are planned"))
+        return actions
 
     def warmth(self) -> list[Action]:
-        """Variants for the plan in the copies that are up, and none that have no unit."""
+        """Variants for the plan in as many copies as have their units, and none that have no unit."""
         actions: list[Action] = []
         for lane in self.lanes.values():
-            placement, up = lane.option.placement, self.watch.copies(lane.option.placement.tier)
-            copies, resident = self.copies(lane.option.tier, lane.units), self.watch.resident(placement)
-            if resident < min(copies, up):
-                actions.append(Warm(placement, f"{lane.units} units are planned", copies))
-            elif resident and not lane.units and not lane.running:
-                actions.append(Unload(placement, "no unit is planned"))
+            if lane.units:
+                copies = math.ceil(lane.units / lane.option.slots)
+                actions.append(Warm(lane.option.placement, f"{lane.units} units are planned", copies))
+            elif lane.warm and not lane.running:
+                actions.append(Unload(lane.option.placement, "no unit is planned"))
+            lane.warm = lane.units > 0
         return actions
 
     def dispatch(self, now: float) -> list[Action]:
         """Begin what can begin in the slots that are free."""
-        free = self.free()
+        free = self.free(now)
         actions: list[Action] = []
         for lane in self.lanes.values():
             if not lane.queue:
@@ -167,10 +177,10 @@ class Pooled(Baseline):
             free[lane.option.tier.name] -= lane.running - before
         return actions
 
-    def free(self) -> Counter[str]:
+    def free(self, now: float) -> Counter[str]:
         """Free slots in the copies that are up, by tier."""
-        tiers = {lane.option.tier.name: lane.option.slots for lane in self.lanes.values()}
-        free = Counter({name: self.watch.copies(name) * slots for name, slots in tiers.items()})
+        tiers = self.catalogue.tiers
+        free = Counter({name: copies.up(now) * tiers[name].concurrency for name, copies in self._copies.items()})
         for lane in self.lanes.values():
             free[lane.option.tier.name] -= lane.running
         return free
@@ -209,7 +219,7 @@ class Fronted(Baseline):
 
     def __init__(self, catalogue: Catalogue, copies: int = FLEET) -> None:
         super().__init__(catalogue)
-        self.tier = _cheapest(catalogue)
+        self.tier = cheapest(catalogue)
         self.copies = copies
         self.units = copies * self.tier.concurrency
         self.queues: dict[str, deque[Job]] = {}
@@ -240,19 +250,22 @@ class Fronted(Baseline):
         self._running -= 1
         return self.dispatch(now)
 
+    def initial(self) -> Mapping[str, int]:
+        """The fleet."""
+        return {**super().initial(), self.tier.name: self.copies}
+
     def tick(self, now: float) -> Iterable[Action]:
-        """Bring the fleet up, and every variant into every copy of it."""
+        """Load every variant into every copy, at the first."""
         actions: list[Action] = []
         if not self._begun:
-            actions.append(Provision(self.tier.name, self.copies, f"the fleet has {self.copies} copies"))
             self._begun = True
             for task in self.catalogue.tasks.values():
                 self.meet(task.name, task.default_slo)
-        up = min(self.copies, self.watch.copies(self.tier.name))
-        for found in self.found.values():
-            for option in found:
-                if self.watch.resident(option.placement) < up:
-                    actions.append(Warm(option.placement, "every variant is deployed", self.copies))
+            actions = [
+                Warm(option.placement, "every variant is deployed", self.copies)
+                for found in self.found.values()
+                for option in found
+            ]
         return [*actions, *self.dispatch(now)]
 
     def meet(self, task: str, slo: Slo) -> None:
@@ -267,8 +280,7 @@ class Fronted(Baseline):
     def dispatch(self, now: float) -> list[Action]:
         """Fill the free slots, the most urgent head first."""
         actions: list[Action] = []
-        slots = min(self.units, self.watch.copies(self.tier.name) * self.tier.concurrency)
-        while self._running < slots:
+        while self._running < self.units:
             for task, queue in self.queues.items():
                 shortest = fastest(self.found[task]).ms[0] / 1000 if queue else 0.0
                 while queue and now + shortest > queue[0].deadline:
@@ -284,7 +296,7 @@ class Fronted(Baseline):
         return actions
 
 
-def _cheapest(catalogue: Catalogue) -> Tier:
+def cheapest(catalogue: Catalogue) -> Tier:
     """The container tier whose slot costs least; raises ValueError without a container tier."""
     tiers = [tier for tier in catalogue.tiers.values() if tier.kind in CONTAINERS]
     return min(tiers, key=lambda tier: (tier.price.usd_per_idle_s / tier.concurrency, tier.name))

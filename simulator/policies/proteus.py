@@ -16,7 +16,7 @@ from registry.catalogue import Catalogue
 from registry.model import Slo, Tier
 from simulator.policies.milp import Program
 from simulator.policies.options import Option, limit_ms
-from simulator.policies.pools import FLEET, Lane, Pooled, Spread
+from simulator.policies.pools import FLEET, Lane, Pooled, Spread, cheapest
 from simulator.policy import Action, Job
 
 PERIOD_S = 10.0
@@ -30,7 +30,7 @@ LADDER = tuple(round(BETA - STEP * i, 2) for i in range(round((BETA - LEAST) / S
 """β begins at BETA and falls by STEP to LEAST until there is a solution."""
 
 GAP = 0.001
-"""Of the solver. The artefact's 0.5 lets it stop at half of what is possible; HiGHS does, so it is given no such leave."""
+"""Of the solver. The artefact's 0.5 lets it stop at half of what is possible, and HiGHS does."""
 
 LEAST_DEMAND = 0.001
 """A second: what a task that nobody asks for is planned with, so that a device can answer it at all."""
@@ -53,22 +53,26 @@ class Share(NamedTuple):
 
 
 class Proteus(Pooled):
-    """A fixed cluster: so many copies of every container tier, each slot of which is a device."""
+    """A fixed cluster of so many copies, each slot of which is a device."""
 
     name = "proteus"
     period_s = PERIOD_S
 
     def __init__(self, catalogue: Catalogue, copies: int = FLEET) -> None:
+        self._cluster = copies
         super().__init__(catalogue)
-        self._copies = copies
         self._demand: dict[str, float] = {}
         self._planned: dict[str, float] = {}
         self._spread = Spread()
         self._holds: dict[str, float] = {}
 
+    def initial(self) -> Mapping[str, int]:
+        """The cluster: all copies are of the cheapest tier."""
+        return {**super().initial(), cheapest(self.catalogue).name: self._cluster}
+
     def copies(self, tier: Tier, units: int) -> int:
         """The cluster is as it is."""
-        return self._copies
+        return self.initial()[tier.name]
 
     def tick(self, now: float) -> list[Action]:
         """Solve for the demand of the last windows, unless it is what it was."""
@@ -79,7 +83,7 @@ class Proteus(Pooled):
         # Nothing is decided by thousandths of a request a second; most programs of a quiet trace are then the last one.
         demand = {task: max(LEAST_DEMAND, round(rate, 3)) for task, rate in self._demand.items()}
         if demand == self._planned:
-            return super().tick(now)
+            return [*super().tick(now)]
         self._planned = demand
         return [*self._solve(demand, now), *super().tick(now)]
 
@@ -98,7 +102,7 @@ class Proteus(Pooled):
 
     def dispatch(self, now: float) -> list[Action]:
         """Full batches at once; others when their head could not wait any longer (section 5)."""
-        free = self.free()
+        free = self.free(now)
         actions: list[Action] = []
         self._holds = {}
         for lane in self.lanes.values():
@@ -127,7 +131,7 @@ class Proteus(Pooled):
         return {task: devices([lane.option for lane in self.lanes_of(task)], slo) for task, slo in self.slos.items()}
 
     def _sizes(self) -> dict[str, int]:
-        return {lane.option.tier.name: self._copies * lane.option.slots for lane in self.lanes.values()}
+        return {name: copies * self.catalogue.tiers[name].concurrency for name, copies in self.initial().items()}
 
 
 def ewma(before: float, seen: float) -> float:

@@ -1,14 +1,14 @@
-"""What every baseline keeps in mind: copies, runs, queues and arrivals as reported to it; it decides nothing."""
+"""What every baseline keeps in mind: arrivals by the second, and what is to be tried again; it decides nothing."""
 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from math import inf
 
 from registry.catalogue import Catalogue
-from registry.model import Placement
-from scheduler.events import EnvironmentGone, EnvironmentReady, Event
+from scheduler.events import Event
+from simulator.policies.options import CONTAINERS
 from simulator.policy import Action, Ended, Job, Reject
 
 AGAIN_S = 0.1
@@ -16,28 +16,6 @@ AGAIN_S = 0.1
 
 LATE = "it cannot be done by its deadline"
 UNANSWERABLE = "nothing that is deployed may answer it"
-
-
-class Watch:
-    """The environments that are up, and what is resident in them."""
-
-    def __init__(self) -> None:
-        self._resident: dict[str, dict[str, tuple[str, ...]]] = {}
-
-    def happened(self, event: Event) -> None:
-        """Take note of an event."""
-        if isinstance(event, EnvironmentReady):
-            self._resident.setdefault(event.tier, {})[event.environment] = event.resident
-        elif isinstance(event, EnvironmentGone):
-            self._resident.get(event.tier, {}).pop(event.environment, None)
-
-    def copies(self, tier: str) -> int:
-        """Environments of a tier that are up."""
-        return len(self._resident.get(tier, {}))
-
-    def resident(self, placement: Placement) -> int:
-        """Environments in which a placement's variant is loaded."""
-        return sum(placement.variant in held for held in self._resident.get(placement.tier, {}).values())
 
 
 class Rate:
@@ -86,7 +64,6 @@ class Baseline:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
-        self.watch = Watch()
         self._again: deque[tuple[float, Job]] = deque()
 
     def arrive(self, job: Job, now: float) -> Iterable[Action]:
@@ -122,5 +99,8 @@ class Baseline:
         return self._again[0][0] if self._again else inf
 
     def happened(self, event: Event) -> None:
-        """Take note."""
-        self.watch.happened(event)
+        """No published policy looks further than at its own requests."""
+
+    def initial(self) -> Mapping[str, int]:
+        """Copies of each container tier that are up when it begins: its operator's, before the first request."""
+        return {tier.name: 0 for tier in self.catalogue.tiers.values() if tier.kind in CONTAINERS}
