@@ -8,8 +8,8 @@ from typing import Protocol
 from registry.catalogue import Catalogue
 from simulator.policies.batch import Batch
 from simulator.policies.cocktail import Cocktail
-from simulator.policies.infadapter import InfAdapter
 from simulator.policies.infaas import Infaas, InfaasIndividual, InfaasStatic
+from simulator.policies.infadapter import InfAdapter
 from simulator.policies.jellyfish import Jellyfish
 from simulator.policies.mark import Mark
 from simulator.policies.model_switching import ModelSwitching

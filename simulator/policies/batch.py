@@ -207,9 +207,10 @@ def in_time(option: Option, spread: NDArray[np.float64], timeout_s: float, gaps:
         full = jobs == len(spread)
         open_ms = 1000 * (min(timeout_s, (jobs - 1) * gaps.mean_s) if full else timeout_s)
         left_ms = bound_ms - option.ms[jobs - 1]
-        within = 1.0 if left_ms >= open_ms else max(0.0, left_ms / open_ms)
-        if jobs == 1 and open_ms > left_ms:
-            within = 0.0  # alone, it waits for all of the timeout
+        if left_ms >= open_ms:
+            within = 1.0
+        else:  # alone, it waits for all of the timeout
+            within = max(0.0, left_ms / open_ms) if jobs > 1 and open_ms > 0 else 0.0
         kept += share * jobs * within
         requests += share * jobs
     return float(kept / requests)

@@ -1,4 +1,4 @@
-"""Container copies as a baseline deals with them: which are up by now, and one that does what it is told and no more."""
+"""Container copies as a baseline deals with them: which are up by now, and one that does just what it is told."""
 
 from __future__ import annotations
 
@@ -77,6 +77,7 @@ class Obedient:
     def wake_at(self, now: float) -> float | None:
         """Never."""
         del now
+        return None  # what a protocol's method returns
 
     def resident(self, task: str, variant: str, threads: int, held: bool = True) -> None:
         """What is loaded decides nothing."""

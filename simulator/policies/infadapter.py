@@ -105,7 +105,7 @@ def _carried(option: Option, profile: Profile, units: int, slo: Slo) -> float:
     low, high = 0.0, units * option.throughput(1)
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        holds = timely(profile, units, middle, limit_ms(slo)) >= slo.percentile / 100
+        holds = timely(profile.service[0].latency.ms, units, middle, limit_ms(slo)) >= slo.percentile / 100
         low, high = (middle, high) if holds else (low, middle)
     return low
 

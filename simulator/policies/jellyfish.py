@@ -27,6 +27,7 @@ class Jellyfish(Fronted):
         super().__init__(catalogue, copies)
         self._now: dict[str, tuple[Option, int]] = {}
         self._limit_ms: dict[str, float] = {}
+        self._load: dict[str, float] = {}
 
     def meet(self, task: str, slo: Slo) -> None:
         """Begin with no load."""
@@ -39,7 +40,9 @@ class Jellyfish(Fronted):
         """Read the load of the last second, and choose for the next."""
         for task in self._now:
             load = self.rates[task].mean(now, 1) / self.units
-            self._now[task] = best(self.found[task], load, self._limit_ms[task])
+            if load != self._load.get(task):
+                self._load[task] = load
+                self._now[task] = best(self.found[task], load, self._limit_ms[task])
         return [*super().tick(now)]
 
     def pick(self, task: str, waiting: int, left_ms: float, now: float) -> tuple[Option, int]:

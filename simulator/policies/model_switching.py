@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_right
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -71,21 +72,26 @@ def look_up(rows: list[Row], load: float) -> Option:
 def table(found: list[Option], profiles: dict[str, Profile], units: int, deadline_ms: float) -> list[Row]:
     """The variant of the highest effective accuracy from each load on, up to what the fastest can do at all."""
     most = units * fastest(found).throughput(1)
+    one = {option: profiles[option.id].service[0].latency.ms for option in found}
     rows = [Row(0.0, most_accurate(found))]
     for step in range(1, LOADS + 1):
         load = most * step / LOADS
-        best = max(found, key=lambda o: (timely(profiles[o.id], units, load, deadline_ms) * o.accuracy, -o.ms[0]))
+        best = max(found, key=lambda o: (timely(one[o], units, load, deadline_ms) * o.accuracy, -o.ms[0]))
         if best is not rows[-1].option:
             # Loads below the middle of two steps are nearer to the one before.
             rows.append(Row(load - most / LOADS / 2, best))
     return rows
 
 
-def timely(profile: Profile, units: int, load: float, deadline_ms: float) -> float:
-    """Share done by the deadline of Poisson arrivals, first come, first served, on so many units; seeded."""
+@lru_cache(maxsize=4096)
+def timely(ms: tuple[float, ...], units: int, load: float, deadline_ms: float) -> float:
+    """Share done by the deadline of Poisson arrivals, first come, first served, on so many units; seeded.
+
+    `ms` are the quantiles of the service time at LEVELS.
+    """
     random = np.random.default_rng(0)
     gaps = random.exponential(1000 / load, DRAWS).tolist()
-    service = np.interp(random.random(DRAWS), LEVELS, profile.service[0].latency.ms).tolist()
+    service = np.interp(random.random(DRAWS), LEVELS, ms).tolist()
     free = [0.0] * units
     now, kept = 0.0, 0
     for gap, took in zip(gaps, service, strict=True):

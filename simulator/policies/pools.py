@@ -142,7 +142,7 @@ class Pooled(Baseline):
 
     def keep(self, now: float) -> list[Action]:
         """Copies for the plan, where they are not what was asked for last."""
-        used = Counter({name: 0 for name in self._copies})
+        used = Counter(dict.fromkeys(self._copies, 0))
         for lane in self.lanes.values():
             used[lane.option.tier.name] += lane.units
         actions: list[Action] = []

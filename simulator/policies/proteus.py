@@ -109,7 +109,7 @@ class Proteus(Pooled):
             room = min(free[lane.option.tier.name], lane.units - lane.running)
             while room > 0 and lane.queue:
                 actions += lane.drop(now)
-                jobs = due(lane, now)
+                jobs = due(lane, now) if lane.queue else 0
                 if not jobs:
                     break
                 actions.append(lane.run(jobs))
