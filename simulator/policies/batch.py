@@ -207,10 +207,13 @@ def in_time(option: Option, spread: NDArray[np.float64], timeout_s: float, gaps:
         full = jobs == len(spread)
         open_ms = 1000 * (min(timeout_s, (jobs - 1) * gaps.mean_s) if full else timeout_s)
         left_ms = bound_ms - option.ms[jobs - 1]
-        if left_ms >= open_ms:
-            within = 1.0
-        else:  # alone, it waits for all of the timeout
-            within = max(0.0, left_ms / open_ms) if jobs > 1 and open_ms > 0 else 0.0
-        kept += share * jobs * within
+        kept += share * jobs * _within(left_ms, open_ms, alone=jobs == 1)
         requests += share * jobs
     return float(kept / requests)
+
+
+def _within(left_ms: float, open_ms: float, *, alone: bool) -> float:
+    """Share of waits, uniform up to `open_ms`, that fit what is left; alone, a job waits for all of it."""
+    if left_ms >= open_ms:
+        return 1.0
+    return 0.0 if alone or open_ms <= 0 else max(0.0, left_ms / open_ms)

@@ -36,6 +36,10 @@ LEAST_DEMAND = 0.001
 """A second: what a task that nobody asks for is planned with, so that a device can answer it at all."""
 
 
+LEAST_RATE = 1e-9
+"""A second: what a solver says for nothing."""
+
+
 class Device(NamedTuple):
     """What one device does of a variant: its largest batch within the bound, and jobs a second with it."""
 
@@ -204,4 +208,16 @@ def _program(
     values = program.solve(GAP)
     if values is None:
         return None
-    return [Share(d, round(values[n]), values[u]) for d, n, u in numbers if round(values[n])]
+    return _used([Share(d, round(values[n]), values[u]) for d, n, u in numbers if round(values[n])])
+
+
+def _used(shares: Sequence[Share]) -> list[Share]:
+    """Devices of variants that are sent nothing host, instead, what is busiest: the program does not mind."""
+    busy = {share.device: share for share in shares if share.rate > LEAST_RATE}
+    for idle in (share for share in shares if share.device not in busy):
+        for _ in range(idle.devices):
+            alike = [share for share in busy.values() if share.device.option.tier is idle.device.option.tier]
+            if alike:
+                most = max(alike, key=lambda share: share.rate / (share.devices * share.device.peak))
+                busy[most.device] = most._replace(devices=most.devices + 1)
+    return list(busy.values())
