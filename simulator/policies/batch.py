@@ -1,7 +1,7 @@
 """BATCH: one variant on functions, whose memory, batch size and timeout come from a grid search over fitted arrivals.
 
-Ali et al., BATCH, SC 2020: section IV-B (a Markovian arrival process of two phases), IV-C (batch sizes and latency) and
-IV-D (search). The fit has two moments of the gaps and no autocorrelation: a renewal process of hyperexponential gaps
+Ali et al., BATCH, SC 2020: a Markovian arrival process of two phases, the batch sizes and latencies that follow from it,
+and the search for the cheapest setting. The fit has two moments of the gaps and no autocorrelation: a renewal process of hyperexponential gaps
 with balanced means. It knows of no cold starts, as the paper says of itself.
 """
 
@@ -23,7 +23,7 @@ from simulator.policies.options import FUNCTIONS, Option, fastest, feasible, lim
 from simulator.policies.tracking import UNANSWERABLE, Baseline
 from simulator.policy import Action, Invoke, Job, Reject
 
-FIT_S = 300.0
+FIT_S = 120.0
 """How often it fits anew. The paper fits once an hour on traces of days; those here are of hours."""
 
 GAPS = 4096

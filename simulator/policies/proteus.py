@@ -1,6 +1,6 @@
 """Proteus: every 10 s a mixed-integer program gives each device a variant and each variant a share of the demand.
 
-Ahmad et al., Proteus, ASPLOS 2024: sections 4 (the program, and β where it has no solution) and 5 (batching); constants
+Ahmad et al., Proteus, ASPLOS 2024: the resource allocation program, β where it has no solution, and its batching; constants
 are those of the released artefact. Devices of one tier are alike, so the program counts them: n[v] is the sum of x over
 them, and u[v] that of x·z, the rate that variant v serves; this is the linearised program with its symmetry taken out.
 """
@@ -105,7 +105,7 @@ class Proteus(Pooled):
         return self._spread.pick(self.lanes_of(job.request.task))
 
     def dispatch(self, now: float) -> list[Action]:
-        """Full batches at once; others when their head could not wait any longer (section 5)."""
+        """Full batches at once; others when their head could not wait any longer."""
         free = self.free(now)
         actions: list[Action] = []
         self._holds = {}

@@ -37,11 +37,11 @@ def folder(tmp_path: Path) -> Path:
 def test_each_trace_is_a_scenario_of_its_kind(folder: Path) -> None:
     bursty, diurnal, sporadic = (policies.TRACES[name](folder, True, 0) for name in ("bursty", "diurnal", "sporadic"))
 
-    assert bursty.seconds == diurnal.seconds == 600.0
+    assert bursty.seconds == diurnal.seconds == policies.QUICK_S
     assert len(bursty.streams) == len(diurnal.streams) == 1
-    assert 25 <= len(bursty.streams[0].times) <= 36
-    # One in ten seconds, 24 times as fast, of which one in two is kept: 720 in ten minutes.
-    assert 600 < len(diurnal.streams[0].times) < 840
+    assert 12 <= len(bursty.streams[0].times) <= 18
+    # One in ten seconds, 24 times as fast, of which one in four is kept: 180 in five minutes.
+    assert 130 < len(diurnal.streams[0].times) < 230
     assert len(sporadic.streams) == policies.APPLICATIONS
     assert all(len(stream.times) for stream in sporadic.streams)
 
@@ -53,9 +53,7 @@ def test_another_seed_is_another_scenario_and_the_same_one_the_same(folder: Path
     assert not np.array_equal(first, other)
 
 
-def test_a_row_holds_each_figure_with_its_interval(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(policies, "SEEDS", 2)
-
+def test_a_row_holds_each_figure_with_its_interval(folder: Path) -> None:
     rows = policies.compare("bursty", folder, True, ("modelless", "static_best", "slackfit", "cocktail", "oracle"))
 
     assert [row["policy"] for row in rows] == ["modelless", "static_best", "slackfit", "cocktail", "oracle"]
