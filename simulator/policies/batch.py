@@ -1,8 +1,8 @@
 """BATCH: one variant on functions, whose memory, batch size and timeout come from a grid search over fitted arrivals.
 
-Ali et al., BATCH, SC 2020: a Markovian arrival process of two phases, the batch sizes and latencies that follow from it,
-and the search for the cheapest setting. The fit has two moments of the gaps and no autocorrelation: a renewal process of hyperexponential gaps
-with balanced means. It knows of no cold starts, as the paper says of itself.
+Ali et al., BATCH, SC 2020: a Markovian arrival process of two phases, the batch sizes and latencies that follow from
+it, and the search for the cheapest setting. The fit has two moments of the gaps and no autocorrelation: a renewal
+process of hyperexponential gaps with balanced means. As in the paper, nothing here knows of cold starts.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """InfAdapter: every minute, units for each variant by accuracy less cost less loading, for a forecast of the load.
 
-Salmani et al., InfAdapter, EuroMLSys 2023, its integer program: maximise AA - α · (Σ n / n_max) - β · LC such that the variants
-carry the forecast. Its LSTM's place is taken by persistence: the next minute's largest second is the last minute's.
+Salmani et al., InfAdapter, EuroMLSys 2023, its integer program: maximise AA - α · (Σ n / n_max) - β · LC such that the
+variants carry the forecast. Its LSTM's place is taken by persistence: the next minute's largest second is the last
+minute's.
 """
 
 from __future__ import annotations

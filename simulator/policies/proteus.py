@@ -1,8 +1,9 @@
 """Proteus: every 10 s a mixed-integer program gives each device a variant and each variant a share of the demand.
 
-Ahmad et al., Proteus, ASPLOS 2024: the resource allocation program, β where it has no solution, and its batching; constants
-are those of the released artefact. Devices of one tier are alike, so the program counts them: n[v] is the sum of x over
-them, and u[v] that of x·z, the rate that variant v serves; this is the linearised program with its symmetry taken out.
+Ahmad et al., Proteus, ASPLOS 2024: the resource allocation program, β where it has no solution, and its batching;
+constants are those of the released artefact. Devices of one tier are alike, so the program counts them: n[v] is the sum
+of x over them, and u[v] that of x·z, the rate that variant v serves; this is the linearised program with its symmetry
+taken out.
 """
 
 from __future__ import annotations
