@@ -1,11 +1,11 @@
-"""How long a request is worth an answer, and which decisions are not worth carrying out; it refuses nobody itself."""
+"""How long a request is worth an answer, from what, and when it is worth none; it refuses nobody itself."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 
 from registry.catalogue import Catalogue
-from registry.model import Estimate, OnInfeasible, Slo
+from registry.model import Estimate, Objective, OnInfeasible, Slo
 from scheduler.decision import Decision
 from scheduler.requests import Request
 
@@ -28,6 +28,17 @@ def deadline_of(slo: Slo, arrived: float, timeout_s: float) -> float:
     if slo.latency_ms is not None and slo.on_infeasible is OnInfeasible.STRICT:
         return min(patience, arrived + slo.latency_ms / 1000)
     return patience
+
+
+def floor_of(slo: Slo) -> float | None:
+    """Least accuracy of what may answer in a placement's stead, where its tier can choose; None: nothing may.
+
+    A tier knows its own queue to the moment and may save what would be late. What is left to it is what a caller said
+    would do, and only where accuracy is the objective: another variant would cost or take something else.
+    """
+    bounded = slo.latency_ms is not None and slo.on_infeasible is OnInfeasible.STRICT
+    free = bounded and slo.objective is Objective.ACCURACY and slo.max_cost_usd is None
+    return slo.min_accuracy if free else None
 
 
 def budget_ms(estimate: Estimate, request: Request, catalogue: Catalogue) -> float:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist
+from typing import Protocol
 
 from registry.model import Tier
 from scheduler.layout import KEPT
+from scheduler.work import Action, Expire, Ladder, Refuse, Run, Work
 
 Lifetime = Callable[[float], float]
 """For how long (s) an environment stays idle before it goes, for a uniform draw in [0, 1)."""
@@ -30,6 +32,25 @@ def lognormal(median_s: float, shape: float) -> Lifetime:
     return lambda draw: median_s * math.exp(shape * normal.inv_cdf(min(max(draw, 1e-12), 1.0 - 1e-12)))
 
 
+class Decider(Protocol):
+    """What decides within one copy of a container: `scheduler.station.Station`, or a baseline in its place."""
+
+    def arrive(self, work: Work, now: float) -> Refuse | Expire | None:
+        """A work came."""
+
+    def act(self, now: float) -> list[Action]:
+        """What to do now."""
+
+    def finished(self, run: Run, took_s: float, now: float, *, ok: bool = True) -> None:
+        """A run ended."""
+
+    def wake_at(self, now: float) -> float | None:
+        """When to ask again though nothing happened."""
+
+    def resident(self, task: str, variant: str, threads: int, held: bool = True) -> None:
+        """A variant is loaded, or no more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hardware:
     """The platform that is simulated; mappings are by tier name, and what they lack has the default."""
@@ -46,6 +67,8 @@ class Hardware:
     """Seconds from asking for a container's copy until it answers; default: START_S."""
     scale_in_s: Mapping[str, float] = field(default_factory=dict)
     """Seconds for which a copy is paid for that is wanted no more; default: SCALE_IN_S."""
+    deciders: Mapping[str, Callable[[int, Sequence[Ladder]], Decider]] = field(default_factory=dict)
+    """What decides within a copy with so many cores that is offered these tasks; default: a station."""
 
     def lifetime(self, tier: Tier) -> Lifetime:
         """Of the tier's idle environments."""

@@ -58,7 +58,7 @@ class Ended:
     """When the tier took it (s)."""
     ok: bool
     reason: str
-    """Why it failed: `throttled`, `not ready` or `lost`; empty when it did not."""
+    """Why it failed: `throttled`, `not ready`, or `late` where it cannot be done in time; empty when it did not."""
     cold: bool
     """An environment was started for it."""
     loaded: bool
@@ -68,6 +68,8 @@ class Ended:
     environment: str
     retry_after_s: float = 0.0
     """When to ask the tier again after it refused, by its own word."""
+    variant: str = ""
+    """Id of the variant that answered, where the tier could choose another; empty: the one that was asked for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.catalogue import Catalogue
-from registry.model import Slo, Tier
+from registry.model import SHARED, Slo, Tier
 from scheduler.actions import Provision, Shrink, Unload, Warm
 from scheduler.fleet import Fleet
 from scheduler.requests import Request
@@ -19,6 +19,7 @@ from scheduler.warming import where_warm
 from simulator.arrivals import Floats
 from simulator.bill import Dollars
 from simulator.clock import ARRIVAL, TICK, Clock
+from simulator.container import Container
 from simulator.environments import Environments
 from simulator.hardware import Hardware
 from simulator.host import Host, Stage, Use
@@ -59,7 +60,10 @@ def simulate(
     """
     for stream in streams:
         catalogue.task(stream.task)
-    return _Simulation(catalogue, tuple(streams), policy, seconds, hardware or Hardware(), progress).run(seed)
+    simulation = _Simulation(
+        catalogue, tuple(streams), policy, seconds=seconds, hardware=hardware or Hardware(), progress=progress
+    )
+    return simulation.run(seed)
 
 
 class _Simulation:
@@ -68,6 +72,7 @@ class _Simulation:
         catalogue: Catalogue,
         streams: tuple[Stream, ...],
         policy: Policy,
+        *,
         seconds: float,
         hardware: Hardware,
         progress: Callable[[float], None] | None,
@@ -121,7 +126,7 @@ class _Simulation:
 
     def _answer(self, end: Ended, usd: float) -> None:
         now, jobs = self._clock.now, end.invoke.jobs
-        variant = self._numbers[end.invoke.placement.variant]
+        variant = self._numbers[end.variant or end.invoke.placement.variant]
         rows = jobs[0].request.rows if len(jobs) == 1 else sum(job.request.rows for job in jobs)
         for job in jobs:
             number = job.number
@@ -204,7 +209,7 @@ class _Simulation:
 
 def host_of(tier: Tier, stage: Stage) -> Host:
     """What carries actions out on a tier."""
-    return Environments(tier, stage)
+    return Container(tier, stage) if tier.kind in SHARED else Environments(tier, stage)
 
 
 def merged(times: Sequence[Floats], seconds: float) -> tuple[Floats, NDArray[np.int32]]:

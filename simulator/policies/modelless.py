@@ -7,7 +7,7 @@ deadline. What would be decided beside requests, `capacity` decides.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
@@ -30,12 +30,15 @@ PERIOD_S = 60.0
 REFUSED = frozenset({"throttled", "not ready"})
 """Ends that say something of the whole tier."""
 
+LATE = "no answer came in time"
+
 
 @dataclass(slots=True, eq=False)
 class _Course:
     """One job's way through its candidates."""
 
     job: Job
+    ranked: Sequence[Estimate]
     candidates: Iterator[Estimate]
     tried: int = 0
     refused: set[str] = field(default_factory=set)
@@ -82,7 +85,7 @@ class Modelless:
         refusal = turned_away(decision, self._catalogue)
         if refusal is not None:
             return (Reject(job, str(refusal)),)
-        course = _Course(job, iter(decision.ranked))
+        course = _Course(job, decision.ranked, iter(decision.ranked))
         self._courses[job.number] = course
         return self._next(course, now)
 
@@ -90,11 +93,17 @@ class Modelless:
         """See Policy."""
         course = self._courses[end.invoke.jobs[0].number]
         self._left(course, now, ok=end.ok)
+        placement = end.invoke.placement
         if end.ok:
             del self._courses[course.job.number]
+            if end.variant not in ("", placement.variant):
+                course.estimate = _of_variant(course, end.variant)
             self._measure(course, now, None if end.cold or end.loaded else end.service_ms)
             return ()
-        placement = end.invoke.placement
+        if end.reason == "late":
+            del self._courses[course.job.number]
+            self._measure_late(course, now)
+            return (Reject(course.job, LATE),)
         if end.reason in REFUSED:
             course.refused.add(placement.tier)
             self._pending.append(TierUnavailable(placement.tier, end.reason, now + end.retry_after_s, now))
@@ -143,13 +152,16 @@ class Modelless:
 
     def _give_up(self, course: _Course, now: float) -> Iterable[Action]:
         assert course.invoke is not None
-        assert course.estimate is not None
         del self._courses[course.job.number]
         self._left(course, now, ok=False)
+        self._measure_late(course, now)
+        return Cancel(course.invoke), Reject(course.job, LATE)
+
+    def _measure_late(self, course: _Course, now: float) -> None:
         estimate = course.estimate
+        assert estimate is not None
         started = estimate.cold or estimate.load or estimate.wait_ms
         self._measure(course, now, None if started else (now - course.started) * 1000, answered=False)
-        return Cancel(course.invoke), Reject(course.job, "no answer came in time")
 
     def _left(self, course: _Course, now: float, *, ok: bool) -> None:
         assert course.invoke is not None
@@ -163,3 +175,10 @@ class Modelless:
         latency_ms = (now - course.started) * 1000
         predicted = course.estimate.quantiles_ms
         self._pending.append(Measured(placement, rows, latency_ms, predicted, service_ms, now, answered))
+
+
+def _of_variant(course: _Course, variant: str) -> Estimate:
+    """What was expected of the variant that a tier chose in the asked one's stead."""
+    assert course.estimate is not None
+    tier = course.estimate.placement.tier
+    return next(e for e in course.ranked if (e.placement.variant, e.placement.tier) == (variant, tier))
