@@ -90,7 +90,7 @@ class Trace:
             raise InvalidValue("trace.speed", f"{self.speed} is impossible", "give 1, or how many times as fast")
 
     def times(self, part: int, parts: int, seconds: float, seed: int) -> Floats:
-        """See Arrivals. Several tasks share the functions out; raises ValueError and OSError where it cannot be read."""
+        """See Arrivals. Several tasks share the functions out. Raises ValueError and OSError where it cannot."""
         found = recording(self.form, self.path)
         chosen = self._chosen(found)[part::parts] if parts > 1 else self.functions or None
         stop = min(self.to_s, self.from_s + seconds * self.speed)
@@ -110,8 +110,8 @@ class Traffic:
     """Requests that ask for the same of one task, or of each of several that are alike."""
 
     tasks: tuple[str, ...]
-    slos: tuple[Slo, ...]
-    """Of each task, merged."""
+    slo: Slo
+    """Merged."""
     rows: int
     arrivals: Arrivals
 
@@ -120,8 +120,8 @@ class Traffic:
         parts = len(self.tasks)
         seeds = np.random.SeedSequence(seed).generate_state(parts).tolist()
         return tuple(
-            Stream(task, slo, self.arrivals.times(part, parts, seconds, seeds[part]), self.rows)
-            for part, (task, slo) in enumerate(zip(self.tasks, self.slos, strict=True))
+            Stream(task, self.slo, self.arrivals.times(part, parts, seconds, seeds[part]), self.rows)
+            for part, task in enumerate(self.tasks)
         )
 
 
