@@ -1,0 +1,77 @@
+"""Plays one contender over one seed of a scenario, as figures; it compares nothing and shows nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulator.bill import Dollars
+from simulator.contenders import Contender
+from simulator.outcome import Outcome
+from simulator.policies.cocktail import Cocktail
+from simulator.policies.platform import platform
+from simulator.scenario import Scenario
+from simulator.simulation import simulate
+from simulator.timed import Timed
+from simulator.timeline import Timeline, timeline
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What a policy made of one seed."""
+
+    policy: str
+    """The contender's label."""
+    seed: int
+    figures: Mapping[str, float]
+    """`Outcome.summary`, and `decision_us`: the mean time that an answer to an arrival took."""
+    dollars: Dollars
+    by_tier: Mapping[str, float]
+    """US dollars."""
+    answered: Mapping[str, int]
+    """Requests by the id of the variant that answered them."""
+    timeline: Timeline
+
+
+def play(
+    scenario: Scenario,
+    contender: Contender,
+    seed: int,
+    *,
+    clock: Callable[[], float],
+    progress: Callable[[float], None] | None = None,
+) -> Played:
+    """Simulate it; `clock` tells real seconds, and `progress` is told the share of requests that have come.
+
+    Raises ValueError and OSError for a trace that cannot be read any more, and what the policy raises.
+    """
+    policy = contender.policy(scenario.catalogue, scenario.capacity)
+    timed = Timed(policy, clock)
+    outcome = simulate(
+        scenario.catalogue,
+        scenario.streams(seed),
+        timed,
+        seconds=scenario.seconds,
+        seed=seed,
+        hardware=platform(policy, scenario.hardware),
+        progress=progress,
+    )
+    if isinstance(policy, Cocktail):
+        outcome = policy.judged(outcome)
+    decision_us = timed.seconds / max(1, timed.arrivals) * 1e6
+    return Played(
+        policy=contender.label,
+        seed=seed,
+        figures={**outcome.summary(), "decision_us": decision_us},
+        dollars=outcome.dollars,
+        by_tier={tier: dollars.total for tier, dollars in outcome.by_tier.items()},
+        answered=_answered(outcome),
+        timeline=timeline(outcome, scenario.seconds),
+    )
+
+
+def _answered(outcome: Outcome) -> dict[str, int]:
+    numbers, counts = np.unique(outcome.variant[outcome.variant >= 0], return_counts=True)
+    return {outcome.variants[n]: int(count) for n, count in zip(numbers.tolist(), counts.tolist(), strict=True)}
