@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from simulator.bill import Dollars
 from simulator.contenders import Contender
-from simulator.outcome import Outcome
 from simulator.policies.cocktail import Cocktail
 from simulator.policies.platform import platform
 from simulator.scenario import Scenario
@@ -30,8 +27,6 @@ class Played:
     dollars: Dollars
     by_tier: Mapping[str, float]
     """US dollars."""
-    answered: Mapping[str, int]
-    """Requests by the id of the variant that answered them."""
     timeline: Timeline
 
 
@@ -67,11 +62,5 @@ def play(
         figures={**outcome.summary(), "decision_us": decision_us},
         dollars=outcome.dollars,
         by_tier={tier: dollars.total for tier, dollars in outcome.by_tier.items()},
-        answered=_answered(outcome),
         timeline=timeline(outcome, scenario.seconds),
     )
-
-
-def _answered(outcome: Outcome) -> dict[str, int]:
-    numbers, counts = np.unique(outcome.variant[outcome.variant >= 0], return_counts=True)
-    return {outcome.variants[n]: int(count) for n, count in zip(numbers.tolist(), counts.tolist(), strict=True)}

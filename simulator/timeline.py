@@ -25,6 +25,8 @@ class Timeline:
     width_s: float
     """Of a bin; the first begins at 0."""
     requests: tuple[int, ...]
+    kept: tuple[int, ...]
+    """Answered as was asked."""
     cold: tuple[int, ...]
     unanswered: tuple[int, ...]
     answered_by: Mapping[str, tuple[int, ...]]
@@ -51,6 +53,7 @@ def timeline(outcome: Outcome, seconds: float, bins: int = BINS) -> Timeline:
     return Timeline(
         width_s=width,
         requests=counted(np.ones(len(of), dtype=np.bool_)),
+        kept=counted(~np.logical_or.reduce(list(outcome.violations().values()))),
         cold=counted(outcome.cold),
         unanswered=counted(~answered),
         answered_by=answered_by,
