@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from registry.model import OnInfeasible
 from simulator.bill import Dollars
 from simulator.contenders import Contender
 from simulator.policies.cocktail import Cocktail
 from simulator.policies.platform import platform
+from simulator.policies.tracking import Baseline
+from simulator.policy import Policy
 from simulator.scenario import Scenario
-from simulator.simulation import simulate
+from simulator.simulation import Stream, simulate
 from simulator.timed import Timed
 from simulator.timeline import Timeline, timeline
 
@@ -46,7 +49,7 @@ def play(
     timed = Timed(policy, clock)
     outcome = simulate(
         scenario.catalogue,
-        scenario.streams(seed),
+        _asked(policy, scenario.streams(seed)),
         timed,
         seconds=scenario.seconds,
         seed=seed,
@@ -64,3 +67,10 @@ def play(
         by_tier={tier: dollars.total for tier, dollars in outcome.by_tier.items()},
         timeline=timeline(outcome, scenario.seconds),
     )
+
+
+def _asked(policy: Policy, streams: tuple[Stream, ...]) -> tuple[Stream, ...]:
+    """The same requests; a strict bound would let containers choose variants in the stead of a published policy."""
+    if not isinstance(policy, Baseline):
+        return streams
+    return tuple(replace(s, slo=replace(s.slo, on_infeasible=OnInfeasible.BEST_EFFORT)) for s in streams)
