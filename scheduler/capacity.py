@@ -13,7 +13,7 @@ carried out is simply decided again a period later.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -48,6 +48,8 @@ RENEWED = 0.5
 
 COPIES_LEVEL = 0.95
 """How often the planned copies suffice for the requests that overlap."""
+
+NOWHERE = -1
 
 NOTHING = 1e-12
 """US dollars below which a gain is rounding."""
@@ -99,6 +101,8 @@ class _Options:
     """US dollars to make it ready; 0 where it is."""
     busy_s: Floats
     """Median service."""
+    resident: NDArray[np.bool_]
+    """Whether an environment of its tier holds its variant now."""
 
 
 def plan(
@@ -122,7 +126,11 @@ def plan(
     chosen: dict[int, _Offer] = {}
     closed = set(options.tier.tolist())
     while closed:
-        offers = {tier: _offer(options, best, fleet.layout.tiers[tier], tier, period_s) for tier in sorted(closed)}
+        settled = _settled(options, best, fleet, closed, period_s)
+        offers = {
+            tier: _offer(options, best, fleet.layout.tiers[tier], _open_to(options, tier, settled), period_s)
+            for tier in sorted(closed)
+        }
         affordable = {tier: offer for tier, offer in offers.items() if offer.price <= left and offer.net > NOTHING}
         if not affordable:
             break
@@ -167,9 +175,34 @@ class _Offer:
 _NOTHING = _Offer(np.zeros(0, dtype=np.intp), 0, 0.0, 0.0)
 
 
-def _offer(options: _Options, best: Floats, tier: Tier, number: int, period_s: float) -> _Offer:
-    """The variants that a tier would gain most by, by gain for their memory until it is full; one of each task."""
-    here = (options.tier == number).nonzero()[0]
+def _settled(
+    options: _Options, best: Floats, fleet: Fleet, closed: Collection[int], period_s: float
+) -> NDArray[np.intp]:
+    """Where each task is at home: the tier that is worth its price for what is resident there; else NOWHERE.
+
+    Nothing is moved from there to where there happens to be room, or every minute would move half of all.
+    """
+    home = np.full(len(best), NOWHERE, dtype=np.intp)
+    for tier in sorted(closed):
+        here = ((options.tier == tier) & options.resident & (home[options.task] == NOWHERE)).nonzero()[0]
+        offer = _offer(options, best, fleet.layout.tiers[tier], here, period_s)
+        if offer.net > NOTHING:
+            home[options.task[offer.members]] = tier
+    return home
+
+
+def _open_to(options: _Options, tier: int, home: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The options on a tier of tasks that are at home there or nowhere."""
+    of_task = home[options.task]
+    found: NDArray[np.intp] = ((options.tier == tier) & ((of_task == tier) | (of_task == NOWHERE))).nonzero()[0]
+    return found
+
+
+def _offer(options: _Options, best: Floats, tier: Tier, here: NDArray[np.intp], period_s: float) -> _Offer:
+    """The variants that a tier would gain most by, by gain for their memory until it is full; one of each task.
+
+    `here` are the options on the tier to choose from.
+    """
     gains = options.weight[here] * (options.ready[here] - best[options.task[here]]) - options.effort[here]
     # Of one task's variants the one that gains most: sorted by gain, the first of each task.
     order = np.argsort(-gains, kind="stable")
@@ -236,11 +269,21 @@ def _options(fleet: Fleet, demands: Sequence[Demand], now: float, worth_usd: flo
         memory = np.array([fleet.layout.catalogue.profiles[p.id].memory_mb for p in table.placements])
         placements += table.placements
         tiers = table.tiers.astype(np.float64)
-        parts.append((np.full(len(every), float(number)), tiers, memory, ready, weight, effort, medians[0] / 1000))
-    columns = [np.concatenate(column) for column in zip(*parts, strict=True)] if parts else [np.zeros(0)] * 7
-    task, tier, memory, ready, weight, effort, busy_s = columns
+        held = fleet.columns.holders[table.span.start : table.span.measured] > 0
+        of_task = np.full(len(every), float(number))
+        parts.append((of_task, tiers, memory, ready, weight, effort, medians[0] / 1000, held.astype(np.float64)))
+    columns = [np.concatenate(column) for column in zip(*parts, strict=True)] if parts else [np.zeros(0)] * 8
+    task, tier, memory, ready, weight, effort, busy_s, resident = columns
     found = _Options(
-        tuple(placements), task.astype(np.intp), tier.astype(np.intp), memory, ready, weight, effort, busy_s
+        placements=tuple(placements),
+        task=task.astype(np.intp),
+        tier=tier.astype(np.intp),
+        memory_mb=memory,
+        ready=ready,
+        weight=weight,
+        effort=effort,
+        busy_s=busy_s,
+        resident=resident > 0,
     )
     return found, best
 

@@ -70,8 +70,7 @@ class Modelless:
     def fleet(self) -> Fleet:
         """The fleet after every event so far."""
         if self._pending:
-            for event in self._pending:
-                self._fleet = self._fleet.apply(event)
+            self._fleet = self._fleet.apply_all(self._pending)
             self._pending.clear()
         return self._fleet
 
