@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.backends import inline
 from registry.catalogue import Catalogue
 from registry.model import (
     LEVELS,
@@ -25,9 +26,23 @@ from registry.model import (
     TierKind,
     Variant,
 )
+from runtime import worker
 from scheduler.actions import Provision, Shrink, Unload, Warm
-from scheduler.capacity import MEMORY_SHARE, PING_MS, RENEWED, Demand, Plan, copies_for, holding_usd, plan
-from scheduler.events import EnvironmentBusy, EnvironmentReady, Event
+from scheduler.capacity import (
+    INLINE_SHARE,
+    MEMORY_SHARE,
+    PING_MS,
+    RENEWED,
+    RESERVE_MB,
+    Demand,
+    Plan,
+    copies_for,
+    holding_usd,
+    plan,
+    room_mb,
+    sufficiency,
+)
+from scheduler.events import EnvironmentBusy, EnvironmentReady, EnvironmentStarting, Event
 from scheduler.fleet import Fleet
 from scheduler.requests import Request
 
@@ -222,6 +237,68 @@ def test_processes_that_idle_for_nothing_are_shrunk_and_lambda_is_left_alone() -
         found = planned(known, [demand("a", 0.9)], *events, EnvironmentBusy("cpu", "e0", 1.0), now=200.0)
         assert [a.copies for a in found.actions if isinstance(a, Shrink)] == [1] * shrunk
         assert not any(isinstance(a, Shrink) for a in planned(known, [demand("a", 0.9)], *events, now=100.0).actions)
+
+
+def test_what_is_used_between_two_requests_is_not_shrunk() -> None:
+    """Of two that are long idle one is planned, so one goes; what was used a moment ago, or starts, is none of them."""
+    known = catalogue({"a/v": (0.9, 10.0)}, tier("cpu", kind=TierKind.PROCESS))
+    long_idle = [EnvironmentReady("cpu", f"old{i}", ("a/v",), 0.0) for i in range(2)]
+    used = [EnvironmentReady("cpu", f"new{i}", ("a/v",), 199.0) for i in range(3)]
+    starting = [EnvironmentStarting("cpu", f"next{i}", 199.0) for i in range(3)]
+    found = planned(known, [demand("a", 0.9)], *long_idle, *used, *starting, now=200.0)
+    assert [a.copies for a in found.actions if isinstance(a, Shrink)] == [4]
+    alone = planned(known, [demand("a", 0.9)], long_idle[0], *used, *starting, now=200.0)
+    assert not any(isinstance(a, Shrink) for a in alone.actions)
+
+
+def test_an_endpoint_that_requests_use_is_not_taken_from_them() -> None:
+    gpu = tier("gpu", kind=TierKind.GPU, price=Price(1e-4, usd_per_idle_s=3e-4), concurrency=1)
+    known = catalogue({"a/v": (0.9, 10.0)}, gpu)
+    used = EnvironmentReady("gpu", "e", ("a/v",), 100.0)
+    assert [(a.copies, "used lately" in a.reason) for a in planned(known, [], used, now=200.0).actions] == [(1, True)]
+    assert [a.copies for a in planned(known, [], used, now=300.0).actions] == [0]
+
+
+def test_what_is_planned_fits_into_what_an_environment_keeps_resident() -> None:
+    facts = ((TierKind.PROCESS, 400, 208.0), (TierKind.PROCESS, 300, 150.0), (TierKind.LAMBDA, 1769, 1415.2))
+    for kind, memory_mb, room in (*facts, (TierKind.INLINE, 2048, 1536.0)):
+        assert room_mb(tier("t", kind=kind, memory_mb=memory_mb)) == pytest.approx(room)
+    assert (RESERVE_MB, INLINE_SHARE) == (worker.RESERVE_MB, inline.ENVIRONMENT_SHARE)
+    known = catalogue({f"t{i}/v": (0.9, 10.0) for i in range(4)}, tier("cpu", memory_mb=400), memory_mb=80.0)
+    assert len(planned(known, [demand(f"t{i}", 0.5) for i in range(4)]).residency["cpu"]) == 2
+
+
+def test_what_is_asked_for_least_is_unloaded_once_whatever_its_placements() -> None:
+    """Four times 250 MB and a fifth do not fit; of one variant's two placements one is named."""
+    known = catalogue({f"t{i}/v": (0.9, 10.0) for i in range(4)}, tier("cpu"), memory_mb=250.0)
+    twice = Placement("t1/v", "cpu", threads=2)
+    known = known.with_placements(twice).with_profiles(replace(known.profiles["t1/v@cpu:1"], placement=twice.id))
+    ready = EnvironmentReady("cpu", "e", ("t0/v", "t1/v", "t2/v"), 0.0)
+    small = Demand("t2", 0.3, 0.0, Request("t2", Slo(min_accuracy=0.99)))
+    found = planned(known, [demand("t3", 0.5), demand("t0", 0.5), small], ready)
+    assert [a.placement.variant for a in found.actions if isinstance(a, Unload)] == ["t1/v"]
+
+
+def test_each_environment_has_its_own_room() -> None:
+    known = catalogue({f"t{i}/v": (0.9, 10.0) for i in range(4)}, tier("cpu"), memory_mb=250.0)
+    apart = [EnvironmentReady("cpu", f"e{i}", (f"t{i}/v",), 0.0) for i in range(3)]
+    assert not any(isinstance(a, Unload) for a in planned(known, [demand("t3", 0.5)], *apart).actions)
+
+
+def test_fewer_copies_than_suffice_are_better_than_none() -> None:
+    """Three copies suffice for a load of one; the budget pays for one, which is free for a part of the requests."""
+    known = catalogue({"a/v": (0.9, 1000.0)}, provisioned("cpu", 0.01))
+    asked = [demand("a", 1.0, rate=29.5, latency_ms=1500.0)]
+    whole, half = planned(known, asked), planned(known, asked, budget_usd_per_h=0.015)
+    assert (whole.copies, half.copies) == ({"cpu": 3}, {"cpu": 1})
+    assert half.usd_per_h == pytest.approx(0.01)
+    assert 0 < half.gain_usd_per_h < whole.gain_usd_per_h
+    assert planned(known, asked, budget_usd_per_h=0.009).copies == {}
+
+
+@pytest.mark.parametrize(("load", "copies", "often"), [(1.0, 1, 0.7358), (1.0, 3, 0.9810), (1000.0, 1053, 0.953)])
+def test_how_often_copies_suffice(load: float, copies: int, often: float) -> None:
+    assert sufficiency(load, copies) == pytest.approx(often, abs=1e-3)
 
 
 def test_an_endpoint_without_demand_goes_to_zero() -> None:
