@@ -19,7 +19,6 @@ from registry.catalogue import Catalogue
 from registry.errors import Unavailable
 
 ROOT = Path(__file__).resolve().parents[3]
-"""What an import of the handler may not bring: each is paid for by whoever needs it."""
 
 
 async def test_inputs_are_answered_with_the_decision(api: Any) -> None:
