@@ -30,8 +30,9 @@ from gateway.errors import (
     Unavailable,
 )
 from registry.catalogue import Catalogue
-from registry.model import Estimate, Objective, OnInfeasible, Slo
+from registry.model import Estimate
 from scheduler.events import Finished, Measured, PlacementFailed, Queued, TierUnavailable, VariantQuarantined
+from scheduler.patience import deadline_of, floor_of
 from scheduler.requests import Request
 
 GRACE_S = 0.25
@@ -78,29 +79,6 @@ class _Course:
     failed: list[str] = field(default_factory=list)
     """Placements that failed on these inputs; guilty once another placement answers them."""
     late: bool = False
-
-
-def deadline_of(slo: Slo, arrived: float, timeout_s: float) -> float:
-    """When a request stops being worth an answer, on the clock of `arrived` (seconds).
-
-    Under `strict` the latency bound, and under `best_effort` the tier's timeout: the caller takes a late answer,
-    flagged, over none. No request outlives the timeout of its most patient tier.
-    """
-    patience = arrived + timeout_s
-    if slo.latency_ms is not None and slo.on_infeasible is OnInfeasible.STRICT:
-        return min(patience, arrived + slo.latency_ms / 1000)
-    return patience
-
-
-def floor_of(slo: Slo) -> float | None:
-    """Least accuracy of what may answer in a placement's stead, where its tier can choose; None: nothing may.
-
-    A tier knows its own queue to the moment and may save what would be late. What is left to it is what a caller said
-    would do, and only where accuracy is the objective: another variant would cost or take something else.
-    """
-    bounded = slo.latency_ms is not None and slo.on_infeasible is OnInfeasible.STRICT
-    free = bounded and slo.objective is Objective.ACCURACY and slo.max_cost_usd is None
-    return slo.min_accuracy if free else None
 
 
 class Dispatcher:

@@ -27,13 +27,14 @@ from registry.documents import to_document
 from registry.errors import InvalidValue
 from registry.jobs import Generating
 from registry.lineage import Tried
-from registry.model import Estimate, OnInfeasible, Slo, Task
+from registry.model import Estimate, Slo, Task
 from registry.prices import invocation_cost
 from runtime.codecs.tensors import check_inputs
 from runtime.errors import InvalidTensor
 from scheduler.choose import choose
 from scheduler.decision import Decision
 from scheduler.frontier import FrontierPoint, Start, frontier
+from scheduler.patience import TurnedAway, budget_ms, turned_away
 from scheduler.probing import Probe
 from scheduler.requests import Request
 
@@ -196,17 +197,14 @@ class Service:
         return Answer(id or record.id, delivery.reply.outputs, served)
 
     def _admit(self, decision: Decision, request: Request, catalogue: Catalogue) -> None:
-        """Refuse what cannot be served: nothing to run, no capacity in time, or a strict SLO that nothing holds.
-
-        Waiting that alone outlasts the time a request has is overload, whatever the SLO says of infeasibility;
-        start-up and service that outlast it are infeasibility.
-        """
-        if not decision.ranked:
+        """Refuse what is turned away, and say what would be served."""
+        why = turned_away(decision, catalogue)
+        if why is TurnedAway.NOTHING:
             raise self._nothing(decision, request, catalogue)
-        if all(0 < e.wait_ms >= _budget_ms(e, request, catalogue) for e in decision.ranked):
-            excess_ms = min(e.wait_ms - _budget_ms(e, request, catalogue) for e in decision.ranked)
-            raise Overloaded("every queue outlasts the request", retry_after_s=max(LEAST_RETRY_S, excess_ms / 1000))
-        if not decision.feasible and request.slo.on_infeasible is OnInfeasible.STRICT:
+        if why is TurnedAway.OVERLOADED:
+            excess_ms = min(e.wait_ms - budget_ms(e, request, catalogue) for e in decision.ranked)
+            raise Overloaded(str(why), retry_after_s=max(LEAST_RETRY_S, excess_ms / 1000))
+        if why is TurnedAway.INFEASIBLE:
             broken, generating = ", ".join(decision.broken) or "the SLO", self._generating(request)
             made = "" if generating is None else f"; job {generating.job} is making a variant that may hold it"
             raise Infeasible(
@@ -307,13 +305,6 @@ def _instead(asked: Slo, nearest: Slo | None) -> str:
     )
     changed = [f"{name}={value!r}" for name, value in bounds if value != getattr(asked, name)]
     return f"; the nearest SLO that can be held has {', '.join(changed)}" if changed else ""
-
-
-def _budget_ms(estimate: Estimate, request: Request, catalogue: Catalogue) -> float:
-    bound = request.slo.latency_ms
-    return (
-        bound if bound is not None else catalogue.tiers[estimate.placement.tier].timeout_s * 1000
-    ) - request.elapsed_ms
 
 
 def _broken(slo: Slo, estimate: Estimate, latency_ms: float, cost_usd: float) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
+from collections.abc import Iterator
 
 from registry.catalogue import Catalogue
 from scheduler.errors import FleetError
@@ -57,10 +58,12 @@ class Snapshots:
             self._view = (catalogue, self._applied(self._view[1]).follow(catalogue))
 
     def _applied(self, fleet: Fleet) -> Fleet:
+        return fleet.apply_all(self._taken(), _dropped) if self._pending else fleet
+
+    def _taken(self) -> Iterator[Event]:
         while self._pending:
-            event = self._pending.popleft()
-            try:
-                fleet = fleet.apply(event)
-            except FleetError as error:
-                log.info("dropped %s: %s", event, error)
-        return fleet
+            yield self._pending.popleft()
+
+
+def _dropped(event: Event, error: FleetError) -> None:
+    log.info("dropped %s: %s", event, error)

@@ -19,6 +19,8 @@ class Warm:
     reason: str
     """One sentence with figures."""
     copies: int = 1
+    for_s: float = 0.0
+    """For how long (s) they are to stay so: an environment that would expire sooner is used once more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 from scheduler.errors import FleetError
@@ -58,9 +58,14 @@ class Environment:
     """When it last became ready, in seconds."""
 
     @property
+    def ready(self) -> bool:
+        """Whether it is there, busy or not."""
+        return self.state is State.IDLE or self.state is State.BUSY
+
+    @property
     def free(self) -> int:
         """How many more runs it takes now."""
-        return self.slots - self.running if self.state in (State.IDLE, State.BUSY) else 0
+        return self.slots - self.running if self.ready else 0
 
     def after(self, event: EnvironmentEvent) -> Environment:
         """The environment after `event`; raises FleetError when that cannot happen to it now."""
@@ -74,13 +79,7 @@ class Environment:
             return self._busier(event)
         if isinstance(event, EnvironmentReady):
             left = max(0, self.running - 1)
-            return replace(
-                self,
-                state=State.BUSY if left else State.IDLE,
-                running=left,
-                resident=event.resident,
-                used_at=event.now,
-            )
+            return Environment(State.BUSY if left else State.IDLE, self.slots, left, event.resident, event.now)
         return Environment(state, self.slots)
 
     def _busier(self, event: EnvironmentBusy) -> Environment:
@@ -89,4 +88,4 @@ class Environment:
                 f"environment {event.environment!r} of tier {event.tier!r} runs {self.running} requests already, "
                 f"and has {self.slots} slots"
             )
-        return replace(self, state=State.BUSY, running=self.running + 1)
+        return Environment(State.BUSY, self.slots, self.running + 1, self.resident, self.used_at)

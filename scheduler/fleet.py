@@ -7,7 +7,7 @@ event copies only the arrays that it touches, so a fleet that somebody still hol
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -17,48 +17,15 @@ from numpy.typing import NDArray
 
 from registry.catalogue import Catalogue
 from scheduler import events
+from scheduler import live as beliefs_in_columns
 from scheduler.beliefs import TierBeliefs
-from scheduler.environments import Environment, EnvironmentEvent
+from scheduler.changes import TierChanges
+from scheduler.columns import NONE, Columns, Refusal, columns_of, measured_in, refused_until, restored_in, with_tiers
+from scheduler.environments import EnvironmentEvent
 from scheduler.errors import FleetError
 from scheduler.layout import Layout, layout_of
-from scheduler.live import LiveColumns, columns_of, with_tier
 from scheduler.outcomes import compared
-from scheduler.quantiles import Floats
 from scheduler.tier_state import TierState, Waiting
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a placement is avoided, and until when (s)."""
-
-    reason: str
-    until: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Columns:
-    """The fleet as a decision reads it; arrays by placement, then by tier, of the layout."""
-
-    resident_until: Floats
-    """Until when (s) a request finds the placement's variant resident, in a free environment or after a wait."""
-    holders: NDArray[np.intp]
-    """Ready environments of the placement's tier that hold its variant."""
-    restored: NDArray[np.bool_]
-    """Whether a new environment of the placement's tier starts with its variant resident."""
-    any_restored: bool
-    refused_until: Floats
-    """Until when (s) not to choose the placement: tier unavailable, placement failing or variant quarantined."""
-    free_until: Floats
-    """Until when (s) the tier has a warm environment for one more request."""
-    full: NDArray[np.bool_]
-    """Whether the tier can start no more; a request that finds nothing free there waits."""
-    any_full: bool
-    wait: Floats
-    """Mean (ms) and variance (ms²) of the wait for a slot, [2, tiers]; holds where the tier is full."""
-    live: LiveColumns | None = None
-    """What outcomes say against the profiles; None before the first."""
-    accuracy: Floats | None = None
-    """Accuracy of each placement's variant, judged ones as judged; None while nothing is judged."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,7 +52,7 @@ class Fleet:
         tiers = tuple(_empty_tier(layout, i) for i in range(len(layout.tiers)))
         nothing: Mapping[str, Any] = MappingProxyType({})
         beliefs = (TierBeliefs(),) * len(tiers)
-        return cls(layout, tiers, nothing, nothing, _columns(layout, tiers, nothing, nothing), beliefs=beliefs)
+        return cls(layout, tiers, nothing, nothing, columns_of(layout, tiers, nothing, nothing), beliefs=beliefs)
 
     def tier(self, name: str) -> TierState:
         """What runs on a tier; raises FleetError for an unknown one."""
@@ -109,7 +76,24 @@ class Fleet:
 
     def apply(self, event: events.Event) -> Fleet:
         """The fleet after `event`; raises FleetError, and changes nothing, for one that cannot have happened."""
-        return _APPLY[type(event)](self, event)
+        return self.apply_all((event,))
+
+    def apply_all(
+        self, happened: Iterable[events.Event], refused: Callable[[events.Event, FleetError], None] | None = None
+    ) -> Fleet:
+        """The fleet after several events, as `apply` would have it after each; what they touch is copied once.
+
+        An event that cannot have happened changes nothing and is told to `refused`; without it, FleetError is raised.
+        """
+        course = _Course(self)
+        for event in happened:
+            try:
+                course.apply(event)
+            except FleetError as error:
+                if refused is None:
+                    raise
+                refused(event, error)
+        return course.settled()
 
     def follow(self, catalogue: Catalogue) -> Fleet:
         """This fleet's state carried over to another catalogue snapshot, by the names of tiers, placements, variants.
@@ -128,7 +112,8 @@ class Fleet:
         quarantined = {id_: reason for id_, reason in self.quarantined.items() if id_ in same}
         beliefs = tuple(self._believed(layout, tier.name) for tier in layout.tiers)
         as_of = self.columns.live.as_of if self.columns.live is not None else -math.inf
-        columns = replace(_columns(layout, tiers, failing, quarantined), live=columns_of(layout, beliefs, as_of))
+        live = beliefs_in_columns.columns_of(layout, beliefs, as_of)
+        columns = replace(columns_of(layout, tiers, failing, quarantined), live=live)
         followed = Fleet(layout, tiers, failing, quarantined, columns, beliefs=beliefs)
         judged = {id_: value for id_, value in self.judged.items() if new.get(id_) == known[id_]}
         return followed._with_judged(judged) if judged else followed
@@ -171,82 +156,123 @@ class Fleet:
         except KeyError:
             raise FleetError(f"no placement {id_!r} in catalogue version {self.layout.catalogue.version}") from None
 
-    def _with_tier(self, number: int, state: TierState, variants: Collection[str] = ()) -> Fleet:
-        """With a tier's state; `variants` are those that an environment held or holds now."""
-        tiers = (*self.tiers[:number], state, *self.tiers[number + 1 :])
-        columns = _tier_columns(self.columns, number, state)
-        if variants or state.starved or self.tiers[number].starved:
-            columns = _resident_columns(columns, self.layout, number, state, variants)
-        return replace(self, tiers=tiers, columns=columns)
-
     def _with_judged(self, judged: Mapping[str, float]) -> Fleet:
-        accuracy = _measured(self.layout) if self.columns.accuracy is None else self.columns.accuracy.copy()
+        accuracy = measured_in(self.layout) if self.columns.accuracy is None else self.columns.accuracy.copy()
         for variant, value in judged.items():
-            accuracy[self.layout.of_variant.get(variant, _NONE)] = value
+            accuracy[self.layout.of_variant.get(variant, NONE)] = value
         return replace(self, judged=judged, columns=replace(self.columns, accuracy=accuracy))
 
     def _with_refusals(self, touched: NDArray[np.intp]) -> Fleet:
         until = self.columns.refused_until.copy()
         for i in touched:
-            until[i] = _refused_until(self.layout, self.tiers, self.failing, self.quarantined, int(i))
+            until[i] = refused_until(self.layout, self.tiers, self.failing, self.quarantined, int(i))
         return replace(self, columns=replace(self.columns, refused_until=until))
 
 
-def _environment(fleet: Fleet, event: EnvironmentEvent) -> Fleet:
-    number = fleet._tier_number(event.tier)
-    state = fleet.tiers[number]
-    old = state.environments.get(event.environment) or Environment(slots=state.slots)
-    new = old.after(event)
-    return fleet._with_tier(number, state.with_environment(event.environment, new), {*old.resident, *new.resident})
+class _Course:
+    """A fleet while events happen to it: those that come with every request are gathered, the others taken one by one.
+
+    An event is checked before it changes anything.
+    """
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._begin(fleet)
+
+    def _begin(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        self._tiers: dict[int, TierChanges] = {}
+        self._beliefs = fleet.beliefs
+        self._live = fleet.columns.live
+
+    def apply(self, event: events.Event) -> None:
+        """Take an event in; raises FleetError."""
+        gather = _GATHER.get(type(event))
+        if gather is not None:
+            gather(self, event)
+        else:
+            self._begin(_APPLY[type(event)](self.settled(), event))
+
+    def settled(self) -> Fleet:
+        """The fleet after all of them."""
+        old = self._fleet
+        if not self._tiers and self._beliefs is old.beliefs:
+            return old
+        tiers = list(old.tiers)
+        for number, change in self._tiers.items():
+            tiers[number] = change.frozen()
+        after = tuple(tiers)
+        columns = with_tiers(old.columns, old.layout, after, self._tiers, self._live)
+        return Fleet(old.layout, after, old.failing, old.quarantined, columns, old.judged, self._beliefs)
+
+    def environment(self, event: EnvironmentEvent) -> None:
+        """An environment's life goes on."""
+        self._tier(self._fleet._tier_number(event.tier)).apply(event)
+
+    def queued(self, event: events.Queued) -> None:
+        """A request waits."""
+        layout, ms = self._fleet.layout, event.expected_ms
+        placement = self._fleet._placement_number(event.placement)
+        if not (ms >= 0 and math.isfinite(ms * ms)):  # squared for the spread
+            raise FleetError(f"request {event.request!r} cannot be expected to take {ms} ms")
+        variance = float(layout.variation[placement]) * ms**2
+        waiting = Waiting(ms, variance, float(layout.shared[placement]))
+        self._tier(int(layout.tier_of[placement])).wait((event.placement, event.request), waiting)
+
+    def finished(self, event: events.Finished) -> None:
+        """A request waits and runs no more."""
+        ticket = (event.placement, event.request)
+        # Looked up by ticket and not by placement: a request may outlive its placement's place in the catalogue.
+        for number, state in enumerate(self._fleet.tiers):
+            change = self._tiers.get(number)
+            if change is None and ticket in state.outstanding:
+                change = self._tier(number)
+            if change is not None and change.leave(ticket):
+                return
+        raise FleetError(f"request {event.request!r} is not queued for {event.placement!r}")
+
+    def measured(self, event: events.Measured) -> None:
+        """An outcome says how fast a placement is, and how good predictions are."""
+        layout, placement = self._fleet.layout, self._fleet._placement_number(event.placement)
+        number = int(layout.tier_of[placement])
+        old = self._beliefs[number]
+        new = compared(old, layout, placement, event)
+        self._beliefs = (*self._beliefs[:number], new, *self._beliefs[number + 1 :])
+        told = new.shared is not old.shared
+        self._live = beliefs_in_columns.with_tier(self._live, layout, self._beliefs, placement, event.now, told=told)
+
+    def _tier(self, number: int) -> TierChanges:
+        change = self._tiers.get(number)
+        if change is None:
+            change = self._tiers[number] = TierChanges(self._fleet.tiers[number])
+        return change
+
+
+_GATHER: Mapping[type, Callable[[_Course, Any], None]] = {
+    events.Queued: _Course.queued,
+    events.Finished: _Course.finished,
+    events.Measured: _Course.measured,
+    events.EnvironmentStarting: _Course.environment,
+    events.EnvironmentReady: _Course.environment,
+    events.EnvironmentBusy: _Course.environment,
+    events.EnvironmentGone: _Course.environment,
+}
+"""Event that is gathered to what takes it in."""
 
 
 def _snapshot_taken(fleet: Fleet, event: events.SnapshotTaken) -> Fleet:
     number = fleet._tier_number(event.tier)
     state = replace(fleet.tiers[number], snapshot=frozenset(event.resident))
     tiers = (*fleet.tiers[:number], state, *fleet.tiers[number + 1 :])
-    restored = _restored(fleet.layout, tiers)
+    restored = restored_in(fleet.layout, tiers)
     columns = replace(fleet.columns, restored=restored, any_restored=bool(restored.any()))
     return replace(fleet, tiers=tiers, columns=columns)
-
-
-def _queued(fleet: Fleet, event: events.Queued) -> Fleet:
-    placement = fleet._placement_number(event.placement)
-    number = int(fleet.layout.tier_of[placement])
-    ticket = (event.placement, event.request)
-    if not (event.expected_ms >= 0 and math.isfinite(event.expected_ms * event.expected_ms)):  # squared for the spread
-        raise FleetError(f"request {event.request!r} cannot be expected to take {event.expected_ms} ms")
-    if ticket in fleet.tiers[number].outstanding:
-        raise FleetError(f"request {event.request!r} is queued for {event.placement!r} already")
-    variance = float(fleet.layout.variation[placement]) * event.expected_ms**2
-    waiting = Waiting(event.expected_ms, variance, float(fleet.layout.shared[placement]))
-    return fleet._with_tier(number, fleet.tiers[number].with_waiting(ticket, waiting))
-
-
-def _finished(fleet: Fleet, event: events.Finished) -> Fleet:
-    ticket = (event.placement, event.request)
-    # Looked up by ticket and not by placement: a request may outlive its placement's place in the catalogue.
-    for number, state in enumerate(fleet.tiers):
-        if ticket in state.outstanding:
-            return fleet._with_tier(number, state.with_waiting(ticket, None))
-    raise FleetError(f"request {event.request!r} is not queued for {event.placement!r}")
-
-
-def _answered(fleet: Fleet, event: events.Measured) -> Fleet:
-    placement = fleet._placement_number(event.placement)
-    number = int(fleet.layout.tier_of[placement])
-    old = fleet.beliefs[number]
-    new = compared(old, fleet.layout, placement, event)
-    beliefs = (*fleet.beliefs[:number], new, *fleet.beliefs[number + 1 :])
-    told = new.shared is not old.shared
-    live = with_tier(fleet.columns.live, fleet.layout, beliefs, placement, event.now, told=told)
-    return replace(fleet, beliefs=beliefs, columns=replace(fleet.columns, live=live))
 
 
 def _tier_unavailable(fleet: Fleet, event: events.TierUnavailable) -> Fleet:
     number = fleet._tier_number(event.tier)
     state = replace(fleet.tiers[number], unavailable_until=_instant(event.until), reason=event.reason)
     tiers = (*fleet.tiers[:number], state, *fleet.tiers[number + 1 :])
-    return replace(fleet, tiers=tiers)._with_refusals(fleet.layout.of_tier.get(number, _NONE))
+    return replace(fleet, tiers=tiers)._with_refusals(fleet.layout.of_tier.get(number, NONE))
 
 
 def _placement_failed(fleet: Fleet, event: events.PlacementFailed) -> Fleet:
@@ -259,14 +285,14 @@ def _quarantined(fleet: Fleet, event: events.VariantQuarantined) -> Fleet:
     if event.variant not in fleet.layout.catalogue.variants:
         raise FleetError(f"no variant {event.variant!r} in catalogue version {fleet.layout.catalogue.version}")
     quarantined = {**fleet.quarantined, event.variant: event.reason}
-    return replace(fleet, quarantined=quarantined)._with_refusals(fleet.layout.of_variant.get(event.variant, _NONE))
+    return replace(fleet, quarantined=quarantined)._with_refusals(fleet.layout.of_variant.get(event.variant, NONE))
 
 
 def _cleared(fleet: Fleet, event: events.VariantCleared) -> Fleet:
     if event.variant not in fleet.quarantined:
         raise FleetError(f"variant {event.variant!r} is not quarantined")
     quarantined = {id_: reason for id_, reason in fleet.quarantined.items() if id_ != event.variant}
-    return replace(fleet, quarantined=quarantined)._with_refusals(fleet.layout.of_variant.get(event.variant, _NONE))
+    return replace(fleet, quarantined=quarantined)._with_refusals(fleet.layout.of_variant.get(event.variant, NONE))
 
 
 def _accuracy_judged(fleet: Fleet, event: events.AccuracyJudged) -> Fleet:
@@ -277,16 +303,7 @@ def _accuracy_judged(fleet: Fleet, event: events.AccuracyJudged) -> Fleet:
     return fleet._with_judged({**fleet.judged, event.variant: event.accuracy})
 
 
-_NONE = np.array([], dtype=np.intp)
-
 _APPLY: Mapping[type, Callable[[Fleet, Any], Fleet]] = {
-    events.Queued: _queued,
-    events.Finished: _finished,
-    events.Measured: _answered,
-    events.EnvironmentStarting: _environment,
-    events.EnvironmentReady: _environment,
-    events.EnvironmentBusy: _environment,
-    events.EnvironmentGone: _environment,
     events.SnapshotTaken: _snapshot_taken,
     events.TierUnavailable: _tier_unavailable,
     events.PlacementFailed: _placement_failed,
@@ -294,7 +311,7 @@ _APPLY: Mapping[type, Callable[[Fleet, Any], Fleet]] = {
     events.VariantCleared: _cleared,
     events.AccuracyJudged: _accuracy_judged,
 }
-"""Event to what it does; an event that is not here is none."""
+"""Any other event to what it does; an event that is not here either is none."""
 
 
 def _instant(until: float) -> float:
@@ -305,79 +322,3 @@ def _instant(until: float) -> float:
 
 def _empty_tier(layout: Layout, number: int) -> TierState:
     return TierState(layout.tiers[number].concurrency, layout.slots(number), layout.idle_timeout_s(number))
-
-
-def _refused_until(
-    layout: Layout,
-    tiers: tuple[TierState, ...],
-    failing: Mapping[str, Refusal],
-    quarantined: Mapping[str, str],
-    number: int,
-) -> float:
-    placement = layout.placements[number]
-    if placement.variant in quarantined:
-        return math.inf
-    refusal = failing.get(placement.id)
-    unavailable_until = tiers[int(layout.tier_of[number])].unavailable_until
-    return max(unavailable_until, refusal.until) if refusal else unavailable_until
-
-
-def _columns(
-    layout: Layout, tiers: tuple[TierState, ...], failing: Mapping[str, Refusal], quarantined: Mapping[str, str]
-) -> Columns:
-    count = len(layout.placements)
-    restored = _restored(layout, tiers)
-    columns = Columns(
-        resident_until=np.full(count, -np.inf),
-        holders=np.zeros(count, dtype=np.intp),
-        restored=restored,
-        any_restored=bool(restored.any()),
-        refused_until=np.array([_refused_until(layout, tiers, failing, quarantined, i) for i in range(count)]),
-        free_until=np.full(len(tiers), -np.inf),
-        full=np.zeros(len(tiers), dtype=np.bool_),
-        any_full=False,
-        wait=np.zeros((2, len(tiers))),
-    )
-    for number, state in enumerate(tiers):
-        columns = _tier_columns(columns, number, state)
-        held = {variant for e in state.environments.values() for variant in e.resident}
-        columns = _resident_columns(columns, layout, number, state, held)
-    return columns
-
-
-def _restored(layout: Layout, tiers: tuple[TierState, ...]) -> NDArray[np.bool_]:
-    found = np.zeros(len(layout.placements), dtype=np.bool_)
-    for number, state in enumerate(tiers):
-        for variant in state.snapshot:
-            found[layout.of_variant_on.get((number, variant), _NONE)] = True
-    return found
-
-
-def _measured(layout: Layout) -> Floats:
-    variants = layout.catalogue.variants
-    return np.array([variants[p.variant].accuracy.value for p in layout.placements], dtype=np.float64)
-
-
-def _tier_columns(columns: Columns, number: int, state: TierState) -> Columns:
-    free_until, full, wait = columns.free_until.copy(), columns.full.copy(), columns.wait.copy()
-    free_until[number], full[number], wait[:, number] = state.free_until, state.full, state.wait
-    return replace(columns, free_until=free_until, full=full, any_full=bool(full.any()), wait=wait)
-
-
-def _resident_columns(
-    columns: Columns, layout: Layout, number: int, state: TierState, variants: Iterable[str]
-) -> Columns:
-    """What is resident on a tier, after the number of holders of these variants has changed."""
-    resident_until, holders = columns.resident_until.copy(), columns.holders.copy()
-    for variant in variants:
-        holders[layout.of_variant_on.get((number, variant), _NONE)] = state.holders(variant)
-    placements = layout.of_tier.get(number, _NONE)
-    if state.starved:
-        # Whichever environment a waiting request gets, it holds what all of them hold.
-        everywhere = holders[placements] >= max(1, state.live)
-        resident_until[placements] = np.where(everywhere, np.inf, -np.inf)
-    else:
-        resident_until[placements] = -np.inf
-        for variant, until in state.free_with().items():
-            resident_until[layout.of_variant_on.get((number, variant), _NONE)] = until
-    return replace(columns, resident_until=resident_until, holders=holders)

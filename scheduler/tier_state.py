@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from types import MappingProxyType
 
 from scheduler.environments import Environment, State
@@ -24,6 +25,20 @@ class Waiting:
     """The part of its service time that those behind it wait for; less than 1 where queued requests share runs."""
 
 
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What is counted of a tier's environments."""
+
+    starting: int
+    """Those that are not ready yet."""
+    live: int
+    """Those that are ready, busy or not."""
+    running: int
+    """Runs going on."""
+    free: dict[str, Environment]
+    """Those with a free slot, the first to expire first."""
+
+
 @dataclass(frozen=True)
 class TierState:
     """Environments and unfinished requests of a tier."""
@@ -40,23 +55,19 @@ class TierState:
     unavailable_until: float = -math.inf
     reason: str = ""
 
-    def with_environment(self, name: str, environment: Environment) -> TierState:
-        """With one environment as it is now; one that is gone is forgotten."""
-        environments = dict(self.environments)
-        if environment.state is State.GONE:
-            del environments[name]
-        else:
-            environments[name] = environment
-        return replace(self, environments=environments)
+    counted: Tally | None = field(default=None, compare=False, repr=False)
+    """Given where it is known already."""
 
-    def with_waiting(self, ticket: Ticket, waiting: Waiting | None) -> TierState:
-        """With one more unfinished request, or without it."""
-        outstanding = dict(self.outstanding)
-        if waiting is None:
-            del outstanding[ticket]
-        else:
-            outstanding[ticket] = waiting
-        return replace(self, outstanding=outstanding)
+    @cached_property
+    def tally(self) -> Tally:
+        """What is counted of the environments."""
+        if self.counted is not None:
+            return self.counted
+        states = [e.state for e in self.environments.values()]
+        starting = states.count(State.STARTING)
+        running = sum(e.running for e in self.environments.values())
+        free = sorted(((n, e) for n, e in self.environments.items() if e.free), key=lambda item: self.expiry(item[1]))
+        return Tally(starting, len(states) - starting, running, dict(free))
 
     @cached_property
     def idle(self) -> int:
@@ -68,15 +79,15 @@ class TierState:
         """Environments that run something."""
         return sum(e.state is State.BUSY for e in self.environments.values())
 
-    @cached_property
+    @property
     def starting(self) -> int:
         """Environments that are not ready yet."""
-        return sum(e.state is State.STARTING for e in self.environments.values())
+        return self.tally.starting
 
-    @cached_property
+    @property
     def running(self) -> int:
         """Runs going on."""
-        return sum(e.running for e in self.environments.values())
+        return self.tally.running
 
     @cached_property
     def backlog_ms(self) -> float:
@@ -101,7 +112,7 @@ class TierState:
     @property
     def live(self) -> int:
         """Environments that are ready, busy or not."""
-        return self.idle + self.busy
+        return self.tally.live
 
     @cached_property
     def free_until(self) -> float:
@@ -109,9 +120,12 @@ class TierState:
 
         Requests that were queued and neither run nor have an environment starting for them take the freshest slots.
         """
-        expiries = sorted((self.expiry(e) for e in self.environments.values() for _ in range(e.free)), reverse=True)
-        ahead = max(0, len(self.outstanding) - self.running - self.starting * self.slots)
-        return expiries[ahead] if ahead < len(expiries) else -math.inf
+        tally = self.tally
+        freshest = reversed(tally.free.values())
+        slots = freshest if self.slots == 1 else (e for e in freshest for _ in range(e.free))
+        ahead = max(0, len(self.outstanding) - tally.running - tally.starting * self.slots)
+        found = next(islice(slots, ahead, None), None)
+        return -math.inf if found is None else self.expiry(found)
 
     @cached_property
     def wait(self) -> tuple[float, float]:
@@ -138,13 +152,11 @@ class TierState:
 
     def free_with(self) -> Mapping[str, float]:
         """Variants that free environments hold, and until when (s)."""
-        found: dict[str, float] = {}
-        for environment in self.environments.values():
-            if environment.free:
-                expiry = self.expiry(environment)
-                for variant in environment.resident:
-                    found[variant] = max(expiry, found.get(variant, -math.inf))
-        return found
+        return {
+            variant: self.expiry(environment)
+            for environment in self.tally.free.values()  # of two, the later to expire overwrites the other
+            for variant in environment.resident
+        }
 
     def warm_with(self, variant: str, now: float) -> bool:
         """Whether a ready environment, busy or not yet expired at `now`, holds this variant."""

@@ -58,7 +58,7 @@ class Ended:
     """When the tier took it (s)."""
     ok: bool
     reason: str
-    """Why it failed: `throttled`, `not ready` or `lost`; empty when it did not."""
+    """Why it failed: `throttled`, `not ready`, or `late` where it cannot be done in time; empty when it did not."""
     cold: bool
     """An environment was started for it."""
     loaded: bool
@@ -66,9 +66,20 @@ class Ended:
     service_ms: float
     """The run alone, without start, load and wait."""
     environment: str
+    retry_after_s: float = 0.0
+    """When to ask the tier again after it refused, by its own word."""
+    variant: str = ""
+    """Id of the variant that answered, where the tier could choose another; empty: the one that was asked for."""
 
 
-Action = Invoke | Reject | Warm | Unload | Shrink | Provision
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Nobody waits for an invocation any more: one that has not begun never does, and no end of it is told."""
+
+    invoke: Invoke
+
+
+Action = Invoke | Reject | Cancel | Warm | Unload | Shrink | Provision
 
 
 class Policy(Protocol):

@@ -11,6 +11,7 @@ import pytest
 from benchmarks import synthetic
 from registry.catalogue import Catalogue
 from registry.model import StartMode, TierKind
+from scheduler.columns import Columns, Refusal
 from scheduler.errors import FleetError
 from scheduler.events import (
     AccuracyJudged,
@@ -27,7 +28,7 @@ from scheduler.events import (
     VariantCleared,
     VariantQuarantined,
 )
-from scheduler.fleet import Columns, Fleet, Refusal
+from scheduler.fleet import Fleet
 
 A, B = "t/a@cpu:1", "t/b@cpu:1"
 

@@ -33,14 +33,6 @@ def test_counts() -> None:
     assert found.backlog_ms == 24.0
 
 
-def test_edits_leave_the_old_state_alone() -> None:
-    old = state(idle(1.0))
-    new = old.with_environment("e0", Environment()).with_waiting(("p", "r"), Waiting(1.0, 0.0))
-    assert (len(old.environments), len(old.outstanding)) == (1, 0)
-    assert (len(new.environments), len(new.outstanding)) == (0, 1)
-    assert new.with_waiting(("p", "r"), None).outstanding == {}
-
-
 def test_free_until_is_the_freshest_expiry() -> None:
     assert state().free_until == -math.inf
     assert state(idle(5.0), idle(7.0)).free_until == 107.0

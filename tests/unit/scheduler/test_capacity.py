@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import pytest
+
+from registry.catalogue import Catalogue
+from registry.model import (
+    LEVELS,
+    ZERO,
+    Accuracy,
+    Placement,
+    Price,
+    Profile,
+    Quantiles,
+    Recipe,
+    ServiceTime,
+    Slo,
+    StartMode,
+    Task,
+    TensorSpec,
+    Tier,
+    TierKind,
+    Variant,
+)
+from scheduler.actions import Provision, Shrink, Unload, Warm
+from scheduler.capacity import MEMORY_SHARE, PING_MS, RENEWED, Demand, Plan, copies_for, holding_usd, plan
+from scheduler.events import EnvironmentBusy, EnvironmentReady, Event
+from scheduler.fleet import Fleet
+from scheduler.requests import Request
+
+PERIOD_S = 60.0
+
+
+def flat(ms: float) -> Quantiles:
+    return Quantiles((ms,) * len(LEVELS), ms)
+
+
+def tier(name: str, **changes: object) -> Tier:
+    """A function of one vCPU: 10 dollars a busy second are out of proportion, so that money shows in the figures."""
+    facts: dict[str, object] = {
+        "kind": TierKind.LAMBDA,
+        "vcpus": 1.0,
+        "memory_mb": 1000,
+        "concurrency": 10,
+        "start_mode": StartMode.ONDEMAND,
+        "price": Price(usd_per_busy_s=1e-5, usd_per_request=1e-7),
+        "idle_timeout_s": 300.0,
+    }
+    return Tier(name, **(facts | changes))  # type: ignore[arg-type]
+
+
+def provisioned(name: str, usd_per_h: float, **changes: object) -> Tier:
+    price = Price(usd_per_busy_s=1e-5, usd_per_idle_s=usd_per_h / 3600)
+    return tier(name, start_mode=StartMode.PROVISIONED, price=price, **changes)
+
+
+def catalogue(variants: Mapping[str, tuple[float, float]], *tiers: Tier, memory_mb: float = 100.0) -> Catalogue:
+    """Variants by `task/name`, each with accuracy and service time (ms), on every tier; start and load: a second."""
+    tasks = dict.fromkeys(name.partition("/")[0] for name in variants)
+    signature = (TensorSpec("x", "FP32", (-1, 4)),), (TensorSpec("y", "FP32", (-1,)),)
+    made = Catalogue.empty().with_tasks(*(Task(task, *signature, "accuracy") for task in tasks)).with_tiers(*tiers)
+    for id_, (accuracy, ms) in variants.items():
+        task, _, name = id_.partition("/")
+        share = Accuracy(accuracy, accuracy, accuracy, 100, "wilson")
+        made = made.with_variants(Variant(task, name, f"blake3:{id_}", Recipe("test"), share))
+        for place in tiers:
+            placement = Placement(id_, place.name)
+            always = place.start_mode is StartMode.ALWAYS
+            service = (ServiceTime(1, flat(ms), ms),)
+            init = ZERO if always else flat(1000.0)
+            profile = Profile(
+                placement.id, service, flat(1000.0), init, memory_mb, "test", "none", 100, "2025-01-01T00:00:00Z"
+            )
+            made = made.with_placements(placement).with_profiles(profile)
+    return made
+
+
+def demand(task: str, ask: float, rate: float = 0.0, **hints: object) -> Demand:
+    return Demand(task, ask, rate, Request(task, Slo().with_hints({"latency_ms": 100.0} | hints)))
+
+
+def planned(known: Catalogue, demands: Sequence[Demand], *events: Event, now: float = 0.0, **options: float) -> Plan:
+    fleet = Fleet.empty(known)
+    for event in events:
+        fleet = fleet.apply(event)
+    return plan(known, fleet, demands, now, period_s=PERIOD_S, **options)
+
+
+def warmed(found: Plan) -> dict[str, int]:
+    return {action.placement.id: action.copies for action in found.actions if isinstance(action, Warm)}
+
+
+def test_what_is_asked_for_is_kept_ready_and_what_is_not_is_not() -> None:
+    known = catalogue({"a/v": (0.9, 10.0), "b/v": (0.9, 10.0)}, tier("cpu"))
+    found = planned(known, [demand("a", 0.5), demand("b", 0.0)])
+    assert warmed(found) == {"a/v@cpu:1": 1}
+    assert found.residency == {"cpu": ("a/v@cpu:1",)}
+    assert "probability 0.5" in found.actions[0].reason
+
+
+def test_the_price_of_a_period_decides() -> None:
+    """An answer in time is worth 0.9 × 0.001 dollars; a provisioned environment is worth it where it costs less."""
+    for usd_per_h, kept in ((0.9e-3 * 0.5 * 60 * 0.9, True), (0.9e-3 * 0.5 * 60 * 1.1, False)):
+        known = catalogue({"a/v": (0.9, 10.0)}, provisioned("cpu", usd_per_h))
+        found = planned(known, [demand("a", 0.5)], EnvironmentReady("cpu", "e", ("a/v",), 0.0))
+        assert bool(warmed(found)) == kept
+        assert found.usd_per_h == pytest.approx(usd_per_h if kept else 0.0)
+        assert Provision("cpu", int(kept), f"{int(kept)} copies are planned for the next 60 s") in found.actions
+
+
+def test_tasks_that_pay_for_no_environment_alone_pay_for_one_together() -> None:
+    usd_per_h = 0.9e-3 * 0.2 * 60 * 2.5
+    known = catalogue({f"t{i}/v": (0.9, 10.0) for i in range(3)}, provisioned("cpu", usd_per_h))
+    ready = EnvironmentReady("cpu", "e", tuple(f"t{i}/v" for i in range(3)), 0.0)
+    assert not warmed(planned(known, [demand("t0", 0.2), demand("t1", 0.2)], ready))
+    together = planned(known, [demand(f"t{i}", 0.2) for i in range(3)], ready)
+    assert set(warmed(together)) == {f"t{i}/v@cpu:1" for i in range(3)}
+
+
+def test_busy_tasks_share_one_shard_and_a_second_is_opened_for_what_does_not_fit() -> None:
+    """Each environment holds four variants of 200 MB; of two shards the first has those that are worth most."""
+    known = catalogue({f"t{i}/v": (0.9, 10.0) for i in range(6)}, tier("shard-a"), tier("shard-b"), memory_mb=200.0)
+    found = planned(known, [demand(f"t{i}", 0.9 - 0.1 * i) for i in range(6)])
+    first, second = sorted(found.residency, key=lambda name: -len(found.residency[name]))
+    assert [p.partition("/")[0] for p in found.residency[first]] == ["t0", "t1", "t2", "t3"]
+    assert [p.partition("/")[0] for p in found.residency[second]] == ["t4", "t5"]
+
+
+def test_no_tier_holds_more_than_fits() -> None:
+    known = catalogue({f"t{i}/v": (0.9, 10.0) for i in range(20)}, tier("cpu"), memory_mb=150.0)
+    found = planned(known, [demand(f"t{i}", 0.5) for i in range(20)])
+    assert len(found.residency["cpu"]) == int(1000 * MEMORY_SHARE / 150.0)
+
+
+def test_a_task_has_its_most_valuable_variant_ready_and_only_that() -> None:
+    known = catalogue({"a/good": (0.95, 50.0), "a/slow": (0.99, 500.0), "a/small": (0.8, 5.0)}, tier("cpu"))
+    assert warmed(planned(known, [demand("a", 0.9)])) == {"a/good@cpu:1": 1}
+    assert warmed(planned(known, [demand("a", 0.9, latency_ms=20.0)])) == {"a/small@cpu:1": 1}
+    assert warmed(planned(known, [demand("a", 0.9, latency_ms=600.0)])) == {"a/slow@cpu:1": 1}
+    assert warmed(planned(known, [demand("a", 0.9, latency_ms=600.0, max_cost_usd=2e-6)])) == {"a/good@cpu:1": 1}
+    assert warmed(planned(known, [demand("a", 0.9, latency_ms=60.0, min_accuracy=0.96)])) == {}
+
+
+def test_a_substitute_that_always_runs_is_counted_on() -> None:
+    """With a variant on an always-on tier that is nearly as good, only the difference is worth paying for."""
+    always = tier("inline", kind=TierKind.INLINE, start_mode=StartMode.ALWAYS, concurrency=1)
+    usd_per_h = 0.9e-3 * 0.5 * 60 * 0.5
+    known = catalogue({"a/v": (0.9, 10.0)}, provisioned("cpu", usd_per_h), always)
+    found = planned(known, [demand("a", 0.5)])
+    assert set(found.residency) == {"inline"}
+    assert found.usd_per_h == 0.0
+
+
+def test_the_budget_binds_and_goes_where_it_is_worth_most() -> None:
+    known = catalogue(
+        {f"t{i}/v": (0.9, 10.0) for i in range(2)}, provisioned("a", 0.002), provisioned("b", 0.002), memory_mb=500.0
+    )
+    demands = [demand("t0", 0.3), demand("t1", 0.6)]
+    whole = planned(known, demands)
+    half = planned(known, demands, budget_usd_per_h=0.003)
+    none = planned(known, demands, budget_usd_per_h=0.0)
+    assert len(warmed(whole)) == 2
+    assert {p.partition("/")[0] for p in warmed(half)} == {"t1"}
+    assert half.usd_per_h <= 0.003 < whole.usd_per_h
+    assert warmed(none) == {}
+
+
+def test_the_order_of_demands_and_a_second_look_change_nothing() -> None:
+    known = catalogue({f"t{i}/v": (0.9 - i / 100, 10.0) for i in range(5)}, tier("a"), tier("b"), memory_mb=300.0)
+    demands = [demand(f"t{i}", 0.1 + 0.15 * i) for i in range(5)]
+    once, again, reversed_ = (planned(known, d) for d in (demands, demands, demands[::-1]))
+    assert once == again
+    assert once.residency == reversed_.residency
+
+
+def test_who_comes_while_it_starts_counts_too() -> None:
+    """At ten requests a second and two seconds of start and load, 21 would be late instead of one."""
+    usd_per_h = 0.9e-3 * 0.1 * 60 * 10
+    known = catalogue({"a/v": (0.9, 10.0)}, provisioned("cpu", usd_per_h))
+    assert not warmed(planned(known, [demand("a", 0.1)]))
+    assert warmed(planned(known, [demand("a", 0.1, rate=10.0)]))
+
+
+def test_requests_that_overlap_have_copies() -> None:
+    known = catalogue({"a/v": (0.9, 1000.0)}, tier("cpu"))
+    found = planned(known, [demand("a", 1.0, rate=0.05, latency_ms=1500.0)])
+    assert found.copies == {"cpu": copies_for((1.0 + 0.05 * 2.0) * 1.0 / PERIOD_S)}
+
+
+@pytest.mark.parametrize(
+    ("load", "copies"), [(0.0, 1), (0.05, 1), (0.5, 2), (1.0, 3), (5.0, 9), (100.0, 117), (1000.0, 1053)]
+)
+def test_copies_suffice_for_all_but_a_twentieth(load: float, copies: int) -> None:
+    """0.95 quantiles of the Poisson distribution, from its tables."""
+    assert copies_for(load) == copies
+
+
+def test_what_keeping_an_environment_costs() -> None:
+    assert holding_usd(tier("always", start_mode=StartMode.ALWAYS), 60.0) == 0.0
+    assert holding_usd(provisioned("p", 3.6), 60.0) == pytest.approx(0.06)
+    ping = 1e-7 + PING_MS / 1000 * 1e-5
+    assert holding_usd(tier("ondemand"), 60.0) == pytest.approx(ping * 60.0 / (300.0 * RENEWED))
+
+
+def test_room_is_made_for_what_is_planned_and_no_more() -> None:
+    known = catalogue({f"t{i}/v": (0.9, 10.0) for i in range(5)}, tier("cpu"), memory_mb=250.0)
+    ready = EnvironmentReady("cpu", "e", ("t0/v", "t1/v", "t2/v"), 0.0)
+    found = planned(known, [demand("t3", 0.5), demand("t0", 0.5)], ready)
+    assert set(warmed(found)) == {"t0/v@cpu:1", "t3/v@cpu:1"}
+    unloaded = [action.placement.variant for action in found.actions if isinstance(action, Unload)]
+    assert unloaded == ["t1/v"]
+    assert [type(action) for action in found.actions] == [Unload, Warm, Warm]
+
+
+def test_processes_that_idle_for_nothing_are_shrunk_and_lambda_is_left_alone() -> None:
+    for kind, shrunk in ((TierKind.PROCESS, 1), (TierKind.LAMBDA, 0)):
+        known = catalogue({"a/v": (0.9, 10.0)}, tier("cpu", kind=kind))
+        events = [EnvironmentReady("cpu", f"e{i}", ("a/v",), 0.0) for i in range(3)]
+        found = planned(known, [demand("a", 0.9)], *events, EnvironmentBusy("cpu", "e0", 1.0), now=100.0)
+        assert [a.copies for a in found.actions if isinstance(a, Shrink)] == [1] * shrunk
+        assert not any(isinstance(a, Shrink) for a in planned(known, [demand("a", 0.9)], *events, now=30.0).actions)
+
+
+def test_an_endpoint_without_demand_goes_to_zero() -> None:
+    gpu = tier("gpu", kind=TierKind.GPU, price=Price(1e-4, usd_per_idle_s=3e-4), concurrency=1)
+    known = catalogue({"a/v": (0.9, 10.0)}, gpu)
+    assert planned(known, [demand("a", 0.01)]).actions == (
+        Provision("gpu", 0, "0 copies are planned for the next 60 s"),
+    )
+    busy = planned(known, [demand("a", 1.0, rate=50.0)])
+    assert busy.actions[0] == Provision("gpu", 1, "1 copies are planned for the next 60 s")
+    assert set(warmed(busy)) == {"a/v@gpu:1"}
+
+
+def test_a_caller_without_a_deadline_is_patient_for_a_second() -> None:
+    known = catalogue({"a/v": (0.9, 10.0), "b/v": (0.9, 2000.0)}, tier("cpu"))
+    found = planned(known, [demand("a", 0.5, latency_ms=None), demand("b", 0.5, latency_ms=None)])
+    assert set(warmed(found)) == {"a/v@cpu:1"}
+
+
+def test_nothing_is_planned_for_nobody() -> None:
+    assert planned(catalogue({"a/v": (0.9, 10.0)}, tier("cpu")), []).actions == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"period_s": 0.0}, "period_s: 0.0 is impossible"),
+        ({"budget_usd_per_h": -1.0}, "budget_usd_per_h: -1.0 is impossible"),
+        ({"budget_usd_per_h": math.nan}, "budget_usd_per_h: nan is impossible"),
+    ],
+)
+def test_impossible_settings_are_refused(change: dict[str, float], message: str) -> None:
+    known = catalogue({"a/v": (0.9, 10.0)}, tier("cpu"))
+    with pytest.raises(ValueError, match=message):
+        plan(known, Fleet.empty(known), [], 0.0, **({"period_s": 60.0} | change))
+    with pytest.raises(ValueError, match=r"ask 1.5 or rate 0.0 is impossible"):
+        plan(known, Fleet.empty(known), [replace(demand("a", 0.5), ask=1.5)], 0.0, period_s=60.0)
