@@ -9,7 +9,7 @@ Restored: the worker in a copy of a snapshot that holds the variant (`copy`, `fi
 does for a variant that the snapshot does not hold, in a process that rehearsed the SDK as the hook before the snapshot
 does.
 
-The model is 100 MB of weights in 25 tensors, the catalogue one of 200 placements. `share` is of the function's whole.
+The model is 100 MB of weights in 25 tensors, the catalogue one of 1,000 placements. `share` is of the function's whole.
 The CPU is a whole core: on Lambda, a function of 512 MB has 0.29 of one.
 """
 
@@ -56,7 +56,7 @@ MEMORY_MB = 1769
 GET_MS = 30.0
 """Until a GET's first byte: within what S3 takes (its performance guidelines: 100 to 200 ms at worst)."""
 
-PLACEMENTS = 200
+PLACEMENTS = 1000
 
 Phase = tuple[str, str]
 """A name and the statements that it times."""
