@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.capacity.carry_out import Result
 from registry.jobs import JobState
 from registry.lineage import Outcome
 from registry.model import Objective, OnInfeasible
@@ -157,6 +158,45 @@ class FullSlo(BaseModel):
     max_cost_usd: float | None
     objective: Objective
     on_infeasible: OnInfeasible
+
+
+class Expected(BaseModel):
+    """What is expected of a task in the next minute."""
+
+    task: str
+    probability: float
+    """That it is asked for."""
+    rate_per_s: float
+    """Requests per second while it is."""
+    rows: int
+    slo: FullSlo
+
+
+class Acted(BaseModel):
+    """What is to be so, and what came of it."""
+
+    action: Literal["warm", "unload", "shrink", "provision"]
+    tier: str
+    placement: str | None
+    copies: int | None
+    reason: str
+    result: Result
+    why: str
+
+
+class CapacityResponse(BaseModel):
+    """The last plan of what is kept warm; nulls before the first, and for a budget without bound."""
+
+    budget_usd_per_h: float | None
+    at: float | None
+    usd_per_h: float | None
+    """What the plan costs, beyond what is paid anyway."""
+    gain_usd_per_h: float | None
+    """What it is expected to be worth beyond that."""
+    residency: dict[str, list[str]]
+    """Tier to the placements that live on it together."""
+    demands: list[Expected]
+    actions: list[Acted]
 
 
 class PlanResponse(BaseModel):

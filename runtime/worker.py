@@ -25,6 +25,9 @@ from runtime.tensor import Tensor
 MAX_REPLY_BYTES = 6_291_556
 """A synchronous invocation's largest reply (Lambda quota: 6 MB)."""
 
+MAX_HOLD_MS = 1000
+"""Longest that an event may keep an environment busy for nothing: it is billed."""
+
 RESERVE_MB = 192
 """Kept from variants: the interpreter and ONNX Runtime (about 25 MB), a 6 MB body in its several forms, activations."""
 
@@ -66,8 +69,8 @@ class Worker:
         )
         self._kinds: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
             "infer": self._infer,
-            "warm": self._warm,
-            "unload": self._unload,
+            "warm": partial(self._held, self._warm),
+            "unload": partial(self._held, self._unload),
             "status": lambda event: self._reply(),
         }
 
@@ -132,6 +135,15 @@ class Worker:
     def _warm(self, event: Mapping[str, Any]) -> dict[str, Any]:
         loaded, load_ms = self._load(self._key(event))
         return self._reply(loaded=loaded, load_ms=load_ms)
+
+    def _held(self, act: Callable[[Mapping[str, Any]], dict[str, Any]], event: Mapping[str, Any]) -> dict[str, Any]:
+        """Do what is asked, and stay busy for as long as it says: events that overlap reach different environments."""
+        hold_ms, began = event.get("hold_ms", 0), time.perf_counter()
+        if type(hold_ms) is not int or not 0 <= hold_ms <= MAX_HOLD_MS:
+            raise InvalidBody(f"event.hold_ms must be an integer from 0 to {MAX_HOLD_MS}")
+        reply = act(event)
+        time.sleep(max(0.0, hold_ms / 1e3 - (time.perf_counter() - began)))
+        return reply
 
     def _unload(self, event: Mapping[str, Any]) -> dict[str, Any]:
         variant = _field(event, "variant", str)

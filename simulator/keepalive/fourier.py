@@ -25,13 +25,14 @@ def extrapolated(history: Floats) -> Floats:
     `history` is (series, points), the newest last, with two points or more; the answer is (series,).
     """
     points = history.shape[1]
-    trend = np.polynomial.polynomial.polyfit(np.arange(points), history.T, 1)
-    detrended = history - trend[1][:, None] * np.arange(points)
-    spectrum = np.fft.rfft(detrended, axis=1)
+    time = np.arange(points)
+    centred = time - time.mean()
+    # What least squares say of the slope; the line's height is the constant among the harmonics.
+    slope = history @ centred / (centred @ centred)
+    spectrum = np.fft.rfft(history - slope[:, None] * time, axis=1)
     spectrum[:, HARMONICS + 1 :] = 0.0
     # A sum of harmonics has the period of the history: what follows its last point is its first.
-    periodic = np.fft.irfft(spectrum, points, axis=1)[:, 0]
-    following: Floats = periodic + trend[1] * points
+    following: Floats = np.fft.irfft(spectrum, points, axis=1)[:, 0] + slope * points
     return following
 
 
@@ -53,5 +54,6 @@ class IceBreaker(MinuteDriven):
         self._history = np.hstack((self._history[:, 1 - POINTS :], newest))
         if self._history.shape[1] < 2:
             return {}
-        wanted = extrapolated(self._history) > self._warm_above
+        # Half an instance is no more than half, whatever the last bits of its sum are.
+        wanted = extrapolated(self._history).round(9) > self._warm_above
         return during_next(minute, [name for name, place in self._places.items() if wanted[place]])

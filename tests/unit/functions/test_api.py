@@ -223,7 +223,8 @@ async def test_its_openapi_document_has_the_operations_of_the_http_face(api: Any
         for method, operation in item.items()
     }
     # Judging an answer and following a job take the process that knows of it; a function's seldom answers twice.
-    elsewhere = {"feedback", "listJobs", "getJob"}
+    # What is kept warm is told by the functions that see to it.
+    elsewhere = {"feedback", "listJobs", "getJob", "capacity"}
     faces = {
         (o.method, o.path, o.name)
         for o in OPERATIONS
@@ -234,12 +235,13 @@ async def test_its_openapi_document_has_the_operations_of_the_http_face(api: Any
     assert {(m, _unnamed(p), n) for m, p, n in served} == {(m, _unnamed(p), n) for m, p, n in faces}
 
 
-@pytest.mark.parametrize("function", ["api", "scheduler"])
+@pytest.mark.parametrize("function", ["api", "scheduler", "prewarm", "evict"])
 def test_a_cold_start_imports_only_what_it_needs(function: str) -> None:
     variables = {
         "TABLE_NAME": "facts",
         "WORKERS": '{"lambda-1769-snapstart": "arn"}',
         "TENANT_CLAIM": "sub",
+        "WARM_BUDGET_USD_PER_HOUR": "0.5",
         "PATH": os.defpath,
     }
     statement = f"import functions.{function}.app, json, sys; print(json.dumps(sorted(sys.modules)))"
@@ -252,7 +254,7 @@ def test_a_cold_start_imports_only_what_it_needs(function: str) -> None:
     assert [m for m in modules if m.startswith("botocore.")] == []
     imported = {module.partition(".")[0] for module in modules if module != "botocore"}
     assert imported & HEAVY == set()
-    if function == "scheduler":
+    if function != "api":
         assert imported & {"pydantic", "aws_lambda_powertools"} == set()
 
 

@@ -87,6 +87,17 @@ def test_warm_status_and_unload(worker: Worker, linear: str) -> None:
     assert worker.handle(infer(linear, {"x": X}))["loaded"] is True
 
 
+def test_an_event_keeps_its_environment_busy_for_as_long_as_it_says(
+    worker: Worker, linear: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("runtime.worker.time.sleep", slept.append)
+    worker.handle(event("warm", linear, hold_ms=1000))
+    worker.handle(event("unload", hold_ms=1000))
+    worker.handle(event("unload"))
+    assert [0.0 < s <= 1.0 for s in slept] == [True, True, False]
+
+
 def test_other_settings_are_another_load(worker: Worker, linear: str) -> None:
     for changes in ({}, {"threads": 2}, {"prepack": True}, {"variant": "t/w"}):
         assert worker.handle(event("warm", linear, **changes))["loaded"] is True
@@ -139,6 +150,9 @@ def test_what_can_never_fit_is_refused(blobs: Files, make_linear: MakeLinear) ->
         (event("infer", inputs=3), InvalidBody),
         (event("infer", inputs=[{"name": "x", "datatype": "FP32", "shape": [-1], "data": ""}]), InvalidTensor),
         (event("unload", variant=None), InvalidBody),
+        (event("unload", hold_ms=-1), InvalidBody),
+        (event("warm", hold_ms=1001), InvalidBody),
+        (event("warm", hold_ms=True), InvalidBody),
         (event("warm", "blake3:" + "0" * 64), CorruptArtifact),
         (event("warm", "../../etc/passwd"), CorruptArtifact),
         (event("warm", "blake3:" + "0" * 64, prepack=True), CorruptArtifact),
