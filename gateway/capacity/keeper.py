@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 from gateway.backends.protocol import Backend
 from gateway.capacity.arrivals import Arrivals, minute_of
 from gateway.capacity.carry_out import Part, carry_out, tier_of
-from gateway.capacity.history import History
+from scheduler.history import History
 from gateway.capacity.report import Report
 from gateway.snapshots import Snapshots
 from registry.activity import ActivityLog, Usage

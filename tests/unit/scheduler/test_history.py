@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.capacity.history import LATELY, History
+from scheduler.history import LATELY, History
 from registry.activity import KEPT_MINUTES, Minute, Usage
 from registry.catalogue import Catalogue
 from registry.model import Slo, Task, TensorSpec
