@@ -62,7 +62,7 @@ class Moved:
     def now(self, now: float) -> Margins:
         """The margins at a time, faded."""
         left = faded(self.at, now)
-        return tuple(margin * left for margin in self.margins)
+        return tuple([margin * left for margin in self.margins])
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,23 +87,24 @@ class TierBeliefs:
         """After an answer to a task that was predicted at each of LEVELS, or none within `latency_ms`."""
         margins = self.moved.get(task, Moved()).now(now)
         moved = Moved(coverage.after(margins, predicted_ms, latency_ms, answered=answered), now)
-        return replace(self, moved={**self.moved, task: moved})
+        return TierBeliefs(self.drifts, self.paces, self.shared, {**self.moved, task: moved})
 
     def served(self, placement: str, ratio: float, spread: float, now: float) -> TierBeliefs:
         """After a warm, resident run: its log ratio to the profile's median, and the profile's relative spread."""
         ratio = min(max(ratio, -MOST), MOST)
         known = self.drifts.get(placement, Drift())
         drift, changed = known.after(ratio, spread, now)
-        after = replace(self, drifts={**self.drifts, placement: drift})
+        drifts = {**self.drifts, placement: drift}
+        after = TierBeliefs(drifts, self.paces, self.shared, self.moved)
         tier = after._tier_pace(now)
         before, found = self.pace(placement), after._pace(placement, tier, now)
         told = before.now(now)
         # What has faded is told anew: an outcome that agrees with what is left must not bring back what was.
         as_told = abs(before.log - told) <= TOLERANCE
         if not changed and as_told and abs(found - told) <= max(TOLERANCE, SURE * drift.error):
-            return replace(after, paces={**self.paces, placement: Pace(before.log, now)})
-        paces = {id_: Pace(_told(after._pace(id_, tier, now)), d.at) for id_, d in after.drifts.items()}
-        return replace(after, paces=paces, shared=Pace(_told(tier), now))
+            return TierBeliefs(drifts, {**self.paces, placement: Pace(before.log, now)}, self.shared, self.moved)
+        paces = {id_: Pace(_told(after._pace(id_, tier, now)), d.at) for id_, d in drifts.items()}
+        return TierBeliefs(drifts, paces, Pace(_told(tier), now), self.moved)
 
     def only(self, placements: Collection[str], tasks: Collection[str]) -> TierBeliefs:
         """Without what is believed of others; of the tier's pace they shared, nothing is left without any."""
