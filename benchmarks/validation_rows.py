@@ -1,0 +1,103 @@
+"""Compares what a real run and simulated ones came to, figure by figure; it runs neither."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass, fields
+from statistics import median
+
+import numpy as np
+
+from benchmarks.harness import Row, interval
+from benchmarks.load_measured import OK, Measured
+from simulator.outcome import Outcome
+
+TARGET = 0.10
+"""The largest error that a figure is to have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What one run of a load came to."""
+
+    p50_ms: float
+    p99_ms: float
+    cold_share: float
+    usd_per_1k: float
+    """Of the answers alone; what is kept idle is nobody's."""
+
+    @classmethod
+    def of(cls, latency_ms: Sequence[float], cold: Sequence[bool], usd: Sequence[float]) -> Figures:
+        """Of these answers, in any order but the same."""
+        p50, p99 = np.quantile(latency_ms, (0.50, 0.99)).tolist()
+        return cls(p50, p99, float(np.mean(cold)), float(np.mean(usd)) * 1000)
+
+
+NAMES = tuple(field.name for field in fields(Figures))
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One repeat of a load: a real run, and simulated ones of the same arrivals."""
+
+    requests: int
+    rate: float
+    """Requests a second, on average."""
+    real: Figures
+    simulated: Sequence[Figures]
+
+
+def real_figures(measured: Measured) -> Figures:
+    """What clients saw and answers said; every request must have a body of its own. Raises RuntimeError."""
+    if measured.statuses != {OK: len(measured.status)}:
+        raise RuntimeError(f"not every request was answered: {measured.statuses}, {measured.refused}")
+    if len(measured.bodies) != len(measured.status):
+        raise RuntimeError(f"{len(measured.status)} answers, and the bodies of {len(measured.bodies)} were kept")
+    decisions = [json.loads(body)["decision"] for _, body in measured.bodies]
+    cold, usd = [d["cold_start"] for d in decisions], [d["cost_usd"] for d in decisions]
+    return Figures.of(measured.latency_ms.tolist(), cold, usd)
+
+
+def simulated_figures(outcome: Outcome) -> Figures:
+    """The same of a simulation. Raises RuntimeError where a request has no answer."""
+    if not np.isfinite(outcome.latency_ms).all():
+        raise RuntimeError("not every simulated request was answered")
+    return Figures.of(outcome.latency_ms.tolist(), outcome.cold.tolist(), outcome.usd.tolist())
+
+
+def rows_of(load: str, tier: str, repeats: Sequence[Compared]) -> list[Row]:
+    """One row for each figure of a load: medians over its repeats, the real one with its 95 % interval."""
+    rate, requests = median(r.rate for r in repeats), sum(r.requests for r in repeats)
+    rows: list[Row] = []
+    for number, name in enumerate(NAMES):
+        real, low, high = interval([astuple(r.real)[number] for r in repeats])
+        simulated = median(median(astuple(each)[number] for each in r.simulated) for r in repeats)
+        rows.append(
+            {
+                "load": load,
+                "tier": tier,
+                "rate": rate,
+                "requests": requests,
+                "figure": name,
+                "real": real,
+                "real_low": low,
+                "real_high": high,
+                "simulated": simulated,
+                "error": error_of(simulated, real),
+            }
+        )
+    return rows
+
+
+def error_of(simulated: float, real: float) -> float:
+    """How far the simulated figure is from the real one, as a share of that; infinite where only the real is 0."""
+    if simulated == real:
+        return 0.0
+    return abs(simulated - real) / real if real else float("inf")
+
+
+def summary(rows: Iterable[Row]) -> Row:
+    """The row that is furthest from the truth, as the last of the table."""
+    worst = max(rows, key=lambda row: float(row["error"]))
+    return {**worst, "load": f"largest error ({worst['load']})"}
