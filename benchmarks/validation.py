@@ -27,7 +27,7 @@ from benchmarks.http_client import HttpClient
 from benchmarks.load import Target, open_loop, post
 from benchmarks.load_measured import Measured
 from benchmarks.validation_home import LONG, SHORT, TASK, pictures, profile, resize
-from benchmarks.validation_rows import Compared, real_figures, rows_of, simulated_figures, summary
+from benchmarks.validation_rows import SETTLE_S, Compared, real_figures, rows_of, simulated_figures, summary
 from cli.running import running
 from optimizer.plan import Plan
 from registry.catalogue import Catalogue
@@ -58,7 +58,7 @@ class Load:
 
     name: str
     seconds: float
-    """How long requests come."""
+    """How long requests come, after SETTLE_S."""
     environments: int
     """Most of the tier."""
     rate: float | None = None
@@ -96,7 +96,7 @@ class Length:
 
 
 FULL = Length(5, LONG, sparse_s=60.0, medium_s=30.0, heavy_s=20.0)
-QUICK = Length(1, SHORT, sparse_s=12.0, medium_s=8.0, heavy_s=5.0)
+QUICK = Length(1, SHORT, sparse_s=12.0, medium_s=6.0, heavy_s=4.0)
 
 
 def rows(quick: bool) -> Sequence[Row]:
@@ -117,7 +117,8 @@ def _compared(home: Path, load: Load, seed: int) -> Compared:
     """One real run, and simulated ones of the same arrivals."""
     catalogue = resize(home, TIER, concurrency=load.environments, idle_timeout_s=IDLE_S)
     rate = load.rate_for(_service_s(catalogue).mean)
-    times = poisson(rate, load.seconds, seed=seed)
+    seconds = SETTLE_S + load.seconds
+    times = poisson(rate, seconds, seed=seed)
     with running(home) as server:
         overhead_ms = _overhead_ms(server.url, catalogue)
         time.sleep(2 * IDLE_S)  # so that the load finds the tier as the simulator does: with nothing there
@@ -125,10 +126,10 @@ def _compared(home: Path, load: Load, seed: int) -> Compared:
     stream = Stream(TASK.name, catalogue.task(TASK.name).default_slo, times)
     hardware = Hardware(overhead_ms=overhead_ms)
     outcomes = [
-        simulate(catalogue, [stream], Modelless(catalogue), seconds=load.seconds, seed=draw, hardware=hardware)
+        simulate(catalogue, [stream], Modelless(catalogue), seconds=seconds, seed=draw, hardware=hardware)
         for draw in range(SIMULATED)
     ]
-    return Compared(len(times), rate, real, [simulated_figures(outcome) for outcome in outcomes])
+    return Compared(int((times >= SETTLE_S).sum()), rate, real, [simulated_figures(outcome) for outcome in outcomes])
 
 
 def _asked(url: str, times: Floats) -> Measured:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from statistics import median
 
 import numpy as np
@@ -13,14 +13,15 @@ from benchmarks.harness import Row, interval
 from benchmarks.load_measured import OK, Measured
 from simulator.outcome import Outcome
 
-TARGET = 0.10
-"""The largest error that a figure is to have."""
+SETTLE_S = 2.0
+"""Requests before this count for nothing: the first start of a load is not what the load is about."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What one run of a load came to."""
+    """What one run of a load came to, of the requests that were answered."""
 
+    answered: int
     p50_ms: float
     p99_ms: float
     cold_share: float
@@ -31,10 +32,10 @@ class Figures:
     def of(cls, latency_ms: Sequence[float], cold: Sequence[bool], usd: Sequence[float]) -> Figures:
         """Of these answers, in any order but the same."""
         p50, p99 = np.quantile(latency_ms, (0.50, 0.99)).tolist()
-        return cls(p50, p99, float(np.mean(cold)), float(np.mean(usd)) * 1000)
+        return cls(len(latency_ms), p50, p99, float(np.mean(cold)), float(np.mean(usd)) * 1000)
 
 
-NAMES = tuple(field.name for field in fields(Figures))
+NAMES = tuple(field.name for field in fields(Figures))[1:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class Compared:
     """One repeat of a load: a real run, and simulated ones of the same arrivals."""
 
     requests: int
+    """That count."""
     rate: float
     """Requests a second, on average."""
     real: Figures
@@ -49,36 +51,37 @@ class Compared:
 
 
 def real_figures(measured: Measured) -> Figures:
-    """What clients saw and answers said; every request must have a body of its own. Raises RuntimeError."""
-    if measured.statuses != {OK: len(measured.status)}:
-        raise RuntimeError(f"not every request was answered: {measured.statuses}, {measured.refused}")
-    if len(measured.bodies) != len(measured.status):
-        raise RuntimeError(f"{len(measured.status)} answers, and the bodies of {len(measured.bodies)} were kept")
-    decisions = [json.loads(body)["decision"] for _, body in measured.bodies]
+    """What clients saw and answers said; every answer must have a body of its own. Raises RuntimeError."""
+    bodies = dict(measured.bodies)
+    if len(bodies) != np.count_nonzero(measured.status == OK):
+        raise RuntimeError(f"{measured.statuses} are the statuses, and the bodies of {len(bodies)} were kept")
+    numbers = np.flatnonzero((measured.status == OK) & (measured.intended >= SETTLE_S)).tolist()
+    decisions = [json.loads(bodies[number])["decision"] for number in numbers]
     cold, usd = [d["cold_start"] for d in decisions], [d["cost_usd"] for d in decisions]
-    return Figures.of(measured.latency_ms.tolist(), cold, usd)
+    return Figures.of(measured.latency_ms[numbers].tolist(), cold, usd)
 
 
 def simulated_figures(outcome: Outcome) -> Figures:
-    """The same of a simulation. Raises RuntimeError where a request has no answer."""
-    if not np.isfinite(outcome.latency_ms).all():
-        raise RuntimeError("not every simulated request was answered")
-    return Figures.of(outcome.latency_ms.tolist(), outcome.cold.tolist(), outcome.usd.tolist())
+    """The same of a simulation."""
+    counts = np.isfinite(outcome.latency_ms) & (outcome.arrived >= SETTLE_S)
+    return Figures.of(outcome.latency_ms[counts].tolist(), outcome.cold[counts].tolist(), outcome.usd[counts].tolist())
 
 
 def rows_of(load: str, tier: str, repeats: Sequence[Compared]) -> list[Row]:
     """One row for each figure of a load: medians over its repeats, the real one with its 95 % interval."""
     rate, requests = median(r.rate for r in repeats), sum(r.requests for r in repeats)
     rows: list[Row] = []
-    for number, name in enumerate(NAMES):
-        real, low, high = interval([astuple(r.real)[number] for r in repeats])
-        simulated = median(median(astuple(each)[number] for each in r.simulated) for r in repeats)
+    answered = sum(r.real.answered for r in repeats)
+    for name in NAMES:
+        real, low, high = interval([getattr(r.real, name) for r in repeats])
+        simulated = median(median(getattr(each, name) for each in r.simulated) for r in repeats)
         rows.append(
             {
                 "load": load,
                 "tier": tier,
                 "rate": rate,
                 "requests": requests,
+                "answered": answered,
                 "figure": name,
                 "real": real,
                 "real_low": low,
