@@ -26,6 +26,7 @@ from benchmarks.harness import Row, machine, run
 from benchmarks.http_client import HttpClient
 from benchmarks.load import Target, open_loop, post
 from benchmarks.load_measured import Measured
+from benchmarks.overhead import timed
 from benchmarks.validation_home import LONG, SHORT, TASK, pictures, profile, resize
 from benchmarks.validation_rows import SETTLE_S, Compared, real_figures, rows_of, simulated_figures, summary
 from cli.running import running
@@ -45,8 +46,8 @@ PATH = f"/v1/tasks/{TASK.name}/predict"
 IDLE_S = 0.4
 """After which an environment goes."""
 
-ALONE, APART_S = 30, 0.05
-"""Requests that measure what HTTP and the gateway add, and the pause before each: well within IDLE_S."""
+ALONE = 20
+"""Requests that measure what HTTP and the gateway add."""
 
 SIMULATED = 15
 """Simulations of the same arrivals, whose draws differ."""
@@ -120,7 +121,7 @@ def _compared(home: Path, load: Load, seed: int) -> Compared:
     seconds = SETTLE_S + load.seconds
     times = poisson(rate, seconds, seed=seed)
     with running(home) as server:
-        overhead_ms = _overhead_ms(server.url, catalogue)
+        overhead_ms = _overhead_ms(server.url, catalogue, min(1 / rate, IDLE_S / 2))
         time.sleep(2 * IDLE_S)  # so that the load finds the tier as the simulator does: with nothing there
         real = real_figures(_asked(server.url, times))
     stream = Stream(TASK.name, catalogue.task(TASK.name).default_slo, times)
@@ -143,20 +144,21 @@ def _bodies() -> list[bytes]:
     return [json.dumps({"inputs": row[None].tolist()}).encode() for row in pictures()]
 
 
-def _overhead_ms(url: str, catalogue: Catalogue) -> float:
-    """What an answer over HTTP takes beyond the run that was profiled, where nobody else asks: medians of both."""
+def _overhead_ms(url: str, catalogue: Catalogue, pause_s: float) -> float:
+    """What an answer over HTTP takes beyond the run that was profiled, where nobody else asks: medians of both.
+
+    The pauses are as long as the load's, within an environment's patience: caches and cores cool down meanwhile.
+    """
     with HttpClient(url) as client:
         request = client.request(PATH, _bodies()[0])
         client.send(request)  # starts
-        alone_ms = [_alone(client, request) for _ in range(ALONE)]
+        alone_ms = [_alone(client, request, pause_s) for _ in range(ALONE)]
     return max(0.0, median(alone_ms) - 1000 * _service_s(catalogue).median)
 
 
-def _alone(client: HttpClient, request: bytes) -> float:
-    time.sleep(APART_S)
-    started = time.perf_counter()
-    client.send(request)
-    return (time.perf_counter() - started) * 1000
+def _alone(client: HttpClient, request: bytes, pause_s: float) -> float:
+    time.sleep(pause_s)
+    return timed(lambda: client.send(request))
 
 
 class _Service(NamedTuple):
