@@ -28,7 +28,7 @@ from benchmarks.load import Target, open_loop, post
 from benchmarks.load_measured import Measured
 from benchmarks.overhead import timed
 from benchmarks.validation_home import LONG, SHORT, TASK, pictures, profile, resize
-from benchmarks.validation_rows import SETTLE_S, Compared, real_figures, rows_of, simulated_figures, summary
+from benchmarks.validation_rows import SETTLE_S, Compared, real_figures, rows_of, simulated_figures, summaries
 from cli.running import running
 from optimizer.plan import Plan
 from registry.catalogue import Catalogue
@@ -39,9 +39,9 @@ from simulator.hardware import Hardware
 from simulator.policies.modelless import Modelless
 from simulator.simulation import Stream, simulate
 
-TIER = "process-1769"
-
 PATH = f"/v1/tasks/{TASK.name}/predict"
+
+PROCESS, CONTAINER = "process-1769", "container-cpu"
 
 IDLE_S = 0.4
 """After which an environment goes."""
@@ -58,10 +58,11 @@ class Load:
     """Requests at random, and the tier that meets them."""
 
     name: str
+    tier: str
     seconds: float
     """How long requests come, after SETTLE_S."""
-    environments: int
-    """Most of the tier."""
+    runs: int
+    """At once at most: environments, or runs in a container."""
     rate: float | None = None
     """A second."""
     share: float | None = None
@@ -69,7 +70,7 @@ class Load:
 
     def rate_for(self, run_s: float) -> float:
         """Requests a second, of so many seconds each."""
-        return self.rate if self.rate is not None else (self.share or 0.0) * self.environments / run_s
+        return self.rate if self.rate is not None else (self.share or 0.0) * self.runs / run_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,42 +82,51 @@ class Length:
     sparse_s: float
     medium_s: float
     heavy_s: float
+    container_s: float
+    """0: without."""
 
     def loads(self) -> tuple[Load, ...]:
-        """The three loads; first the one to which it matters most that the machine is still as it was measured.
+        """The three loads of a process tier, and one of a container.
+
+        First the one to which it matters most that the machine is still as it was measured.
 
         Of Poisson arrivals exp(-rate * IDLE_S) come when every environment has gone: 14 % and 74 %. A core is left to
         the server and the load generator, as what shares a core is not as it was measured.
         """
         environments = min(4, max(1, int(machine()["cores"]) - 1))
+        container = (Load("container", CONTAINER, self.container_s, 2, share=0.25),) if self.container_s else ()
         return (
-            Load("heavy", self.heavy_s, environments, share=0.7),
-            Load("medium", self.medium_s, environments, rate=2.0 / IDLE_S),
-            Load("sparse", self.sparse_s, environments, rate=0.3 / IDLE_S),
+            Load("heavy", PROCESS, self.heavy_s, environments, share=0.7),
+            Load("medium", PROCESS, self.medium_s, environments, rate=2.0 / IDLE_S),
+            Load("sparse", PROCESS, self.sparse_s, environments, rate=0.3 / IDLE_S),
+            *container,
         )
 
 
-FULL = Length(5, LONG, sparse_s=60.0, medium_s=30.0, heavy_s=20.0)
-QUICK = Length(1, SHORT, sparse_s=12.0, medium_s=6.0, heavy_s=4.0)
+FULL = Length(5, LONG, sparse_s=60.0, medium_s=30.0, heavy_s=20.0, container_s=20.0)
+QUICK = Length(1, SHORT, sparse_s=12.0, medium_s=6.0, heavy_s=4.0, container_s=0.0)
 
 
 def rows(quick: bool) -> Sequence[Row]:
-    """One row for each load and figure, and the largest error."""
+    """One row for each load and figure, and for each tier its largest error."""
     length = QUICK if quick else FULL
-    found: dict[str, list[Compared]] = {load.name: [] for load in length.loads()}
+    loads = length.loads()
+    found: dict[str, list[Compared]] = {load.name: [] for load in loads}
     for repeat in range(length.repeats):
-        with tempfile.TemporaryDirectory(prefix="validation-") as home:
-            profile(Path(home), _tier(TIER), length.plan)
-            for number, load in enumerate(length.loads()):
-                _say(f"repeat {repeat + 1} of {length.repeats}: {load.name}")
-                found[load.name].append(_compared(Path(home), load, seed=10 * repeat + number))
-    compared = [row for name, repeats in found.items() for row in rows_of(name, TIER, repeats)]
-    return [*compared, summary(compared)]
+        for tier in dict.fromkeys(load.tier for load in loads):
+            with tempfile.TemporaryDirectory(prefix="validation-") as home:
+                profile(Path(home), _tier(tier), length.plan)
+                for number, load in enumerate(loads):
+                    if load.tier == tier:
+                        _say(f"repeat {repeat + 1} of {length.repeats}: {load.name}")
+                        found[load.name].append(_compared(Path(home), load, seed=10 * repeat + number))
+    compared = [row for load in loads for row in rows_of(load.name, load.tier, found[load.name])]
+    return [*compared, *summaries(compared)]
 
 
 def _compared(home: Path, load: Load, seed: int) -> Compared:
     """One real run, and simulated ones of the same arrivals."""
-    catalogue = resize(home, TIER, concurrency=load.environments, idle_timeout_s=IDLE_S)
+    catalogue = resize(home, load.tier, concurrency=load.runs, idle_timeout_s=IDLE_S)
     rate = load.rate_for(_service_s(catalogue).mean)
     seconds = SETTLE_S + load.seconds
     times = poisson(rate, seconds, seed=seed)

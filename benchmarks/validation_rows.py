@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from statistics import median
 
@@ -100,7 +100,8 @@ def error_of(simulated: float, real: float) -> float:
     return abs(simulated - real) / real if real else float("inf")
 
 
-def summary(rows: Iterable[Row]) -> Row:
-    """The row that is furthest from the truth, as the last of the table."""
-    worst = max(rows, key=lambda row: float(row["error"]))
-    return {**worst, "load": f"largest error ({worst['load']})"}
+def summaries(rows: Sequence[Row]) -> list[Row]:
+    """The row of each tier that is furthest from the truth."""
+    tiers = dict.fromkeys(row["tier"] for row in rows)
+    worst = [max((row for row in rows if row["tier"] == tier), key=lambda row: float(row["error"])) for tier in tiers]
+    return [{**row, "load": f"largest error ({row['load']})"} for row in worst]

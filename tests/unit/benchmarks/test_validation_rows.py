@@ -18,7 +18,7 @@ from benchmarks.validation_rows import (
     real_figures,
     rows_of,
     simulated_figures,
-    summary,
+    summaries,
 )
 from registry.model import Slo
 from simulator.bill import Dollars
@@ -104,7 +104,11 @@ def test_rows_are_medians_over_repeats_and_over_simulations() -> None:
     assert (first["real"], first["simulated"], first["error"]) == (20.0, 12.0, pytest.approx(0.4))
     assert 10.0 <= first["real_low"] <= 20.0 <= first["real_high"] <= 30.0
     assert [row["error"] for row in rows[1:]] == [pytest.approx(0.1), 1.0, 0.0]
-    assert summary(rows) == {**rows[2], "load": "largest error (heavy)"}
+    other = rows_of("light", "other", repeats[:1])
+    assert summaries([*rows, *other]) == [
+        {**rows[2], "load": "largest error (heavy)"},
+        {**other[2], "load": "largest error (light)"},
+    ]
 
 
 def test_an_error_is_a_share_of_the_real_figure() -> None:
