@@ -113,6 +113,8 @@ class Table:
     columns: NDArray[np.intp]
     """Stacked column of each placement in each start state, [4, placements]."""
     max_batch: NDArray[np.intp]
+    most_rows: int
+    """The largest batch that any placement takes."""
     sizes: Floats
     """Measured batch sizes, [most sizes, placements], padded with infinity; two or more for each placement."""
     times: Floats
@@ -122,6 +124,8 @@ class Table:
     load_ms: Floats
     init_ms: Floats
     """Means of what a load and a start add."""
+    memory_mb: Floats
+    """Private memory of a resident copy."""
     prices: Prices
     _batches: dict[int, Batch] = field(default_factory=dict)
 
@@ -133,7 +137,7 @@ class Table:
         single measured size grows in proportion to the rows.
         """
         # Nothing fits beyond the largest batch that any placement takes, so all such sizes share one entry.
-        rows = min(rows, 1 + int(self.max_batch.max(initial=0)))
+        rows = min(rows, 1 + self.most_rows)
         found = self._batches.get(rows)
         if found is None:
             if len(self._batches) >= SIZES_KEPT:
@@ -202,11 +206,13 @@ def _compile(catalogue: Catalogue, task: str) -> Table:
         tiers=layout.tier_of[span.start : span.measured],
         columns=np.arange(STATES * len(placements)).reshape(STATES, -1),
         max_batch=np.array([p.max_batch for p in placements], dtype=np.intp),
+        most_rows=max((p.max_batch for p in placements), default=0),
         sizes=sizes,
         times=_finish_times(service, load, init),
         billed_ms=billed,
         load_ms=np.array([p.load.mean for p in profiles], dtype=np.float64),
         init_ms=np.array([p.init.mean for p in profiles], dtype=np.float64),
+        memory_mb=np.array([profile.memory_mb for profile in profiles], dtype=np.float64),
         prices=Prices.of([catalogue.tiers[p.tier].price for p in placements]),
     )
 

@@ -13,7 +13,9 @@ from functools import partial
 
 from registry.model import Placement, StartMode, Tier, TierKind
 from registry.prices import lambda_price
+from scheduler.capacity import PING_MS
 from scheduler.events import EnvironmentBusy, EnvironmentGone, EnvironmentReady, EnvironmentStarting, SnapshotTaken
+from scheduler.layout import KEPT
 from simulator.bill import Meter
 from simulator.clock import END, START
 from simulator.host import Stage, Use, failed
@@ -121,11 +123,20 @@ class Environments:
         else:
             self._fail(going, "throttled", THROTTLED_S[self.tier.kind])
 
-    def warm(self, placement: Placement, copies: int) -> None:
-        """See Host. A warm-up is an invocation that runs nothing; it is billed as one, and takes an environment."""
+    def warm(self, placement: Placement, copies: int, for_s: float) -> None:
+        """See Host. A warm-up is an invocation that runs nothing; it is billed as one, and takes an environment.
+
+        An environment that holds the variant and would idle out before then is used once more, by what a caller knows:
+        the tier's idle timeout, and not how long this environment will really live.
+        """
         self._expire()
-        variant = placement.variant
+        variant, now = placement.variant, self._clock.now
         holding = sum(variant in e.resident or variant == e.expected for e in self._all.values())
+        used_before = now - self.tier.idle_timeout_s + min(for_s, self.tier.idle_timeout_s / 2)
+        stale = [e for e in self._idle if variant in e.resident and e.idle_since < used_before and self._idles_out(e)]
+        for environment in stale[: max(0, copies - (holding - len(stale)))]:
+            self._take(environment)
+            self._warm_up(placement, environment)
         for _ in range(copies - holding):
             if self._taken >= self.tier.concurrency:
                 return
@@ -137,6 +148,9 @@ class Environments:
                 self._start(placement, partial(self._warm_up, placement))
             else:
                 return
+
+    def _idles_out(self, environment: Environment) -> bool:
+        return environment.provisioned_at is None and self.tier.start_mode not in KEPT
 
     def unload(self, placement: Placement) -> None:
         """See Host. Each is an invocation, too, after which the environment is as fresh as after any."""
@@ -302,9 +316,9 @@ class Environments:
     def _warm_up(self, placement: Placement, environment: Environment, init_ms: float | None = None) -> None:
         now = self._clock.now
         self._emit(EnvironmentBusy(self.tier.name, environment.id, now))
-        load_ms = self._load_ms(environment, placement) or 0.0
-        self._meter_of(environment).add(load_ms, init_ms)
-        self._clock.at(now + load_ms / 1000, END, partial(self._release, environment))
+        held_ms = max(PING_MS, self._load_ms(environment, placement) or 0.0)
+        self._meter_of(environment).add(held_ms, init_ms)
+        self._clock.at(now + held_ms / 1000, END, partial(self._release, environment))
 
     def _provided(self, asked_at: float, environment: Environment, init_ms: float) -> None:
         """A provisioned environment is there; it is paid for since it was asked for."""

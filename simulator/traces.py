@@ -110,6 +110,11 @@ def azure_2019(path: Path) -> PerMinute:
     return PerMinute(tuple(row[0] for row in rows), counts)
 
 
+def application_mb(path: Path) -> Floats:
+    """Mean memory (MB) of each application, in the order of the same file: column `AverageMemUsageMB`."""
+    return _floats(_parsed(path, ["AverageMemUsageMB"], lambda row: _number(row[0])))
+
+
 def azure_2021(path: Path) -> Invocations:
     """Azure Functions 2021: columns `app`, `func`, `end_timestamp` and `duration` (s); a start is end - duration."""
     columns = ["func", "end_timestamp", "duration"]
@@ -137,6 +142,18 @@ def per_second(path: Path) -> Ints:
             except ValueError as fault:
                 raise ValueError(f"{path}, line {number}, second {len(counts)}: {fault}") from fault
     return np.array(counts, dtype=np.int64)
+
+
+def stamps(path: Path) -> Floats:
+    """The moment of each request in seconds, of any origin and order, separated by white space."""
+    found = array("d")
+    with _lines(path) as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                found.extend(map(_number, line.split()))
+            except ValueError as fault:
+                raise ValueError(f"{path}, line {number}: {fault}") from fault
+    return np.array(found, dtype=np.float64)
 
 
 def durations(path: Path) -> Durations:
