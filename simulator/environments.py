@@ -81,6 +81,7 @@ class Environments:
         self._snapshot = stage.hardware.snapshots.get(tier.name, ())
         self._meter, self._provisioned_meter = _meters(tier)
         self._room = QUEUE if tier.kind is TierKind.PROCESS else 0
+        self._bound = tier.kind is TierKind.LAMBDA or tier.name in stage.hardware.bound
         catalogue = stage.catalogue
         profiled = [p for p in catalogue.placements.values() if p.tier == tier.name and p.id in catalogue.profiles]
         self._memory = {p.variant: catalogue.profiles[p.id].memory_mb for p in profiled}
@@ -92,6 +93,8 @@ class Environments:
         self._taken = 0
         """Environments that start, run or are being warmed: no request can have them."""
         self._waiting: deque[_Going] = deque()
+        self._starting = 0
+        """Environments that start for whoever will wait longest by then."""
         self._going: dict[int, _Going] = {}
         self._provisioned = 0
         self._started = 0
@@ -111,6 +114,8 @@ class Environments:
         going = _Going(invoke, self._clock.now)
         if invoke.placement.id not in self._stage.catalogue.profiles:
             self._fail(going, "not ready", NOT_READY_S)
+        elif not self._bound:
+            self._join(going)
         elif self._taken < self.tier.concurrency:
             self._begin(going)
         elif len(self._waiting) < self._room:
@@ -210,6 +215,32 @@ class Environments:
     def _fail(self, going: _Going, reason: str, retry_after_s: float) -> None:
         end = failed(self._stage, going.invoke, reason, retry_after_s)
         self._clock.at(self._clock.now, END, partial(self._ended, end, 0.0))
+
+    def _join(self, going: _Going) -> None:
+        """In an idle environment, or else in a queue for all: whoever waits longest has the next that is free, which
+        need not be the one that was started for it (`gateway.environments.pool`)."""
+        if self._clock.now > self._first_death:
+            self._expire()
+        if self._idle:
+            self._begin(going)
+            return
+        if len(self._waiting) >= self._starting:
+            if self._taken < self.tier.concurrency:
+                self._starting += 1
+                self._start(going.invoke.placement, self._first_in_line)
+            elif len(self._waiting) - self._starting >= self._room:
+                self._fail(going, "throttled", THROTTLED_S[self.tier.kind])
+                return
+        self._waiting.append(going)
+
+    def _first_in_line(self, environment: Environment, init_ms: float) -> None:
+        self._starting -= 1
+        if self._waiting:
+            going = self._waiting.popleft()
+            self._going[id(going.invoke)] = going
+            self._first_run(going, environment, init_ms)
+        else:
+            self._release(environment)
 
     def _begin(self, going: _Going) -> None:
         """In an idle environment, or else in a new one; the tier has room for one more."""

@@ -206,7 +206,30 @@ def test_a_cancelled_invocation_never_begins_or_ends_untold(opened) -> None:
     rig.at(0.1, lambda: host.cancel(invokes[0]))
     rig.at(0.1, lambda: host.cancel(invokes[1]))
     rig.clock.run()
-    assert ended(rig) == [(0.27, True, False, False, "a-1")]
+    # What was started for the first is there for the last, who alone still waits.
+    assert ended(rig) == [(0.26, True, True, True, "a-1")]
+
+
+def test_who_waits_longest_has_the_process_that_is_free_first_whoever_it_was_started_for(opened) -> None:
+    for hardware, expected in (
+        (Hardware(), [(0.26, True, True, True, "a-1"), (0.27, True, False, False, "a-1")]),
+        (Hardware(bound=["a"]), [(0.26, True, True, True, "a-1"), (0.41, True, True, True, "a-2")]),
+    ):
+        rig, host = opened(hardware, tier={"kind": TierKind.PROCESS, "concurrency": 2})
+        rig.ask(host, V0, at=0.0)
+        rig.ask(host, V0, at=0.15)
+        rig.clock.run()
+        assert ended(rig) == expected
+        # The second environment is started either way, and stays; nobody is billed for a start that nobody met.
+        assert host.close(1.0).started == 2
+
+
+def test_an_environment_that_nobody_waited_for_any_more_is_cold_for_nobody(opened) -> None:
+    rig, host = opened(tier={"kind": TierKind.PROCESS, "concurrency": 2})
+    for at in (0.0, 0.15, 0.5, 0.505):
+        rig.ask(host, V0, at=at)
+    rig.clock.run()
+    assert ended(rig)[2:] == [(0.51, True, False, False, "a-1"), (0.565, True, False, True, "a-2")]
 
 
 def test_what_was_never_measured_is_not_ready(opened, make_rig) -> None:
