@@ -13,7 +13,13 @@ from registry.model import Objective, OnInfeasible
 from scheduler.frontier import Start
 
 
-class Body(BaseModel):
+class Document(BaseModel):
+    """A body whose validator is built when it is first used: a cold start uses one of them."""
+
+    model_config = ConfigDict(defer_build=True)
+
+
+class Body(Document):
     """A body that refuses fields it does not know."""
 
     model_config = ConfigDict(extra="forbid")
@@ -50,7 +56,7 @@ class PlanRequest(Body):
     rows: int = Field(1, ge=1)
 
 
-class Attempted(BaseModel):
+class Attempted(Document):
     """One placement that was tried."""
 
     placement: str
@@ -59,7 +65,7 @@ class Attempted(BaseModel):
     ms: float
 
 
-class MadeBy(BaseModel):
+class MadeBy(Document):
     """How a variant is made."""
 
     generator: str
@@ -67,14 +73,14 @@ class MadeBy(BaseModel):
     parameters: list[tuple[str, str]]
 
 
-class Generating(BaseModel):
+class Generating(Document):
     """A job that is to make what would hold the SLO; see GET /v1/jobs."""
 
     job: str
     recipe: MadeBy
 
 
-class JobResponse(BaseModel):
+class JobResponse(Document):
     """A variant that is made because callers asked for what nothing held."""
 
     id: str
@@ -93,13 +99,13 @@ class JobResponse(BaseModel):
     rows: int
 
 
-class JobsResponse(BaseModel):
+class JobsResponse(Document):
     """Jobs for the caller's tasks, newest first."""
 
     jobs: list[JobResponse]
 
 
-class ServedBy(BaseModel):
+class ServedBy(Document):
     """How a request was answered."""
 
     decision_id: str
@@ -121,7 +127,7 @@ class ServedBy(BaseModel):
     generating: Generating | None = None
 
 
-class PredictResponse(BaseModel):
+class PredictResponse(Document):
     """Outputs, and the decision that gave them."""
 
     id: str
@@ -130,7 +136,7 @@ class PredictResponse(BaseModel):
     decision: ServedBy
 
 
-class Candidate(BaseModel):
+class Candidate(Document):
     """A placement and what is expected of it."""
 
     placement: str
@@ -149,7 +155,7 @@ class Candidate(BaseModel):
     broken: list[str]
 
 
-class FullSlo(BaseModel):
+class FullSlo(Document):
     """An SLO with every field; null is no bound."""
 
     latency_ms: float | None
@@ -160,7 +166,7 @@ class FullSlo(BaseModel):
     on_infeasible: OnInfeasible
 
 
-class Expected(BaseModel):
+class Expected(Document):
     """What is expected of a task in the next minute."""
 
     task: str
@@ -172,7 +178,7 @@ class Expected(BaseModel):
     slo: FullSlo
 
 
-class Acted(BaseModel):
+class Acted(Document):
     """What is to be so, and what came of it."""
 
     action: Literal["warm", "unload", "shrink", "provision"]
@@ -184,7 +190,7 @@ class Acted(BaseModel):
     why: str
 
 
-class CapacityResponse(BaseModel):
+class CapacityResponse(Document):
     """The last plan of what is kept warm; nulls before the first, and for a budget without bound."""
 
     budget_usd_per_h: float | None
@@ -199,7 +205,7 @@ class CapacityResponse(BaseModel):
     actions: list[Acted]
 
 
-class PlanResponse(BaseModel):
+class PlanResponse(Document):
     """A decision, with the next best and why each other placement was not chosen."""
 
     task: str
@@ -215,7 +221,7 @@ class PlanResponse(BaseModel):
     why_not: dict[str, str]
 
 
-class ErrorBody(BaseModel):
+class ErrorBody(Document):
     """What went wrong; further fields name the tensor, field or placements concerned."""
 
     model_config = ConfigDict(extra="allow")
@@ -232,7 +238,7 @@ class ExplainResponse(PlanResponse):
     error: ErrorBody | None
 
 
-class Tensor(BaseModel):
+class Tensor(Document):
     """A tensor of a signature; -1 is any extent, axis 0 is the batch."""
 
     name: str
@@ -241,7 +247,7 @@ class Tensor(BaseModel):
     finite: bool
 
 
-class TaskResponse(BaseModel):
+class TaskResponse(Document):
     """What callers name."""
 
     name: str
@@ -255,7 +261,7 @@ class TaskResponse(BaseModel):
     judged: str = Field(description="The output that the metric and feedback judge; empty where it is not known.")
 
 
-class TasksResponse(BaseModel):
+class TasksResponse(Document):
     """The caller's tasks."""
 
     tasks: list[TaskResponse]
@@ -268,7 +274,7 @@ class FeedbackRequest(Body):
     expected: list[Any] = Field(description="What the task's judged output should have been, one entry for each row.")
 
 
-class MeasuredAccuracy(BaseModel):
+class MeasuredAccuracy(Document):
     """An accuracy with its 95 % interval."""
 
     value: float
@@ -278,7 +284,7 @@ class MeasuredAccuracy(BaseModel):
     method: str
 
 
-class FeedbackResponse(BaseModel):
+class FeedbackResponse(Document):
     """What was judged, and how accurate the variant that answered is taken to be from now on."""
 
     decision_id: str
@@ -301,7 +307,7 @@ class FrontierQuery(Body):
     tier: str | None = Field(None, description="Only the placements of one tier.")
 
 
-class FrontierEntry(BaseModel):
+class FrontierEntry(Document):
     """One placement of a task: measured accuracy, 95th percentile latency and cost of a request."""
 
     placement: str
@@ -319,7 +325,7 @@ class FrontierEntry(BaseModel):
     stale: bool = Field(description="Whether it was measured on other hardware than serves it.")
 
 
-class TriedEntry(BaseModel):
+class TriedEntry(Document):
     """A variant that was tried and is not one of the task's."""
 
     name: str
@@ -331,7 +337,7 @@ class TriedEntry(BaseModel):
     numbers: dict[str, float] = Field(description="What was measured, by name with the unit at its end.")
 
 
-class FrontierResponse(BaseModel):
+class FrontierResponse(Document):
     """The task's trade-off, and what was tried and dropped or failed."""
 
     task: str
@@ -339,7 +345,7 @@ class FrontierResponse(BaseModel):
     tried: list[TriedEntry]
 
 
-class ErrorResponse(BaseModel):
+class ErrorResponse(Document):
     """A refusal."""
 
     error: ErrorBody

@@ -99,7 +99,7 @@ class Worker:
                 print(f"preload of {key.variant} failed: {type(fault).__name__}: {fault}", file=sys.stderr)
 
     def before_snapshot(self) -> None:
-        """Rehearse what is resident, then close what a snapshot or fork cannot carry.
+        """Rehearse what is resident and what a read of blobs takes, then close what a snapshot or fork cannot carry.
 
         Threads do not survive a fork, and nothing promises that they survive a restore: a session of several threads
         is closed here and opened again by `after_restore`.
@@ -108,17 +108,25 @@ class Worker:
             with self._residency.lease(key, partial(self._open, key)) as lease, suppress(ExecutionFailed):
                 # Zeros may be no legal input; then the first caller pays for the first touch.
                 lease.item.rehearse()
+        self._blobs.rehearse()
         self._reopen = [key for key in self._residency.residents() if key.threads > 1]
         for key in self._reopen:
             self._residency.unload(key)
 
     def after_restore(self) -> None:
-        """Become an environment of its own: new id, new random state, sessions of several threads open again."""
+        """Become an environment of its own: new id, random state, connections and credentials.
+
+        Sessions of several threads are open again after it.
+        """
         self.environment = _new_environment()
+        self._blobs.renew()
         for generator in ("random", "numpy.random"):
             # Not imported only to be seeded: that would cost a restore more than all the rest.
             if generator in sys.modules:
                 sys.modules[generator].seed(int.from_bytes(os.urandom(4)))
+        if "ssl" in sys.modules:
+            # OpenSSL's generator is its own, and knows of forks, not of snapshots.
+            sys.modules["ssl"].RAND_add(os.urandom(32), 32.0)
         self.preload(self._reopen)
         self._reopen = []
 

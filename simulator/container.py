@@ -111,8 +111,8 @@ class Container:
         """See Host. What a copy has taken in, it does, and nobody hears of it."""
         self._cancelled[id(invoke)] = invoke
 
-    def warm(self, placement: Placement, copies: int) -> None:
-        """See Host."""
+    def warm(self, placement: Placement, copies: int, for_s: float) -> None:
+        """See Host. A copy stays until it is wanted no more."""
         holding = sum(placement in copy.resident for copy in self._copies)
         lacking = [c for c in self._copies if c.ready and placement not in c.resident and placement not in c.loading]
         for copy in lacking[: max(0, copies - holding)]:

@@ -13,7 +13,9 @@ from functools import partial
 
 from registry.model import Placement, StartMode, Tier, TierKind
 from registry.prices import lambda_price
+from scheduler.capacity import PING_MS
 from scheduler.events import EnvironmentBusy, EnvironmentGone, EnvironmentReady, EnvironmentStarting, SnapshotTaken
+from scheduler.layout import KEPT
 from simulator.bill import Meter
 from simulator.clock import END, START
 from simulator.host import Stage, Use, failed
@@ -79,6 +81,7 @@ class Environments:
         self._snapshot = stage.hardware.snapshots.get(tier.name, ())
         self._meter, self._provisioned_meter = _meters(tier)
         self._room = QUEUE if tier.kind is TierKind.PROCESS else 0
+        self._bound = tier.kind is TierKind.LAMBDA or tier.name in stage.hardware.bound
         catalogue = stage.catalogue
         profiled = [p for p in catalogue.placements.values() if p.tier == tier.name and p.id in catalogue.profiles]
         self._memory = {p.variant: catalogue.profiles[p.id].memory_mb for p in profiled}
@@ -90,6 +93,8 @@ class Environments:
         self._taken = 0
         """Environments that start, run or are being warmed: no request can have them."""
         self._waiting: deque[_Going] = deque()
+        self._starting = 0
+        """Environments that start for whoever will wait longest by then."""
         self._going: dict[int, _Going] = {}
         self._provisioned = 0
         self._started = 0
@@ -109,6 +114,8 @@ class Environments:
         going = _Going(invoke, self._clock.now)
         if invoke.placement.id not in self._stage.catalogue.profiles:
             self._fail(going, "not ready", NOT_READY_S)
+        elif not self._bound:
+            self._join(going)
         elif self._taken < self.tier.concurrency:
             self._begin(going)
         elif len(self._waiting) < self._room:
@@ -116,11 +123,20 @@ class Environments:
         else:
             self._fail(going, "throttled", THROTTLED_S[self.tier.kind])
 
-    def warm(self, placement: Placement, copies: int) -> None:
-        """See Host. A warm-up is an invocation that runs nothing; it is billed as one, and takes an environment."""
+    def warm(self, placement: Placement, copies: int, for_s: float) -> None:
+        """See Host. A warm-up is an invocation that runs nothing; it is billed as one, and takes an environment.
+
+        An environment that holds the variant and would idle out before then is used once more, by what a caller knows:
+        the tier's idle timeout, and not how long this environment will really live.
+        """
         self._expire()
-        variant = placement.variant
+        variant, now = placement.variant, self._clock.now
         holding = sum(variant in e.resident or variant == e.expected for e in self._all.values())
+        used_before = now - self.tier.idle_timeout_s + min(for_s, self.tier.idle_timeout_s / 2)
+        stale = [e for e in self._idle if variant in e.resident and e.idle_since < used_before and self._idles_out(e)]
+        for environment in stale[: max(0, copies - (holding - len(stale)))]:
+            self._take(environment)
+            self._warm_up(placement, environment)
         for _ in range(copies - holding):
             if self._taken >= self.tier.concurrency:
                 return
@@ -132,6 +148,9 @@ class Environments:
                 self._start(placement, partial(self._warm_up, placement))
             else:
                 return
+
+    def _idles_out(self, environment: Environment) -> bool:
+        return environment.provisioned_at is None and self.tier.start_mode not in KEPT
 
     def unload(self, placement: Placement) -> None:
         """See Host. Each is an invocation, too, after which the environment is as fresh as after any."""
@@ -196,6 +215,32 @@ class Environments:
     def _fail(self, going: _Going, reason: str, retry_after_s: float) -> None:
         end = failed(self._stage, going.invoke, reason, retry_after_s)
         self._clock.at(self._clock.now, END, partial(self._ended, end, 0.0))
+
+    def _join(self, going: _Going) -> None:
+        """In an idle environment, or else in a queue for all: whoever waits longest has the next that is free, which
+        need not be the one that was started for it (`gateway.environments.pool`)."""
+        if self._clock.now > self._first_death:
+            self._expire()
+        if self._idle:
+            self._begin(going)
+            return
+        if len(self._waiting) >= self._starting:
+            if self._taken < self.tier.concurrency:
+                self._starting += 1
+                self._start(going.invoke.placement, self._first_in_line)
+            elif len(self._waiting) - self._starting >= self._room:
+                self._fail(going, "throttled", THROTTLED_S[self.tier.kind])
+                return
+        self._waiting.append(going)
+
+    def _first_in_line(self, environment: Environment, init_ms: float) -> None:
+        self._starting -= 1
+        if self._waiting:
+            going = self._waiting.popleft()
+            self._going[id(going.invoke)] = going
+            self._first_run(going, environment, init_ms)
+        else:
+            self._release(environment)
 
     def _begin(self, going: _Going) -> None:
         """In an idle environment, or else in a new one; the tier has room for one more."""
@@ -271,9 +316,9 @@ class Environments:
     def _warm_up(self, placement: Placement, environment: Environment, init_ms: float | None = None) -> None:
         now = self._clock.now
         self._emit(EnvironmentBusy(self.tier.name, environment.id, now))
-        load_ms = self._load_ms(environment, placement) or 0.0
-        self._meter_of(environment).add(load_ms, init_ms)
-        self._clock.at(now + load_ms / 1000, END, partial(self._release, environment))
+        held_ms = max(PING_MS, self._load_ms(environment, placement) or 0.0)
+        self._meter_of(environment).add(held_ms, init_ms)
+        self._clock.at(now + held_ms / 1000, END, partial(self._release, environment))
 
     def _provided(self, asked_at: float, environment: Environment, init_ms: float) -> None:
         """A provisioned environment is there; it is paid for since it was asked for."""

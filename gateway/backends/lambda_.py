@@ -1,6 +1,6 @@
 """Invokes the worker function on AWS Lambda, or on anything that speaks its API; never retries, never hides an error.
 
-boto3 is imported when no client is given. Its calls block, so they run on threads of this backend's own.
+botocore is imported when no client is given. Its calls block, so they run on threads of this backend's own.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class LambdaBackend:
         self.tier = tier
         self._emit = emit
         self._function = function
-        self._make_client = make_client or _boto3_client
+        self._make_client = make_client or _botocore_client
         self._clock = clock
         self._clients: dict[int, Client] = {}
         self._making = threading.Lock()
@@ -319,8 +319,8 @@ def _provisioned(client: Client, target: Mapping[str, str]) -> int:
         return 0
 
 
-def _boto3_client(timeout_s: int) -> Client:
-    import boto3  # noqa: PLC0415 - only a gateway with Lambda tiers pays for it
+def _botocore_client(timeout_s: int) -> Client:
+    import botocore.session  # noqa: PLC0415 - only a gateway with Lambda tiers pays for it
     from botocore.config import Config  # noqa: PLC0415
 
     # A retry would run the work twice and spend a deadline that the next placement could use.
@@ -331,7 +331,7 @@ def _boto3_client(timeout_s: int) -> Client:
         max_pool_connections=THREADS,
         tcp_keepalive=True,
     )
-    return cast(Client, boto3.client("lambda", config=config))
+    return cast(Client, botocore.session.get_session().create_client("lambda", config=config))
 
 
 def _report(log_tail: str) -> Report:

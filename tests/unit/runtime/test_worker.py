@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import ssl
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -233,3 +235,46 @@ def test_two_restores_of_one_snapshot_draw_different_numbers(worker: Worker) -> 
         drawn |= {random.random(), np.random.random()}
 
     assert len(drawn) == 4
+
+
+class Recorded(Files):
+    """Files that note when they are told of a snapshot."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.told: list[str] = []
+
+    def rehearse(self) -> None:
+        self.told.append("rehearse")
+
+    def renew(self) -> None:
+        self.told.append("renew")
+
+    def get(self, digest: str) -> bytes:
+        self.told.append("get")
+        return super().get(digest)
+
+
+def test_blobs_are_rehearsed_before_the_snapshot_and_renewed_before_they_are_read_after_it(
+    blobs: Files, linear: str
+) -> None:
+    recorded = Recorded(blobs.root)
+    worker = Worker(recorded, memory_mb=1769, threads=2)
+    worker.preload([Key("t/v", linear, 2, False)])
+    recorded.told.clear()
+
+    worker.before_snapshot()
+    assert recorded.told == ["rehearse"]
+
+    worker.after_restore()
+    assert recorded.told[1:3] == ["renew", "get"]
+
+
+def test_openssls_generator_is_stirred_after_a_restore(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    stirred: list[bytes] = []
+    monkeypatch.setattr(ssl, "RAND_add", lambda data, entropy: stirred.append(data))
+
+    worker.after_restore()
+    worker.after_restore()
+
+    assert len(set(stirred)) == 2

@@ -119,7 +119,7 @@ def test_what_cannot_be_done_in_time_is_turned_away(opened) -> None:
 def test_warming_loads_in_as_many_copies_and_unloading_gives_up(opened) -> None:
     rig, host = opened(Hardware(provisioned={"c": 2}))
     placement = rig.catalogue.placements[V1]
-    rig.at(0.0, lambda: host.warm(placement, 2))
+    rig.at(0.0, lambda: host.warm(placement, 2, 0.0))
     rig.ask(host, V1, at=1.0)
     rig.at(2.0, lambda: host.unload(placement))
     rig.ask(host, V1, at=3.0)

@@ -287,6 +287,6 @@ async def test_what_cannot_be_provisioned_says_why():
 def test_the_real_client_never_retries(monkeypatch):
     for name in ("AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "eu-west-1")
-    config = lambda_._boto3_client(8).meta.config
+    config = lambda_._botocore_client(8).meta.config
     assert config.retries["total_max_attempts"] == 1
     assert (config.connect_timeout, config.read_timeout) == (1.0, 8)

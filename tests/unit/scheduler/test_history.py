@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.capacity.history import LATELY, History
 from registry.activity import KEPT_MINUTES, Minute, Usage
 from registry.catalogue import Catalogue
 from registry.model import Slo, Task, TensorSpec
+from scheduler.history import LATELY, History
 
 SPEC = (TensorSpec("x", "FP32", (-1, 3)),)
 CATALOGUE = Catalogue.empty().with_tasks(*(Task(name, SPEC, SPEC, "accuracy") for name in ("sum", "rare")))
