@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.catalogue import Catalogue
-from registry.model import Placement, StartMode, Tier, TierKind
+from registry.model import SHARED, Placement, StartMode, Tier, TierKind
 from registry.prices import invocation_cost
 from scheduler.actions import Action, Provision, Shrink, Unload, Warm
 from scheduler.columns import NONE
@@ -39,8 +39,8 @@ MEMORY_SHARE = 0.8
 """Of an environment's memory that planned variants may take; the rest is for the runtime and what requests bring."""
 
 RESERVE_MB, INLINE_SHARE = 192, 0.75
-"""What a worker keeps from variants, to which it leaves a half at least (runtime.worker), and the part that the gateway's
-process leaves them (gateway.backends.inline): what is planned beyond that would push itself out, every period anew."""
+"""What a worker keeps from variants, to which it leaves a half at least (runtime.worker), and the part that a gateway's
+process leaves them (gateway.backends.inline): what is beyond that would push itself out, every period anew."""
 
 PING_MS = 100.0
 """Billed duration of a warm-up. Those that overlap hold their environments for half as long again, so that each reaches
@@ -93,6 +93,8 @@ class _Options:
     of: Prospects
     weight: Floats
     """Requests expected to meet each cold otherwise."""
+    rate: Floats
+    """Requests a second that are expected of each one's task."""
 
 
 def plan(
@@ -217,8 +219,7 @@ def _offer(
 ) -> _Offer:
     """The variants that a tier would gain most by, by gain for their memory until it is full; one of each task.
 
-    `here` are the options on the tier to choose from. Where fewer copies than suffice can be paid for, it gains by the
-    part of the requests that find one of them free.
+    `here` are the options on the tier to choose from.
     """
     gains = (
         options.weight[here] * (options.of.ready_usd[here] - best[options.of.request[here]])
@@ -232,14 +233,22 @@ def _offer(
     members, gains = here[order], gains[order]
     fits = _packed(gains, options.of.memory_mb[members], room_mb(tier))
     members, gains = members[fits], gains[fits]
-    load = float((options.weight[members] * options.of.busy_s[members]).sum()) / period_s
-    enough = copies_for(load) if tier.start_mode is not StartMode.ALWAYS else 1
-    each = holding_usd(tier, period_s)
-    copies = min(tier.concurrency, enough, int(min(budget_usd / each, enough)) if each > 0 else enough)
-    if not copies:
-        return _NOTHING
-    found_free = min(1.0, sufficiency(load, copies) / COPIES_LEVEL) if copies < enough else 1.0
-    return _Offer(members, copies, each * copies, float(gains.sum()) * found_free - each * copies)
+    load = float((options.rate[members] * options.of.busy_s[members]).sum())
+    copies, net = _copies(tier, load, float(gains.sum()), holding_usd(tier, period_s), budget_usd)
+    return _Offer(members, copies, holding_usd(tier, period_s) * copies, net) if copies else _NOTHING
+
+
+def _copies(tier: Tier, load: float, gain: float, each_usd: float, budget_usd: float) -> tuple[int, float]:
+    """How many copies of a tier gain most beyond their price, and how much; as many as suffice have all of `gain`."""
+    # Where all runs share one environment there is one.
+    most = min(1 if tier.kind in SHARED else tier.concurrency, copies_for(load))
+    if most * each_usd > budget_usd:
+        most = int(budget_usd / each_usd)
+    if not most:
+        return 0, 0.0
+    net = gain * np.minimum(1.0, found_free(load, most) / COPIES_LEVEL) - each_usd * np.arange(1, most + 1)
+    best = int(np.argmax(net))
+    return best + 1, float(net[best])
 
 
 def _packed(gains: Floats, memory_mb: Floats, most_mb: float) -> NDArray[np.intp]:
@@ -255,15 +264,16 @@ def _packed(gains: Floats, memory_mb: Floats, most_mb: float) -> NDArray[np.intp
     return np.array(kept, dtype=np.intp)
 
 
-def sufficiency(load: float, copies: int) -> float:
-    """How often so many environments suffice for requests that keep `load` of them busy; see `copies_for`."""
-    if load > 500.0:
-        return 0.5 * (1.0 + math.erf((copies - load) / math.sqrt(2.0 * load)))
-    term = total = math.exp(-load)
-    for number in range(1, copies + 1):
-        term *= load / number
-        total += term
-    return total
+def found_free(load: float, most: int) -> Floats:
+    """The part of the requests that find one of 1, 2 and so on to `most` environments free at a load.
+
+    Those that do not are lost to them (Erlang's loss formula, 1917, by its recursion).
+    """
+    refused, shares = 1.0, []
+    for copies in range(1, most + 1):
+        refused = load * refused / (copies + load * refused)
+        shares.append(1.0 - refused)
+    return np.array(shares)
 
 
 def copies_for(load: float, level: float = COPIES_LEVEL) -> int:
@@ -289,9 +299,10 @@ def _options(fleet: Fleet, demands: Sequence[Demand], now: float, worth_usd: flo
     found = prospects(fleet, [demand.request for demand in demands], now, worth_usd)
     best = np.zeros(len(demands))
     np.maximum.at(best, found.request, found.kept_nothing_usd)
-    ask, rate = (np.array([getattr(demand, name) for demand in demands], dtype=np.float64) for name in ("ask", "rate"))
+    columns = (np.array([getattr(demand, name) for demand in demands], dtype=np.float64) for name in ("ask", "rate"))
+    ask, rate = (column[found.request] for column in columns)
     # Who comes while it starts is late too.
-    return _Options(found, ask[found.request] * (1.0 + rate[found.request] * found.start_s)), best
+    return _Options(found, ask * (1.0 + rate * found.start_s), ask * rate), best
 
 
 def _actions(

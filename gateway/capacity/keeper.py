@@ -7,6 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -15,7 +16,7 @@ from gateway.capacity.arrivals import Arrivals, minute_of
 from gateway.capacity.carry_out import Part, carry_out, tier_of
 from gateway.capacity.report import Report
 from gateway.snapshots import Snapshots
-from registry.activity import ActivityLog, Usage
+from registry.activity import ActivityLog
 from registry.catalogue import Catalogue
 from registry.errors import RegistryError
 from scheduler.capacity import Demand, Plan, plan
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 PERIOD_S = 60.0
 """Between two plans: the minute that activity is told in."""
 
+AT_ONCE_MINUTES = 240
+"""Of the past that are read and learnt at once: a second of work where a thousand tasks are asked for."""
 
 T = TypeVar("T")
 
@@ -108,9 +111,10 @@ class Keeper:
         """Make one plan and carry it out; raises Unavailable when activity cannot be written or read."""
         await self.write_down()
         at = self._wall()
+        await self._catch_up(minute_of(at))
         catalogue, fleet = self._snapshots.view()
         now = self._clock()
-        work = partial(self._planned, minute_of(at), catalogue, _served(fleet, self._backends, now), now)
+        work = partial(self._planned, catalogue, _served(fleet, self._backends, now), now)
         planned, demands = await self._in_thread(work)
         actions = [action for action in planned.actions if tier_of(action) in self._backends]
         outcomes = await carry_out(actions, self._backends, catalogue, part=self._part)
@@ -120,19 +124,32 @@ class Keeper:
 
     async def write_down(self) -> None:
         """Add this process's own arrivals to the log; raises Unavailable, and then keeps them."""
-        taken = self._arrivals.take()
+        taken = dict(self._arrivals.take())
         try:
-            await self._in_thread(partial(_add, self._activity, taken))
+            for minute in sorted(taken):
+                await self._in_thread(partial(self._activity.add, minute, taken[minute]))
+                del taken[minute]
         except RegistryError:
             self._arrivals.give_back(taken)
             raise
 
-    def _planned(self, minute: int, catalogue: Catalogue, fleet: Fleet, now: float) -> tuple[Plan, tuple[Demand, ...]]:
-        """A plan as of a minute, with every minute before it; on a thread, one at a time."""
-        self._history.close(self._activity.between(self._history.due(minute), minute), minute)
+    async def _catch_up(self, minute: int) -> None:
+        """Learn every minute before this one, some at a time: two days of many tasks are not held, nor waited for."""
+        for first in range(self._history.due(minute), minute, AT_ONCE_MINUTES):
+            await self._in_thread(partial(self._learn, first, min(first + AT_ONCE_MINUTES, minute)))
+
+    def _learn(self, first: int, until: int) -> None:
+        self._history.close(self._activity.between(first, until), until)
+
+    def _planned(self, catalogue: Catalogue, fleet: Fleet, now: float) -> tuple[Plan, tuple[Demand, ...]]:
+        """A plan of what was learnt, and what is expected within a minute; on a thread, one at a time."""
         demands = self._history.demands(catalogue)
-        period_s, budget = self._period_s, self.budget_usd_per_h
-        planned = self._planner(catalogue, fleet, demands, now, period_s=period_s, budget_usd_per_h=budget)
+        # However soon the next plan comes, one is made for a minute at least: that is what is expected.
+        period_s = max(self._period_s, PERIOD_S)
+        within = [replace(d, ask=1.0 - (1.0 - d.ask) ** (period_s / PERIOD_S)) for d in demands]
+        planned = self._planner(
+            catalogue, fleet, within, now, period_s=period_s, budget_usd_per_h=self.budget_usd_per_h
+        )
         return planned, demands
 
 
@@ -142,8 +159,3 @@ def _served(fleet: Fleet, backends: Mapping[str, Backend], now: float) -> Fleet:
         if tier.name not in backends:
             fleet = fleet.apply(TierUnavailable(tier.name, "no backend serves it here", math.inf, now))
     return fleet
-
-
-def _add(activity: ActivityLog, taken: Mapping[int, tuple[Usage, ...]]) -> None:
-    for minute, usages in taken.items():
-        activity.add(minute, usages)

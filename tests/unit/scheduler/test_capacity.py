@@ -37,10 +37,10 @@ from scheduler.capacity import (
     Demand,
     Plan,
     copies_for,
+    found_free,
     holding_usd,
     plan,
     room_mb,
-    sufficiency,
 )
 from scheduler.events import EnvironmentBusy, EnvironmentReady, EnvironmentStarting, Event
 from scheduler.fleet import Fleet
@@ -201,8 +201,22 @@ def test_who_comes_while_it_starts_counts_too() -> None:
 
 def test_requests_that_overlap_have_copies() -> None:
     known = catalogue({"a/v": (0.9, 1000.0)}, tier("cpu"))
-    found = planned(known, [demand("a", 1.0, rate=0.05, latency_ms=1500.0)])
-    assert found.copies == {"cpu": copies_for((1.0 + 0.05 * 2.0) * 1.0 / PERIOD_S)}
+    assert planned(known, [demand("a", 1.0, rate=0.05, latency_ms=1500.0)]).copies == {"cpu": 1}
+    assert planned(known, [demand("a", 0.5, rate=2.0, latency_ms=1500.0)]).copies == {"cpu": copies_for(1.0)}
+    assert planned(known, [demand("a", 1.0, rate=100.0, latency_ms=1500.0)]).copies == {"cpu": 10}
+
+
+def test_what_all_runs_share_is_one_copy_whatever_the_load() -> None:
+    gpu = tier("gpu", kind=TierKind.GPU, price=Price(1e-6, usd_per_idle_s=1e-6), concurrency=4)
+    found = planned(catalogue({"a/v": (0.9, 100.0)}, gpu), [demand("a", 1.0, rate=50.0, latency_ms=1500.0)])
+    assert found.copies == {"gpu": 1}
+    assert found.actions[0].copies == 1  # type: ignore[union-attr]
+
+
+def test_a_copy_more_has_to_pay_for_itself() -> None:
+    """Of the three that suffice for a load of one, the third would serve a twentieth of what the first does."""
+    dear = catalogue({"a/v": (0.9, 1000.0)}, provisioned("cpu", 60 * 0.9e-3))
+    assert planned(dear, [demand("a", 1.0, rate=1.0, latency_ms=1500.0)]).copies == {"cpu": 1}
 
 
 @pytest.mark.parametrize(
@@ -288,7 +302,7 @@ def test_each_environment_has_its_own_room() -> None:
 def test_fewer_copies_than_suffice_are_better_than_none() -> None:
     """Three copies suffice for a load of one; the budget pays for one, which is free for a part of the requests."""
     known = catalogue({"a/v": (0.9, 1000.0)}, provisioned("cpu", 0.01))
-    asked = [demand("a", 1.0, rate=29.5, latency_ms=1500.0)]
+    asked = [demand("a", 1.0, rate=1.0, latency_ms=1500.0)]
     whole, half = planned(known, asked), planned(known, asked, budget_usd_per_h=0.015)
     assert (whole.copies, half.copies) == ({"cpu": 3}, {"cpu": 1})
     assert half.usd_per_h == pytest.approx(0.01)
@@ -296,9 +310,13 @@ def test_fewer_copies_than_suffice_are_better_than_none() -> None:
     assert planned(known, asked, budget_usd_per_h=0.009).copies == {}
 
 
-@pytest.mark.parametrize(("load", "copies", "often"), [(1.0, 1, 0.7358), (1.0, 3, 0.9810), (1000.0, 1053, 0.953)])
-def test_how_often_copies_suffice(load: float, copies: int, often: float) -> None:
-    assert sufficiency(load, copies) == pytest.approx(often, abs=1e-3)
+@pytest.mark.parametrize(
+    ("load", "copies", "share"),
+    [(0.0, 1, 1.0), (1.0, 1, 0.5), (1.0, 3, 0.9375), (10.0, 10, 0.7854), (900.0, 9, 0.01)],
+)
+def test_what_part_of_requests_finds_a_copy_free(load: float, copies: int, share: float) -> None:
+    """By Erlang's tables."""
+    assert found_free(load, copies)[-1] == pytest.approx(share, abs=1e-4)
 
 
 def test_an_endpoint_without_demand_goes_to_zero() -> None:

@@ -60,3 +60,27 @@ def test_what_was_never_asked_for_or_is_no_more_is_not_expected() -> None:
     assert history.demands(CATALOGUE) == ()
     history.close([minute(1, "gone")], 2)
     assert history.demands(CATALOGUE) == ()
+
+
+def test_one_caller_s_slo_is_not_the_task_s() -> None:
+    history = History()
+    history.close([minute(n, "sum", slo=Slo(min_accuracy=0.5) if n % 2 else TIGHT) for n in range(9)], 9)
+    history.close([minute(9, "sum", slo=Slo(latency_ms=1e-3))], 10)
+    assert [d.request.slo for d in history.demands(CATALOGUE)] == [TIGHT]
+
+
+def test_a_clock_that_is_put_back_has_everything_told_anew() -> None:
+    told, fresh = History(), History()
+    ahead = [minute(n, "sum") for n in range(9_000, 9_010)]
+    told.close([*(minute(n, "sum") for n in range(100, 110)), *ahead], 9_010)
+    assert told.due(200) == 200 - KEPT_MINUTES
+    for history in (told, fresh):
+        history.close([minute(n, "rare") for n in range(190, 200)], 200)
+    assert told.demands(CATALOGUE) == fresh.demands(CATALOGUE) != ()
+
+
+def test_a_clock_that_steps_back_a_second_has_nothing_told_twice() -> None:
+    history = History()
+    history.close([minute(100, "sum")], 101)
+    assert history.due(100) == 101
+    assert history.due(101) == 101
