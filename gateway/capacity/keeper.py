@@ -72,6 +72,7 @@ class Keeper:
         period_s: float = PERIOD_S,
         planner: Planner = plan,
         part: Part = Part.WHOLE,
+        within_s: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         reported: Callable[[Report], None] = lambda _: None,
@@ -79,7 +80,8 @@ class Keeper:
     ) -> None:
         """`clock` is the backends'; `arrivals` are this process's own, where it has any to write down.
 
-        Of a plan this `part` is carried out. `in_thread` runs what would keep the loop: the log's I/O, and the plan.
+        Of a plan this `part` is carried out, and of that what can begin `within_s` of when it was asked for.
+        `in_thread` runs what would keep the loop: the log's I/O, and the plan.
         """
         self.last: Report | None = None
         self.budget_usd_per_h = budget_usd_per_h
@@ -89,7 +91,7 @@ class Keeper:
         self._arrivals = arrivals or Arrivals(wall=wall)
         self._period_s = period_s
         self._planner = planner
-        self._part = part
+        self._part, self._within_s = part, within_s
         self._clock, self._wall = clock, wall
         self._reported = reported
         self._in_thread = in_thread
@@ -109,6 +111,7 @@ class Keeper:
 
     async def once(self) -> Report:
         """Make one plan and carry it out; raises Unavailable when activity cannot be written or read."""
+        until = self._clock() + self._within_s
         await self.write_down()
         at = self._wall()
         await self._catch_up(minute_of(at))
@@ -117,7 +120,9 @@ class Keeper:
         work = partial(self._planned, catalogue, _served(fleet, self._backends, now), now)
         planned, demands = await self._in_thread(work)
         actions = [action for action in planned.actions if tier_of(action) in self._backends]
-        outcomes = await carry_out(actions, self._backends, catalogue, part=self._part)
+        outcomes = await carry_out(
+            actions, self._backends, catalogue, part=self._part, goes_on=lambda: self._clock() < until
+        )
         self.last = Report(at, planned, self.budget_usd_per_h, demands, outcomes)
         self._reported(self.last)
         return self.last
