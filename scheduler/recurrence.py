@@ -136,8 +136,10 @@ def _first_weights(gates: int) -> Floats:
 
 def _grown(rows: NDArray[Any], count: int) -> NDArray[Any]:
     """The same rows and new ones of zeros, `count` in all."""
-    more = np.zeros((count - len(rows), *rows.shape[1:]), dtype=rows.dtype)
-    return np.concatenate([rows, more])
+    # Memory that is only asked for is not taken yet.
+    found = np.zeros((count, *rows.shape[1:]), dtype=rows.dtype)
+    found[: len(rows)] = rows
+    return found
 
 
 def _spread(values: Ints, size: int) -> Ints:

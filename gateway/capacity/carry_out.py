@@ -87,6 +87,8 @@ async def carry_out(
             async with slots:
                 came = await _outcome(action, backends, catalogue, part) if goes_on() else Outcome(action, Result.LEFT)
                 outcomes.append((place, came))
+            # A thousand that are so already are not to hold up the loop together.
+            await asyncio.sleep(0)
         return outcomes
 
     found = [each for group in await asyncio.gather(*map(on_one, tiers.values())) for each in group]
@@ -139,9 +141,10 @@ async def _warm(action: Warm, backend: Backend, catalogue: Catalogue) -> bool:
     if placement.id not in catalogue.placements:
         raise NotReady(f"placement {placement.id} is not in the catalogue any more")
     variant = catalogue.variants[placement.variant]
-    holding = backend.status().resident.get(variant.id, 0)
     if isinstance(backend, Expires):
         holding = backend.lasting(variant, action.for_s)
+    else:
+        holding = backend.status().resident.get(variant.id, 0)
     # One copy serves every slot of an environment that all runs share.
     if holding >= (1 if backend.tier.kind in SHARED else action.copies):
         return False

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import partial
 from typing import Protocol, TypeVar
@@ -117,7 +117,7 @@ class Keeper:
         await self._catch_up(minute_of(at))
         catalogue, fleet = self._snapshots.view()
         now = self._clock()
-        work = partial(self._planned, catalogue, _served(fleet, self._backends, now), now)
+        work = partial(self._planned, catalogue, fleet, frozenset(self._backends), now)
         planned, demands = await self._in_thread(work)
         actions = [action for action in planned.actions if tier_of(action) in self._backends]
         outcomes = await carry_out(
@@ -146,21 +146,28 @@ class Keeper:
     def _learn(self, first: int, until: int) -> None:
         self._history.close(self._activity.between(first, until), until)
 
-    def _planned(self, catalogue: Catalogue, fleet: Fleet, now: float) -> tuple[Plan, tuple[Demand, ...]]:
+    def _planned(
+        self, catalogue: Catalogue, fleet: Fleet, served: Set[str], now: float
+    ) -> tuple[Plan, tuple[Demand, ...]]:
         """A plan of what was learnt, and what is expected within a minute; on a thread, one at a time."""
         demands = self._history.demands(catalogue)
         # However soon the next plan comes, one is made for a minute at least: that is what is expected.
         period_s = max(self._period_s, PERIOD_S)
         within = [replace(d, ask=1.0 - (1.0 - d.ask) ** (period_s / PERIOD_S)) for d in demands]
         planned = self._planner(
-            catalogue, fleet, within, now, period_s=period_s, budget_usd_per_h=self.budget_usd_per_h
+            catalogue,
+            _served(fleet, served, now),
+            within,
+            now,
+            period_s=period_s,
+            budget_usd_per_h=self.budget_usd_per_h,
         )
         return planned, demands
 
 
-def _served(fleet: Fleet, backends: Mapping[str, Backend], now: float) -> Fleet:
+def _served(fleet: Fleet, served: Set[str], now: float) -> Fleet:
     """A fleet without the tiers that nothing serves here: what would be ready there is ready for nobody."""
     for tier in fleet.layout.tiers:
-        if tier.name not in backends:
+        if tier.name not in served:
             fleet = fleet.apply(TierUnavailable(tier.name, "no backend serves it here", math.inf, now))
     return fleet
