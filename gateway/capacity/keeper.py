@@ -154,15 +154,8 @@ class Keeper:
         # However soon the next plan comes, one is made for a minute at least: that is what is expected.
         period_s = max(self._period_s, PERIOD_S)
         within = [replace(d, ask=1.0 - (1.0 - d.ask) ** (period_s / PERIOD_S)) for d in demands]
-        planned = self._planner(
-            catalogue,
-            _served(fleet, served, now),
-            within,
-            now,
-            period_s=period_s,
-            budget_usd_per_h=self.budget_usd_per_h,
-        )
-        return planned, demands
+        fleet, budget = _served(fleet, served, now), self.budget_usd_per_h
+        return self._planner(catalogue, fleet, within, now, period_s=period_s, budget_usd_per_h=budget), demands
 
 
 def _served(fleet: Fleet, served: Set[str], now: float) -> Fleet:
