@@ -127,7 +127,7 @@ def _profile(placement: Placement, tier: Tier) -> Profile:
     service = []
     for rows in BATCHES:
         latency = _lognormal(FIXED_MS + one_ms * rows**BATCH_POWER, SHAPE)
-        service.append(ServiceTime(rows, latency, latency.mean))
+        service.append(ServiceTime(rows, latency, latency.mean + tier.price.step_ms / 2))
     megabytes = model.parameters_m * 4
     return Profile(
         placement=placement.id,

@@ -107,7 +107,10 @@ class Environments:
         """See Host."""
         if self._snapshot:
             self._emit(SnapshotTaken(self.tier.name, tuple(sorted(self._snapshot)), self._clock.now))
-        self.provision(self._stage.hardware.provisioned.get(self.tier.name, 0))
+        standing = self._stage.hardware.provisioned.get(self.tier.name, 0)
+        for _ in range(min(standing, self.tier.concurrency) if self._any is not None else 0):
+            self._provisioned += 1
+            self._ready(self._begun(self._any), 0.0, partial(self._provided, self._clock.now))
 
     def invoke(self, invoke: Invoke) -> None:
         """See Host."""
@@ -299,13 +302,17 @@ class Environments:
 
     def _start(self, placement: Placement, then: Callable[[Environment, float], None]) -> None:
         """A new environment, taken, for whatever comes after its start of so many milliseconds."""
+        environment, init_ms = self._begun(placement), self._times.init_ms(placement.id)
+        self._clock.at(self._clock.now + init_ms / 1000, START, partial(self._ready, environment, init_ms, then))
+
+    def _begun(self, placement: Placement) -> Environment:
+        """A new environment, taken and starting."""
         self._started += 1
         self._taken += 1
-        now, name = self._clock.now, f"{self.tier.name}-{self._started}"
+        name = f"{self.tier.name}-{self._started}"
         environment = self._all[name] = Environment(name, placement.variant)
-        self._emit(EnvironmentStarting(self.tier.name, name, now))
-        init_ms = self._times.init_ms(placement.id)
-        self._clock.at(now + init_ms / 1000, START, partial(self._ready, environment, init_ms, then))
+        self._emit(EnvironmentStarting(self.tier.name, name, self._clock.now))
+        return environment
 
     def _ready(self, environment: Environment, init_ms: float, then: Callable[[Environment, float], None]) -> None:
         environment.expected = ""

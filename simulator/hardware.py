@@ -63,7 +63,7 @@ class Hardware:
     """Tiers of kind `process` whose every start is for the request that it began for, as on Lambda; default: none, as
     whoever waits longest has what is free first (`gateway.environments.pool`)."""
     provisioned: Mapping[str, int] = field(default_factory=dict)
-    """Environments or copies that are paid for from the start. Default: one copy of a container, and no environment."""
+    """Environments or copies that are there, and paid for, from the start. Default: one copy of a container."""
     snapshots: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Variants (ids) that the environments of a SnapStart tier start with; default: none."""
     start_s: Mapping[str, float] = field(default_factory=dict)
