@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable
+from statistics import median
 
 from registry.activity import KEPT_MINUTES, Minute, Usage
 from registry.catalogue import Catalogue
@@ -16,7 +17,7 @@ from scheduler.recurrence import Recurrence
 from scheduler.requests import Request
 
 LATELY = 10
-"""Minutes with requests that a task's rate and rows are the mean of: steady enough, and soon another."""
+"""Minutes with requests that a task's rate is the mean of, and its rows the median: steady enough, and soon another."""
 
 
 class History:
@@ -56,7 +57,8 @@ class History:
     def _demand(self, task: str) -> Demand:
         lately = self._lately[task]
         requests = sum(usage.requests for usage in lately)
-        rows = max(1, round(sum(usage.rows for usage in lately) / requests))
+        # One batch that nothing takes is not to say what a task is asked for.
+        rows = max(1, round(median(usage.rows / usage.requests for usage in lately)))
         rate = requests / len(lately) / 60
         return Demand(task, self._recurrence.ahead(task), rate, Request(task, _usual(lately), rows))
 

@@ -84,3 +84,10 @@ def test_a_clock_that_steps_back_a_second_has_nothing_told_twice() -> None:
     history.close([minute(100, "sum")], 101)
     assert history.due(100) == 101
     assert history.due(101) == 101
+
+
+def test_one_huge_batch_is_not_what_a_task_is_asked_for() -> None:
+    history = History()
+    history.close([minute(n, "sum") for n in range(9)], 9)
+    history.close([minute(9, "sum", requests=1, rows=1_000_000)], 10)
+    assert [d.request.rows for d in history.demands(CATALOGUE)] == [2]
