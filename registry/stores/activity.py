@@ -5,18 +5,13 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterable
-from functools import lru_cache
 
-from registry.activity import KEPT_MINUTES, Minute, Usage
-from registry.documents import from_document, to_document
-from registry.model import Slo
+from registry.activity import KEPT_MINUTES, Minute, Usage, slo_of
+from registry.documents import to_document
 from registry.stores.database import Database
 
 FILE = "activity.db"
 """Its name in a home."""
-
-SLOS_KEPT = 4096
-"""Texts whose SLO is known without reading them: most of a log's are the same few."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS usage (
@@ -29,15 +24,6 @@ CREATE TABLE IF NOT EXISTS usage (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS claim (name TEXT PRIMARY KEY, minute INTEGER NOT NULL) STRICT
 """
-
-
-@lru_cache(SLOS_KEPT)
-def slo_of(text: str) -> Slo:
-    """The SLO that a log holds as JSON; one without bounds where it is none that this release knows."""
-    try:
-        return from_document(Slo, json.loads(text))
-    except ValueError:  # an InvalidValue is one too
-        return Slo()
 
 
 class MemoryActivity:

@@ -7,9 +7,8 @@ import secrets
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from registry.activity import KEPT_MINUTES, Minute, Usage
+from registry.activity import KEPT_MINUTES, Minute, Usage, slo_of
 from registry.documents import to_document
-from registry.stores.activity import slo_of
 from registry.stores.dynamodb_table import DynamoTable
 
 SHARDS = 4

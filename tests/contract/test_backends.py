@@ -83,6 +83,12 @@ class Rig:
     async def ensure(self, name: str = "a", copies: int = 1) -> None:
         await self.backend.ensure(self.placement(name), self.variants[name], copies)
 
+    async def until_idle(self) -> None:
+        """An environment has answered before it is idle."""
+        async with asyncio.timeout(10):
+            while not self.backend.status().idle:
+                await asyncio.sleep(0)
+
     async def unload(self, name: str = "a") -> None:
         assert isinstance(self.backend, Unloads)
         await self.backend.unload(self.variants[name])
@@ -277,6 +283,7 @@ async def test_what_would_expire_too_soon_is_used_once_more(rig: Rig) -> None:
     variant, half = rig.variants["a"], rig.tier.idle_timeout_s / 2
     assert rig.backend.lasting(variant, 0.0) == 0
     await rig.ensure()
+    await rig.until_idle()
     assert [rig.backend.lasting(variant, s) for s in (0.0, half, 10 * half)] == [1, 1, 1]
     rig.clock.ahead_s = half + 1
     assert [rig.backend.lasting(variant, s) for s in (0.0, half, 10 * half)] == [1, 0, 0]
