@@ -10,7 +10,7 @@ import math
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -21,8 +21,8 @@ from benchmarks.harness import Row, run
 from benchmarks.load_client import MEASURED, PLAN
 from benchmarks.load_files import Plan, read_measured
 from benchmarks.load_measured import OK, Measured
-from simulator import traces
-from simulator.arrivals import Floats, modulated, of_counts, of_stamps, poisson, scaled, window
+from simulator.arrivals import Floats, modulated, poisson, scaled, window
+from simulator.replay import FORMATS, recording
 
 __all__ = ["Measured", "Target", "closed_loop", "open_loop", "post"]
 
@@ -144,13 +144,8 @@ def _carried_out(plan: Plan) -> Measured:
         return read_measured(Path(folder) / MEASURED)
 
 
-TRACES: dict[str, Callable[[Path, float, int], Floats]] = {
-    "azure-2019": lambda path, seconds, seed: _counted(traces.azure_2019(path).counts.sum(axis=0), 60.0, seconds, seed),
-    "azure-2021": lambda path, seconds, seed: of_stamps(traces.azure_2021(path).starts_s),
-    "azure-llm": lambda path, seconds, seed: of_stamps(traces.azure_llm(path).stamps_s),
-    "per-second": lambda path, seconds, seed: _counted(traces.per_second(path), 1.0, seconds, seed),
-}
-"""Formats of `--trace`: the arrivals of all functions together, at least those of the first so many seconds."""
+TRACES = tuple(name.replace("_", "-") for name in FORMATS)
+"""Formats of `--trace`: the arrivals of all functions together."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -206,17 +201,14 @@ def _drawn(options: argparse.Namespace) -> Floats:
     if options.trace is not None:
         if options.format is None:
             raise ValueError("--trace needs --format")
-        traced = TRACES[options.format](options.trace, options.seconds * options.faster, options.seed)
+        recorded = recording(options.format.replace("-", "_"), options.trace)
+        traced = recorded.times(until_s=options.seconds * options.faster, seed=options.seed)
         return window(scaled(traced, options.faster), 0.0, options.seconds)
     if options.process == "mmpp":
         return modulated(options.rate, options.stay, options.seconds, seed=options.seed).times
     if len(options.rate) > 1:
         raise ValueError("several rates need --process mmpp")
     return poisson(options.rate[0], options.seconds, seed=options.seed)
-
-
-def _counted(counts: traces.Ints, width_s: float, seconds: float, seed: int) -> Floats:
-    return of_counts(counts[: math.ceil(seconds / width_s)], seed=seed, width_s=width_s)
 
 
 def _split(url: str) -> tuple[Target, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -78,13 +78,13 @@ def load(
     source = Source(file)
     folder = file.parent.resolve()
     root = Section(source, (), source.data)
-    known = {t.name: t for t in (*_usual_tiers(), *tiers)}
+    known = {t.name: t for t in (*usual_tiers(), *tiers)}
     task = _read_task(root.section("task", required=True), metrics)
     evaluation = _read_path(root, "evaluation", folder, ".npz")
     calibration = _read_calibration(root, folder, evaluation)
     variants = _read_variants(root, folder, generators)
     generate = _read_generate(root, generators)
-    chosen = _read_tiers(root, known)
+    chosen = read_tiers(root, known)
     root.close(MEASURED)
     source.raise_faults()
     assert task is not None
@@ -94,7 +94,7 @@ def load(
 def dump(manifest: TaskManifest) -> str:
     """The manifest as YAML, from which `load` reads an equal one if it is saved in the manifest's folder."""
     task = manifest.task
-    known = {t.name: t for t in _usual_tiers()}
+    known = {t.name: t for t in usual_tiers()}
     document = {
         "task": {
             "name": task.name,
@@ -116,18 +116,19 @@ def dump(manifest: TaskManifest) -> str:
 
 
 def _read_task(section: Section, metrics: Collection[str]) -> Task | None:
-    name, metric = _read_name(section), section.text("metric")
+    name, metric = read_name(section), section.text("metric")
     if metrics and metric and metric not in metrics:
         section.fault("metric", f"{metric!r} is unknown; use one of {', '.join(sorted(metrics))}")
     description, owner = section.text("description", ""), section.text("owner", "public")
     inputs, outputs = _read_tensors(section, "inputs"), _read_tensors(section, "outputs")
     classes = section.texts("classes")
-    slo = _read_slo(section.section("slo"))
+    slo = read_slo(section.section("slo"))
     section.close(MEASURED)
     return section.build(lambda: Task(name, inputs, outputs, metric, slo, owner, classes, description))
 
 
-def _read_name(section: Section) -> str:
+def read_name(section: Section) -> str:
+    """The name of a task, variant or tier, checked."""
     name = section.text("name")
     if name:
         section.attempt(lambda: check_name(name, "name"))
@@ -162,8 +163,9 @@ def _read_extent(section: Section, where: Where, extent: Any) -> int:
     return -1
 
 
-def _read_slo(section: Section) -> Slo:
-    slo = Slo()
+def read_slo(section: Section, base: Slo | None = None) -> Slo:
+    """`base`, or the SLO of no bounds, with the section's hints laid over it, each checked."""
+    slo = base or Slo()
     for hint in (f.name for f in fields(Slo)):
         value = section.take(hint)
         if hint in section:
@@ -209,7 +211,7 @@ def _read_variants(root: Section, folder: Path, generators: Collection[str]) -> 
 
 
 def _read_variant(section: Section, folder: Path, generators: Collection[str]) -> VariantManifest:
-    name = _read_name(section)
+    name = read_name(section)
     recipe = _read_recipe(section.section("recipe", required=True))
     model = _read_model(section, folder, recipe, generators)
     max_batch, threads = (
@@ -258,7 +260,8 @@ def _read_path(section: Section, key: str, folder: Path, suffix: str) -> Path:
     return path
 
 
-def _read_tiers(root: Section, known: dict[str, Tier]) -> tuple[Tier, ...]:
+def read_tiers(root: Section, known: Mapping[str, Tier]) -> tuple[Tier, ...]:
+    """The list `tiers`: names of known ones and descriptions of others; without a list, those of any machine."""
     tiers: dict[str, Tier] = {}
     for where, data in root.items("tiers"):
         tier = _named_tier(root, where, data, known) if isinstance(data, str) else _read_tier(root, where, data)
@@ -269,7 +272,7 @@ def _read_tiers(root: Section, known: dict[str, Tier]) -> tuple[Tier, ...]:
     return tuple(tiers.values()) or prices.local_tiers()
 
 
-def _named_tier(root: Section, where: Where, name: str, known: dict[str, Tier]) -> Tier | None:
+def _named_tier(root: Section, where: Where, name: str, known: Mapping[str, Tier]) -> Tier | None:
     if name not in known:
         root.source.fault(where, f"{name!r} is no tier; {nearest(name, known)}")
     return known.get(name)
@@ -277,7 +280,7 @@ def _named_tier(root: Section, where: Where, name: str, known: dict[str, Tier]) 
 
 def _read_tier(root: Section, where: Where, data: Any) -> Tier | None:
     section = Section(root.source, where, data)
-    name, kind = _read_name(section), section.choice("kind", TierKind)
+    name, kind = read_name(section), section.choice("kind", TierKind)
     memory_mb, concurrency = section.whole("memory_mb"), section.whole("concurrency")
     mode = section.choice("start_mode", StartMode, StartMode.ONDEMAND)
     vcpus = section.number("vcpus", 0.0) or prices.vcpus_of(memory_mb)
@@ -292,7 +295,7 @@ def _read_tier(root: Section, where: Where, data: Any) -> Tier | None:
     return section.build(lambda: Tier(name, kind, vcpus, memory_mb, concurrency, mode, given, idle, timeout))
 
 
-def _usual_tiers() -> tuple[Tier, ...]:
+def usual_tiers() -> tuple[Tier, ...]:
     """What can be named without being described."""
     return (*prices.local_tiers(), prices.gpu_tier(), *prices.lambda_tiers())
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
 from registry.errors import InvalidValue
-from registry.sources import Source, Where, shown
+from registry.sources import Source, Where
 
 T = TypeVar("T")
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -34,6 +34,10 @@ class Section:
     def __contains__(self, key: str) -> bool:
         return key in self._data
 
+    def names(self) -> tuple[str, ...]:
+        """The keys of this section, where they are names of the writer's choice."""
+        return tuple(self._data)
+
     def at(self, key: str) -> Where:
         """The way to a key of this section."""
         return (*self.where, key)
@@ -55,10 +59,10 @@ class Section:
             self._wrong((key,), value, "a number that a float can hold")
             return 0.0
 
-    def whole(self, key: str, default: int | None = None, *, most: int = MOST) -> int:
-        """A whole number from 1 to `most`; required without a default."""
-        expected = "a whole number from 1" + (f" to {most}" if most < MOST else "")
-        return cast(int, self._value(key, expected, lambda v: _is_whole(v) and 1 <= v <= most, default, 1))
+    def whole(self, key: str, default: int | None = None, *, least: int = 1, most: int = MOST) -> int:
+        """A whole number from `least` to `most`; required without a default."""
+        expected = f"a whole number from {least}" + (f" to {most}" if most < MOST else "")
+        return cast(int, self._value(key, expected, lambda v: _is_whole(v) and least <= v <= most, default, least))
 
     def flag(self, key: str) -> bool | None:
         """True or false; None when it is not there."""
@@ -126,8 +130,9 @@ class Section:
 
     def close(self, special: Mapping[str, str] = MappingProxyType({})) -> None:
         """Report each key that was not asked for: with its message in `special`, or with the nearest key meant."""
+        here = self.source.shown(self.where)
         for key in self._data.keys() - self._asked:
-            self.fault(key, special.get(key, f"is not a key of {shown(self.where)}; {nearest(key, self._asked)}"))
+            self.fault(key, special.get(key, f"is not a key of {here}; {nearest(key, self._asked)}"))
 
     def _value(self, key: str, expected: str, fits: Callable[[Any], bool], default: Any, neutral: Any) -> Any:
         self._asked.add(key)

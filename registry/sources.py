@@ -65,8 +65,10 @@ class Source:
     a fault like any other, and None in the data.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, kind: str = "manifest") -> None:
+        """`kind` is what people call such a file."""
         self.file = file
+        self.kind = kind
         self.texts: dict[Where, str] = {}
         """Each scalar as it was written."""
         self._lines: dict[Where, int] = {}
@@ -83,7 +85,12 @@ class Source:
         while known and known not in self._lines:
             known = known[:-1]
         line = self._lines.get(known, 1)
-        self._faults.append((line, f"{self.file}:{line}: {shown(where)}: {message}"))
+        self._faults.append((line, f"{self.file}:{line}: {self.shown(where)}: {message}"))
+
+    def shown(self, where: Where) -> str:
+        """The way to a field as people write it: `task.inputs[0].shape`."""
+        text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where)
+        return text.removeprefix(".") or f"the {self.kind}"
 
     @property
     def fault_count(self) -> int:
@@ -124,9 +131,9 @@ class Source:
         try:
             if kind is not None:
                 return kind(node.value)
-            self.fault(where, f"{node.tag} is not used in a manifest; write a plain text or number")
+            self.fault(where, f"{node.tag} is not used in a {self.kind}; write a plain text or number")
         except ValueError:
-            self.fault(where, f"{node.value[:40]!r} is no number of a manifest; write a plain one")
+            self.fault(where, f"{node.value[:40]!r} is no number of a {self.kind}; write a plain one")
         self._unread.add(where)
         return None
 
@@ -140,12 +147,6 @@ class Source:
             data[key] = self._plain(child, (*where, key))
             self._lines[(*where, key)] = _line(key_node)
         return data
-
-
-def shown(where: Where) -> str:
-    """The way to a field as people write it: `task.inputs[0].shape`."""
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where)
-    return text.removeprefix(".") or "the manifest"
 
 
 def _refuse_bombs(file: Path, text: str) -> None:

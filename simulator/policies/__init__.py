@@ -6,7 +6,17 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from registry.catalogue import Catalogue
+from simulator.policies.batch import Batch
+from simulator.policies.cocktail import Cocktail
+from simulator.policies.infaas import Infaas, InfaasIndividual, InfaasStatic
+from simulator.policies.infadapter import InfAdapter
+from simulator.policies.jellyfish import Jellyfish
+from simulator.policies.mark import Mark
+from simulator.policies.model_switching import ModelSwitching
 from simulator.policies.modelless import Modelless
+from simulator.policies.proteus import Proteus
+from simulator.policies.slackfit import SlackFit
+from simulator.policies.static import StaticBest, StaticCheapest
 from simulator.policy import Policy
 
 
@@ -19,4 +29,17 @@ class Factory(Protocol):
 
 POLICIES: Mapping[str, Factory] = {
     "modelless": Modelless,
+    "static_best": StaticBest,
+    "static_cheapest": StaticCheapest,
+    "infaas_static": InfaasStatic,
+    "infaas_individual": InfaasIndividual,
+    "infaas": Infaas,
+    "slackfit": SlackFit,
+    "model_switching": ModelSwitching,
+    "jellyfish": Jellyfish,
+    "batch": Batch,
+    "infadapter": InfAdapter,
+    "mark": Mark,
+    "cocktail": Cocktail,
+    "proteus": Proteus,
 }

@@ -1,0 +1,63 @@
+"""SlackFit: each run takes the work that just fits the most urgent request's slack; every variant stays resident.
+
+Khare et al., SuperServe, NSDI 2025, section 4.2. There one supernet holds every variant, so that a switch costs
+nothing; here all variants are loaded in every copy of a fixed fleet.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from registry.catalogue import Catalogue
+from registry.model import Slo
+from simulator.policies.options import Option, fastest
+from simulator.policies.pools import FLEET, Fronted
+
+BUCKETS = 16
+"""Buckets of equal width in latency, from the fastest run to the bound."""
+
+
+class Control(NamedTuple):
+    """A variant and a batch size, and how long (ms) a run of them takes."""
+
+    ms: float
+    batch: int
+    option: Option
+
+
+class SlackFit(Fronted):
+    """The bucket of the largest latency within the slack, and in it the largest batch that is waiting."""
+
+    name = "slackfit"
+
+    def __init__(self, catalogue: Catalogue, copies: int = FLEET) -> None:
+        super().__init__(catalogue, copies)
+        self._buckets: dict[str, list[list[Control]]] = {}
+
+    def meet(self, task: str, slo: Slo) -> None:
+        """Sort every control of a task into its bucket."""
+        super().meet(task, slo)
+        if self.found[task]:
+            self._buckets[task] = buckets(self.found[task])
+
+    def pick(self, task: str, waiting: int, left_ms: float, now: float) -> tuple[Option, int]:
+        """Where nothing fits, the fastest variant with all that waits."""
+        for bucket in reversed(self._buckets[task]):
+            fitting = [control for control in bucket if control.ms <= left_ms and control.batch <= waiting]
+            if fitting:
+                best = max(fitting, key=lambda control: (control.batch, control.option.accuracy, -control.ms))
+                return best.option, best.batch
+        option = fastest(self.found[task])
+        return option, max(1, min(waiting, option.largest(left_ms)))
+
+
+def buckets(found: list[Option]) -> list[list[Control]]:
+    """Every variant and batch that no other beats in latency, batch and accuracy, in BUCKETS of latency, ascending."""
+    controls = [Control(ms, batch, option) for option in found for batch, ms in enumerate(option.ms, 1)]
+    least, most = min(control.ms for control in controls), max(control.ms for control in controls)
+    width = (most - least) / BUCKETS or 1.0
+    sorted_in: list[list[Control]] = [[] for _ in range(BUCKETS)]
+    for control in controls:
+        sorted_in[min(BUCKETS - 1, math.floor((control.ms - least) / width))].append(control)
+    return sorted_in
