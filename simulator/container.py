@@ -108,8 +108,9 @@ class Container:
     def cancel(self, invoke: Invoke) -> None:
         """See Host. What a copy has taken in, it does."""
 
-    def warm(self, placement: Placement, copies: int) -> None:
-        """See Host."""
+    def warm(self, placement: Placement, copies: int, for_s: float = 0.0) -> None:
+        """See Host. A copy stays until it is wanted no more."""
+        del for_s
         holding = sum(placement in copy.resident for copy in self._copies)
         lacking = [c for c in self._copies if c.ready and placement not in c.resident and placement not in c.loading]
         for copy in lacking[: max(0, copies - holding)]:

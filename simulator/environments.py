@@ -13,6 +13,7 @@ from functools import partial
 
 from registry.model import Placement, StartMode, Tier, TierKind
 from registry.prices import lambda_price
+from scheduler.capacity import PING_MS
 from scheduler.events import EnvironmentBusy, EnvironmentGone, EnvironmentReady, EnvironmentStarting, SnapshotTaken
 from simulator.bill import Meter
 from simulator.clock import END, START
@@ -90,6 +91,9 @@ class Environments:
         self._taken = 0
         """Environments that start, run or are being warmed: no request can have them."""
         self._waiting: deque[_Going] = deque()
+        self._to_warm: deque[tuple[Placement, int, float]] = deque()
+        self._warming = 0
+        """Warm-ups under way."""
         self._going: dict[int, _Going] = {}
         self._provisioned = 0
         self._started = 0
@@ -116,22 +120,13 @@ class Environments:
         else:
             self._fail(going, "throttled", THROTTLED_S[self.tier.kind])
 
-    def warm(self, placement: Placement, copies: int) -> None:
-        """See Host. A warm-up is an invocation that runs nothing; it is billed as one, and takes an environment."""
-        self._expire()
-        variant = placement.variant
-        holding = sum(variant in e.resident or variant == e.expected for e in self._all.values())
-        for _ in range(copies - holding):
-            if self._taken >= self.tier.concurrency:
-                return
-            found = next((e for e in self._idle if variant not in e.resident), None)
-            if found is not None:
-                self._take(found)
-                self._warm_up(placement, found)
-            elif len(self._all) < self.tier.concurrency and self._may_start():
-                self._start(placement, partial(self._warm_up, placement))
-            else:
-                return
+    def warm(self, placement: Placement, copies: int, for_s: float = 0.0) -> None:
+        """See Host. A warm-up is an invocation that runs nothing; it is billed as one, and takes an environment.
+
+        One after the other: what is to live together would else start an environment each.
+        """
+        self._to_warm.append((placement, copies, for_s))
+        self._warm_next()
 
     def unload(self, placement: Placement) -> None:
         """See Host. Each is an invocation, too, after which the environment is as fresh as after any."""
@@ -267,12 +262,53 @@ class Environments:
         self._emit(EnvironmentReady(self.tier.name, environment.id, self._snapshot, self._clock.now))
         then(environment, init_ms)
 
+    def _warm_next(self) -> None:
+        """Begin with the next placement that is to be warm, unless warm-ups of one are under way."""
+        while self._to_warm and not self._warming:
+            placement, copies, for_s = self._to_warm.popleft()
+            self._expire()
+            variant = placement.variant
+            lasting = sum(self._lasts(e, variant, for_s) for e in self._all.values())
+            for _ in range(copies - lasting):
+                if self._taken >= self.tier.concurrency or not self._warm_one(placement, for_s):
+                    break
+
+    def _lasts(self, environment: Environment, variant: str, for_s: float) -> bool:
+        """Whether it holds the variant, or will, and is sure to for so long, or for half of its idle time at least."""
+        if variant not in environment.resident and variant != environment.expected:
+            return False
+        if environment.provisioned_at is not None or environment not in self._idle:
+            return True
+        left_s = environment.idle_since + self.tier.idle_timeout_s - self._clock.now
+        return left_s >= min(for_s, self.tier.idle_timeout_s / 2)
+
+    def _warm_one(self, placement: Placement, for_s: float) -> bool:
+        """One more environment that holds it: one that does and would not last, else any other, else a new one."""
+        variant = placement.variant
+        ageing = (e for e in self._idle if variant in e.resident and not self._lasts(e, variant, for_s))
+        found = next(ageing, None) or next((e for e in self._idle if variant not in e.resident), None)
+        if found is not None:
+            self._take(found)
+            self._warming += 1
+            self._warm_up(placement, found)
+            return True
+        if len(self._all) >= self.tier.concurrency or not self._may_start():
+            return False
+        self._warming += 1
+        self._start(placement, partial(self._warm_up, placement))
+        return True
+
     def _warm_up(self, placement: Placement, environment: Environment, init_ms: float | None = None) -> None:
         now = self._clock.now
         self._emit(EnvironmentBusy(self.tier.name, environment.id, now))
-        load_ms = self._load_ms(environment, placement) or 0.0
-        self._meter_of(environment).add(load_ms, init_ms)
-        self._clock.at(now + load_ms / 1000, END, partial(self._release, environment))
+        took_ms = max(PING_MS, self._load_ms(environment, placement) or 0.0)
+        self._meter_of(environment).add(took_ms, init_ms)
+        self._clock.at(now + took_ms / 1000, END, partial(self._warmed, environment))
+
+    def _warmed(self, environment: Environment) -> None:
+        self._warming -= 1
+        self._release(environment)
+        self._warm_next()
 
     def _provided(self, asked_at: float, environment: Environment, init_ms: float) -> None:
         """A provisioned environment is there; it is paid for since it was asked for."""

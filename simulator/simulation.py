@@ -165,8 +165,8 @@ class _Simulation:
                 self._rejected[job.number] = True
             case Cancel(invoke):
                 self._hosts[invoke.placement.tier].cancel(invoke)
-            case Warm(placement, _, copies):
-                self._hosts[placement.tier].warm(placement, copies)
+            case Warm(placement, _, copies, for_s):
+                self._hosts[placement.tier].warm(placement, copies, for_s)
             case Unload(placement):
                 self._hosts[placement.tier].unload(placement)
             case Shrink(tier, copies):

@@ -13,6 +13,7 @@ from registry.catalogue import Catalogue
 from scheduler import actions
 from scheduler.capacity import WORTH_USD, Demand, plan
 from scheduler.fleet import Fleet
+from scheduler.newcomers import Newcomers
 from scheduler.recurrence import Recurrence
 from scheduler.requests import Request
 from simulator.policies.modelless import PERIOD_S, Modelless
@@ -37,6 +38,7 @@ class Planner:
     def __init__(self, budget: Budget, period_s: float = PERIOD_S) -> None:
         self._budget, self._period_s = budget, period_s
         self._recurrence = Recurrence()
+        self._newcomers = Newcomers()
         self._counts: dict[str, int] = {}
         """Requests of the minute that is not over, by task."""
         self._lately: dict[str, deque[int]] = {}
@@ -54,11 +56,11 @@ class Planner:
         """What to keep warm until the next call, a period after the last."""
         minute = round(now / self._period_s)
         if minute > 0:
-            self._close(minute - 1)
+            self._close(minute - 1, len(catalogue.tasks))
         made = plan(
             catalogue,
             fleet,
-            [self._demand(task) for task in self._lately],
+            self._demands(catalogue),
             now,
             period_s=self._period_s,
             budget_usd_per_h=self._budget.usd_per_h,
@@ -66,11 +68,22 @@ class Planner:
         )
         return made.actions
 
-    def _close(self, minute: int) -> None:
+    def _close(self, minute: int, tasks: int) -> None:
         self._recurrence.close(minute, self._counts)
+        new = sum(task not in self._lately for task in self._counts)
+        self._newcomers.close(tasks - len(self._lately), new)
         for task, count in self._counts.items():
             self._lately.setdefault(task, deque(maxlen=LATELY)).append(count)
         self._counts = {}
+
+    def _demands(self, catalogue: Catalogue) -> list[Demand]:
+        """What to expect of every task, also of those that were never asked for."""
+        ahead = self._newcomers.ahead()
+        waiting = [task for task in catalogue.tasks.values() if task.name not in self._lately]
+        return [
+            *(self._demand(task) for task in self._lately),
+            *(Demand(t.name, ahead, 1 / self._period_s, Request(t.name, t.default_slo)) for t in waiting),
+        ]
 
     def _demand(self, task: str) -> Demand:
         lately = self._lately[task]
