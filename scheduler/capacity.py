@@ -13,29 +13,24 @@ carried out is simply decided again a period later.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from heapq import heappop, heappush
 
 import numpy as np
 from numpy.typing import NDArray
 
 from registry.catalogue import Catalogue
-from registry.model import Placement, StartMode, Tier, TierKind
+from registry.model import StartMode, Tier, TierKind
 from registry.prices import invocation_cost
 from scheduler.actions import Action, Provision, Shrink, Unload, Warm
-from scheduler.estimate import Outlook, outlook
 from scheduler.fleet import Fleet
+from scheduler.prospects import Prospects, prospects
 from scheduler.quantiles import Floats
 from scheduler.requests import Request
-from scheduler.table import MEDIAN, table_of
-from scheduler.warming import as_cold, as_warm
 
 WORTH_USD = 1e-3
 """What a right answer in time is worth, unless the operator says otherwise: some fifty times what one costs."""
-
-PATIENCE_MS = 1000.0
-"""For how long a caller without a deadline waits gladly: longer breaks the flow of thought (Nielsen, Usability
-Engineering, 1993, section 5.5)."""
 
 MEMORY_SHARE = 0.8
 """Of an environment's memory that planned variants may take; the rest is for the runtime and what requests bring."""
@@ -85,24 +80,11 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Options:
-    """Every placement that could be kept ready, in columns."""
+    """Every placement that could be kept ready."""
 
-    placements: tuple[Placement, ...]
-    task: NDArray[np.intp]
-    """Number of its demand."""
-    tier: NDArray[np.intp]
-    """Number of its tier."""
-    memory_mb: Floats
-    ready: Floats
-    """US dollars that an answer is worth, net, where it is ready."""
+    of: Prospects
     weight: Floats
-    """Requests expected to meet it cold otherwise."""
-    effort: Floats
-    """US dollars to make it ready; 0 where it is."""
-    busy_s: Floats
-    """Median service."""
-    resident: NDArray[np.bool_]
-    """Whether an environment of its tier holds its variant now."""
+    """Requests expected to meet each cold otherwise."""
 
 
 def plan(
@@ -122,29 +104,13 @@ def plan(
     _check(demands, period_s, budget_usd_per_h)
     fleet = fleet.follow(catalogue)
     options, best = _options(fleet, demands, now, worth_usd)
-    left = budget_usd_per_h * period_s / 3600
-    chosen: dict[int, _Offer] = {}
-    closed = set(options.tier.tolist())
-    while closed:
-        settled = _settled(options, best, fleet, closed, period_s)
-        offers = {
-            tier: _offer(options, best, fleet.layout.tiers[tier], _open_to(options, tier, settled), period_s)
-            for tier in sorted(closed)
-        }
-        affordable = {tier: offer for tier, offer in offers.items() if offer.price <= left and offer.net > NOTHING}
-        if not affordable:
-            break
-        tier = max(affordable, key=lambda t: affordable[t].net)
-        offer = chosen[tier] = affordable[tier]
-        best[options.task[offer.members]] = options.ready[offer.members]
-        left -= offer.price
-        closed.remove(tier)
+    chosen = _opened(fleet, options, best, budget_usd_per_h * period_s / 3600, period_s)
     per_h, names = 3600 / period_s, [tier.name for tier in fleet.layout.tiers]
     return Plan(
         actions=_actions(fleet, options, chosen, demands, now=now, period_s=period_s),
         usd_per_h=sum(offer.price for offer in chosen.values()) * per_h,
         gain_usd_per_h=sum(offer.net for offer in chosen.values()) * per_h,
-        residency={names[t]: tuple(options.placements[i].id for i in o.members) for t, o in chosen.items()},
+        residency={names[t]: tuple(options.of.placements[i].id for i in o.members) for t, o in chosen.items()},
         copies={names[t]: offer.copies for t, offer in chosen.items()},
     )
 
@@ -172,29 +138,50 @@ class _Offer:
     net: float
 
 
+def _opened(fleet: Fleet, options: _Options, best: Floats, budget_usd: float, period_s: float) -> dict[int, _Offer]:
+    """The tiers to keep and what they hold, the one that gains most first; `best` ends as what answers are worth then.
+
+    What a tier would gain only falls as others are opened, so an old figure is a bound: only the tier that leads is
+    counted anew, until it still leads (Minoux, Accelerated greedy algorithms, 1978).
+    """
+    home = _settled(options, best, fleet, period_s)
+    chosen: dict[int, _Offer] = {}
+    bounds = [(-math.inf, tier) for tier in sorted(set(options.of.tier.tolist()))]
+    while bounds:
+        _, tier = heappop(bounds)
+        offer = _offer(options, best, fleet.layout.tiers[tier], _open_to(options, tier, home), period_s)
+        if offer.net <= NOTHING or offer.price > budget_usd:
+            continue
+        if bounds and offer.net < -bounds[0][0]:
+            heappush(bounds, (-offer.net, tier))
+            continue
+        chosen[tier] = offer
+        best[options.of.request[offer.members]] = options.of.ready_usd[offer.members]
+        budget_usd -= offer.price
+    return chosen
+
+
 _NOTHING = _Offer(np.zeros(0, dtype=np.intp), 0, 0.0, 0.0)
 
 
-def _settled(
-    options: _Options, best: Floats, fleet: Fleet, closed: Collection[int], period_s: float
-) -> NDArray[np.intp]:
+def _settled(options: _Options, best: Floats, fleet: Fleet, period_s: float) -> NDArray[np.intp]:
     """Where each task is at home: the tier that is worth its price for what is resident there; else NOWHERE.
 
     Nothing is moved from there to where there happens to be room, or every minute would move half of all.
     """
     home = np.full(len(best), NOWHERE, dtype=np.intp)
-    for tier in sorted(closed):
-        here = ((options.tier == tier) & options.resident & (home[options.task] == NOWHERE)).nonzero()[0]
+    for tier in sorted(set(options.of.tier[options.of.resident].tolist())):
+        here = ((options.of.tier == tier) & options.of.resident & (home[options.of.request] == NOWHERE)).nonzero()[0]
         offer = _offer(options, best, fleet.layout.tiers[tier], here, period_s)
         if offer.net > NOTHING:
-            home[options.task[offer.members]] = tier
+            home[options.of.request[offer.members]] = tier
     return home
 
 
 def _open_to(options: _Options, tier: int, home: NDArray[np.intp]) -> NDArray[np.intp]:
     """The options on a tier of tasks that are at home there or nowhere."""
-    of_task = home[options.task]
-    found: NDArray[np.intp] = ((options.tier == tier) & ((of_task == tier) | (of_task == NOWHERE))).nonzero()[0]
+    of_task = home[options.of.request]
+    found: NDArray[np.intp] = ((options.of.tier == tier) & ((of_task == tier) | (of_task == NOWHERE))).nonzero()[0]
     return found
 
 
@@ -203,16 +190,19 @@ def _offer(options: _Options, best: Floats, tier: Tier, here: NDArray[np.intp], 
 
     `here` are the options on the tier to choose from.
     """
-    gains = options.weight[here] * (options.ready[here] - best[options.task[here]]) - options.effort[here]
+    gains = (
+        options.weight[here] * (options.of.ready_usd[here] - best[options.of.request[here]])
+        - options.of.effort_usd[here]
+    )
     # Of one task's variants the one that gains most: sorted by gain, the first of each task.
     order = np.argsort(-gains, kind="stable")
-    _, firsts = np.unique(options.task[here][order], return_index=True)
+    _, firsts = np.unique(options.of.request[here][order], return_index=True)
     order = order[np.sort(firsts)]
     order = order[gains[order] > NOTHING]
     members, gains = here[order], gains[order]
-    fits = _packed(gains, options.memory_mb[members], tier.memory_mb * MEMORY_SHARE)
+    fits = _packed(gains, options.of.memory_mb[members], tier.memory_mb * MEMORY_SHARE)
     members, gains = members[fits], gains[fits]
-    load = float((options.weight[members] * options.busy_s[members]).sum()) / period_s
+    load = float((options.weight[members] * options.of.busy_s[members]).sum()) / period_s
     copies = min(tier.concurrency, copies_for(load)) if tier.start_mode is not StartMode.ALWAYS else 1
     price = holding_usd(tier, period_s) * copies
     return _Offer(members, copies, price, float(gains.sum()) - price)
@@ -251,59 +241,12 @@ def copies_for(load: float, level: float = COPIES_LEVEL) -> int:
 
 def _options(fleet: Fleet, demands: Sequence[Demand], now: float, worth_usd: float) -> tuple[_Options, Floats]:
     """What could be kept ready, and what an answer of each demand is worth with nothing kept."""
-    warm, cold = as_warm(fleet), as_cold(fleet)
-    parts: list[tuple[Floats, ...]] = []
-    placements: list[Placement] = []
+    found = prospects(fleet, [demand.request for demand in demands], now, worth_usd)
     best = np.zeros(len(demands))
-    for number, demand in enumerate(demands):
-        request = _patient(demand.request)
-        table = table_of(fleet.layout.catalogue, demand.task)
-        views = [outlook(request, table, state, now) for state in (warm, cold, fleet)]
-        ready, without, _ = (_worth(view, worth_usd) for view in views)
-        best[number] = max(0.0, float(without.max(initial=0.0)))
-        every = np.arange(len(table.placements))
-        medians = [view.grid(every)[MEDIAN] for view in views[:2]]
-        # Who comes while it starts is late too.
-        weight = demand.ask * (1.0 + demand.rate * np.maximum(medians[1] - medians[0], 0.0) / 1000)
-        effort = np.maximum(views[2].cost - views[0].cost, 0.0)
-        memory = np.array([fleet.layout.catalogue.profiles[p.id].memory_mb for p in table.placements])
-        placements += table.placements
-        tiers = table.tiers.astype(np.float64)
-        held = fleet.columns.holders[table.span.start : table.span.measured] > 0
-        of_task = np.full(len(every), float(number))
-        parts.append((of_task, tiers, memory, ready, weight, effort, medians[0] / 1000, held.astype(np.float64)))
-    columns = [np.concatenate(column) for column in zip(*parts, strict=True)] if parts else [np.zeros(0)] * 8
-    task, tier, memory, ready, weight, effort, busy_s, resident = columns
-    found = _Options(
-        placements=tuple(placements),
-        task=task.astype(np.intp),
-        tier=tier.astype(np.intp),
-        memory_mb=memory,
-        ready=ready,
-        weight=weight,
-        effort=effort,
-        busy_s=busy_s,
-        resident=resident > 0,
-    )
-    return found, best
-
-
-def _patient(request: Request) -> Request:
-    slo = request.slo
-    return request if slo.latency_ms is not None else replace(request, slo=replace(slo, latency_ms=PATIENCE_MS))
-
-
-def _worth(view: Outlook, worth_usd: float) -> Floats:
-    """US dollars that an answer of each placement is worth, less what it costs; 0 or less where a bound is broken."""
-    slo = view.request.slo
-    holds = view.runnable.copy()
-    if slo.min_accuracy is not None:
-        holds &= view.accuracy >= slo.min_accuracy
-    if slo.max_cost_usd is not None:
-        holds &= view.cost <= slo.max_cost_usd
-    right = view.effective_accuracy(np.arange(len(holds)))
-    found: Floats = np.where(holds, worth_usd * right, 0.0) - view.cost
-    return found
+    np.maximum.at(best, found.request, found.kept_nothing_usd)
+    ask, rate = (np.array([getattr(demand, name) for demand in demands], dtype=np.float64) for name in ("ask", "rate"))
+    # Who comes while it starts is late too.
+    return _Options(found, ask[found.request] * (1.0 + rate[found.request] * found.start_s)), best
 
 
 def _actions(
@@ -322,29 +265,29 @@ def _actions(
         actions += _room(fleet, options, number, offer.members)
         actions += _sized(tier, offer.copies, _long_idle(fleet, number, now, period_s), period_s)
         for i in offer.members.tolist():
-            demand = demands[int(options.task[i])]
+            demand = demands[int(options.of.request[i])]
             reason = (
                 f"{demand.task} is asked for with probability {demand.ask:.2g} within {period_s:g} s, and ready "
-                f"answers are worth {options.weight[i] * options.ready[i]:.2g} USD there"
+                f"answers are worth {options.weight[i] * options.of.ready_usd[i]:.2g} USD there"
             )
-            actions.append(Warm(options.placements[i], reason, offer.copies, period_s))
+            actions.append(Warm(options.of.placements[i], reason, offer.copies, period_s))
     return tuple(actions)
 
 
 def _room(fleet: Fleet, options: _Options, number: int, members: NDArray[np.intp]) -> list[Action]:
     """Unload what is resident and not planned, where what is planned would not fit beside it."""
-    tier, profiles = fleet.layout.tiers[number], fleet.layout.catalogue.profiles
-    planned = {options.placements[i].variant for i in members.tolist()}
-    on_tier = [fleet.layout.placements[int(i)] for i in fleet.layout.of_tier.get(number, ())]
+    layout, tier, profiles = fleet.layout, fleet.layout.tiers[number], fleet.layout.catalogue.profiles
+    planned = {options.of.placements[i].variant for i in members.tolist()}
     held = {variant for e in fleet.tiers[number].environments.values() for variant in e.resident} - planned
-    others = [p for p in on_tier if p.variant in held and p.id in profiles]
-    needed = float(options.memory_mb[members].sum()) + sum(profiles[p.id].memory_mb for p in others)
+    found = [layout.placements[int(i)] for v in held for i in layout.of_variant_on.get((number, v), ())]
+    others = [placement for placement in found if placement.id in profiles]
+    needed = float(options.of.memory_mb[members].sum()) + sum(profiles[p.id].memory_mb for p in others)
     actions: list[Action] = []
     for placement in sorted(others, key=lambda p: (-profiles[p.id].memory_mb, p.id)):
         if needed <= tier.memory_mb * MEMORY_SHARE:
             break
         needed -= profiles[placement.id].memory_mb
-        what = f"{len(members)} planned variants of {float(options.memory_mb[members].sum()):.0f} MB need its room"
+        what = f"{len(members)} planned variants of {float(options.of.memory_mb[members].sum()):.0f} MB need its room"
         actions.append(Unload(placement, f"{what} on {tier.name}"))
     return actions
 

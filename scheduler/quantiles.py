@@ -169,8 +169,11 @@ def mix(grid: Floats, columns: NDArray[np.intp], low: NDArray[np.intp], below: F
     return found
 
 
-def probability(grid: Floats, within_ms: float) -> Floats:
-    """P(time <= within_ms) of each distribution; 0 below its first quantile, LEVELS[-1] from its last on."""
+def probability(grid: Floats, within_ms: Floats | float) -> Floats:
+    """P(time <= within_ms) of each distribution; 0 below its first quantile, LEVELS[-1] from its last on.
+
+    There is one deadline for all, or one for each.
+    """
     count = grid.shape[1]
     reached = np.add.reduce(grid <= within_ms, axis=0, dtype=np.intp)
     position = _BELOW.take(reached) * count + np.arange(count)

@@ -107,6 +107,8 @@ class Table:
     load_ms: Floats
     init_ms: Floats
     """Means of what a load and a start add."""
+    memory_mb: Floats
+    """Private memory of a resident copy."""
     prices: Prices
     _batches: dict[int, Batch] = field(default_factory=dict)
 
@@ -192,6 +194,7 @@ def _compile(catalogue: Catalogue, task: str) -> Table:
         billed_ms=billed,
         load_ms=np.array([p.load.mean for p in profiles], dtype=np.float64),
         init_ms=np.array([p.init.mean for p in profiles], dtype=np.float64),
+        memory_mb=np.array([profile.memory_mb for profile in profiles], dtype=np.float64),
         prices=Prices.of([catalogue.tiers[p.tier].price for p in placements]),
     )
 

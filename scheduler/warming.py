@@ -11,7 +11,6 @@ from dataclasses import replace
 import numpy as np
 
 from registry.catalogue import Catalogue
-from registry.model import StartMode
 from scheduler.actions import Warm
 from scheduler.choose import choose
 from scheduler.decision import Decision
@@ -47,20 +46,6 @@ def as_warm(fleet: Fleet) -> Fleet:
         old,
         resident_until=np.full_like(old.resident_until, np.inf),
         free_until=np.full_like(old.free_until, np.inf),
-        full=np.zeros_like(old.full),
-        any_full=False,
-    )
-    return replace(fleet, columns=columns)
-
-
-def as_cold(fleet: Fleet) -> Fleet:
-    """A fleet in which only what always runs is warm, nothing is resident, and nobody waits."""
-    old = fleet.columns
-    always = np.array([tier.start_mode is StartMode.ALWAYS for tier in fleet.layout.tiers], dtype=np.bool_)
-    columns = replace(
-        old,
-        resident_until=np.full_like(old.resident_until, -np.inf),
-        free_until=np.where(always, np.inf, -np.inf),
         full=np.zeros_like(old.full),
         any_full=False,
     )

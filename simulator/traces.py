@@ -110,6 +110,11 @@ def azure_2019(path: Path) -> PerMinute:
     return PerMinute(tuple(row[0] for row in rows), counts)
 
 
+def application_mb(path: Path) -> Floats:
+    """Mean memory (MB) of each application, in the order of the same file: column `AverageMemUsageMB`."""
+    return _floats(_parsed(path, ["AverageMemUsageMB"], lambda row: _number(row[0])))
+
+
 def azure_2021(path: Path) -> Invocations:
     """Azure Functions 2021: columns `app`, `func`, `end_timestamp` and `duration` (s); a start is end - duration."""
     columns = ["func", "end_timestamp", "duration"]

@@ -66,6 +66,12 @@ def test_counts_per_minute_of_applications(tmp_path: Path) -> None:
     assert found.counts.tolist() == [[0, 1]]
 
 
+def test_memory_of_applications_is_beside_their_counts(tmp_path: Path) -> None:
+    assert traces.application_mb(written(tmp_path, APPS)).tolist() == [141.0]
+    with pytest.raises(ValueError, match="no column 'AverageMemUsageMB'"):
+        traces.application_mb(written(tmp_path, FUNCTIONS))
+
+
 def test_counts_without_rows_keep_their_minutes(tmp_path: Path) -> None:
     found = traces.azure_2019(written(tmp_path, APPS.splitlines()[0]))
     assert found.names == ()

@@ -1,0 +1,1 @@
+"""Keep-alive policies and their replay over a trace: when to stay warm for the next request; it runs nothing."""
