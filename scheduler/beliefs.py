@@ -16,8 +16,8 @@ do not flap, and a placement that does as profiled is decided on by its profile 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from scheduler import coverage
 from scheduler.coverage import NO_MARGINS, Margins, faded
@@ -62,7 +62,43 @@ class Moved:
     def now(self, now: float) -> Margins:
         """The margins at a time, faded."""
         left = faded(self.at, now)
-        return tuple(margin * left for margin in self.margins)
+        return tuple([margin * left for margin in self.margins])
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """Sums over a tier's placements as of a time (s): of their weights, and of their medians by weight.
+
+    All fade alike, so an outcome changes the part of its own placement alone.
+    """
+
+    weights: float = 0.0
+    total: float = 0.0
+    at: float = -math.inf
+
+    def with_drift(self, old: Drift | None, new: Drift, now: float) -> Weighed:
+        """With what one placement's outcomes say now in place of what they said."""
+        left = faded(self.at, now)
+        weights, total = self.weights * left, self.total * left
+        for drift, sign in ((old, -1.0), (new, 1.0)):
+            if drift is not None:
+                weight = sign * _weight(drift, now)
+                weights += weight
+                total += weight * min(max(drift.median, -SHARED_MOST), SHARED_MOST)
+        return Weighed(max(weights, 0.0), total, max(self.at, now))
+
+    @classmethod
+    def of(cls, drifts: Iterable[Drift], now: float) -> Weighed:
+        """Of all of them."""
+        found = cls(at=now)
+        for drift in drifts:
+            found = found.with_drift(None, drift, now)
+        return found
+
+    @property
+    def pace(self) -> float:
+        """The best linear prediction of what they share."""
+        return self.total / (self.weights + 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +112,8 @@ class TierBeliefs:
     """Of placements without; a new object whenever there is news of any."""
     moved: Mapping[str, Moved] = field(default_factory=dict)
     """Of tasks with outcomes that were predicted."""
+    weighed: Weighed = Weighed()
+    """What the drifts say together."""
 
     def pace(self, placement: str) -> Pace:
         """What is believed of a placement's service."""
@@ -87,23 +125,24 @@ class TierBeliefs:
         """After an answer to a task that was predicted at each of LEVELS, or none within `latency_ms`."""
         margins = self.moved.get(task, Moved()).now(now)
         moved = Moved(coverage.after(margins, predicted_ms, latency_ms, answered=answered), now)
-        return replace(self, moved={**self.moved, task: moved})
+        return TierBeliefs(self.drifts, self.paces, self.shared, {**self.moved, task: moved}, self.weighed)
 
     def served(self, placement: str, ratio: float, spread: float, now: float) -> TierBeliefs:
         """After a warm, resident run: its log ratio to the profile's median, and the profile's relative spread."""
         ratio = min(max(ratio, -MOST), MOST)
-        known = self.drifts.get(placement, Drift())
-        drift, changed = known.after(ratio, spread, now)
-        after = replace(self, drifts={**self.drifts, placement: drift})
-        tier = after._tier_pace(now)
-        before, found = self.pace(placement), after._pace(placement, tier, now)
+        known = self.drifts.get(placement)
+        drift, changed = (known or Drift()).after(ratio, spread, now)
+        drifts, weighed = {**self.drifts, placement: drift}, self.weighed.with_drift(known, drift, now)
+        tier = weighed.pace
+        before, found = self.pace(placement), _own_pace(drift, tier, now)
         told = before.now(now)
         # What has faded is told anew: an outcome that agrees with what is left must not bring back what was.
         as_told = abs(before.log - told) <= TOLERANCE
         if not changed and as_told and abs(found - told) <= max(TOLERANCE, SURE * drift.error):
-            return replace(after, paces={**self.paces, placement: Pace(before.log, now)})
-        paces = {id_: Pace(_told(after._pace(id_, tier, now)), d.at) for id_, d in after.drifts.items()}
-        return replace(after, paces=paces, shared=Pace(_told(tier), now))
+            paces = {**self.paces, placement: Pace(before.log, now)}
+            return TierBeliefs(drifts, paces, self.shared, self.moved, weighed)
+        paces = {id_: Pace(_told(_own_pace(d, tier, now)), d.at) for id_, d in drifts.items()}
+        return TierBeliefs(drifts, paces, Pace(_told(tier), now), self.moved, weighed)
 
     def only(self, placements: Collection[str], tasks: Collection[str]) -> TierBeliefs:
         """Without what is believed of others; of the tier's pace they shared, nothing is left without any."""
@@ -112,19 +151,13 @@ class TierBeliefs:
         moved = {task: known for task, known in self.moved.items() if task in tasks}
         drifts = {id_: drift for id_, drift in self.drifts.items() if id_ in placements}
         paces = {id_: pace for id_, pace in self.paces.items() if id_ in placements}
-        return replace(self, drifts=drifts, paces=paces, shared=self.shared if drifts else Pace(), moved=moved)
+        shared, weighed = self.shared if drifts else Pace(), Weighed.of(drifts.values(), self.weighed.at)
+        return TierBeliefs(drifts, paces, shared, moved, weighed)
 
-    def _tier_pace(self, now: float) -> float:
-        weights = total = 0.0
-        for drift in self.drifts.values():
-            weight = _weight(drift, now)
-            weights += weight
-            total += weight * min(max(drift.median, -SHARED_MOST), SHARED_MOST)
-        return total / (weights + 1.0)
 
-    def _pace(self, placement: str, tier: float, now: float) -> float:
-        drift = self.drifts[placement]
-        return tier + _weight(drift, now) * (drift.median - tier)
+def _own_pace(drift: Drift, tier: float, now: float) -> float:
+    """What is believed of one placement, given its tier's pace."""
+    return tier + _weight(drift, now) * (drift.median - tier)
 
 
 def _weight(drift: Drift, now: float) -> float:

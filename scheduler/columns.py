@@ -89,6 +89,7 @@ def with_tiers(
     """The columns after some tiers changed, by number; `live` is what is believed after that."""
     if not changed:
         return replace(columns, live=live)
+    any_full = columns.any_full or any(tiers[number].full for number in changed)
     found = Columns(
         columns.resident_until.copy(),
         columns.holders.copy() if any(change.held for change in changed.values()) else columns.holders,
@@ -96,23 +97,25 @@ def with_tiers(
         columns.any_restored,
         columns.refused_until,
         columns.free_until.copy(),
-        columns.full.copy(),
-        columns.any_full,
-        columns.wait.copy(),
+        columns.full.copy() if any_full else columns.full,
+        any_full,
+        columns.wait.copy() if any_full else columns.wait,
         live,
         columns.accuracy,
     )
     for number, change in changed.items():
         state = tiers[number]
-        _count(found, number, state)
+        if any_full:
+            _count(found, number, state)
+        else:
+            found.free_until[number] = state.free_until
         for variant, more in change.held.items():
             found.holders[layout.of_variant_on.get((number, variant), NONE)] += more
-        if state.starved or change.was_starved:
+        if any_full and (state.starved or change.was_starved):
             _reside_everywhere(found, layout, number, state)
         else:
             _reside(found, layout, number, state, change.touched)
-    any_full = bool(found.full.any())
-    return found if any_full is found.any_full else replace(found, any_full=any_full)
+    return found if not any_full or found.full.any() else replace(found, any_full=False)
 
 
 def refused_until(

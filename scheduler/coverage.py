@@ -33,6 +33,9 @@ REACH = 6.0
 """The farthest that a margin goes: with the tails of `quantiles.read`, 20 times the largest measured quantile. No
 measured service was ever so wrong; it bounds what one stalled hour can do."""
 
+_LATE = tuple(STEP * level for level in LEVELS)
+_EARLY = tuple(STEP * (level - 1.0) for level in LEVELS)
+
 FADES_S = 300.0
 """Seconds without outcomes in which a belief fades to 1/e of itself: a placement that nobody tries is given its
 profile's word again after some ten minutes."""
@@ -44,10 +47,9 @@ def after(margins: Margins, predicted_ms: Sequence[float], latency_ms: float, *,
     Where nothing was `answered` within `latency_ms`, only the levels are moved at which that is late already.
     """
     moved, score = [], -math.inf
-    for level, z, margin, ms in zip(LEVELS, SCORES, margins, predicted_ms, strict=True):
-        late = latency_ms > ms
-        step = STEP * (late - (1.0 - level)) if late or answered else 0.0
-        score = max(score, z + min(max(margin + step, -REACH), REACH))
+    for z, late, early, margin, ms in zip(SCORES, _LATE, _EARLY, margins, predicted_ms, strict=True):
+        stepped = margin + (late if latency_ms > ms else early if answered else 0.0)
+        score = max(score, z + (-REACH if stepped < -REACH else min(stepped, REACH)))
         moved.append(score - z)
     return tuple(moved)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,9 @@ from scheduler.requests import Request
 from scheduler.table import COLD, LOAD, MEDIAN, RESIDENT, RESTORED, Batch, Table
 
 _Z: list[float] = NORMAL.tolist()
+
+SMALL = 32
+"""Placements of a table that is read whole (`benchmarks.simulate`)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +47,8 @@ class Outlook:
     """Finish time at the SLO's percentile, since arrival."""
     accuracy: Floats
     """As judged where answers have been judged, else as measured."""
+    whole: Floats | None = None
+    """All finish times (ms), [levels, placements], where the table is small."""
 
     @cached_property
     def cost(self) -> Floats:
@@ -53,17 +59,12 @@ class Outlook:
 
     def grid(self, chosen: NDArray[np.intp]) -> Floats:
         """Finish times from now on (ms) of some placements, [levels, chosen]."""
-        if self.live is not None:
-            return self.live.times(self.wait, EVERY, chosen)
-        columns = self.columns.take(chosen)
-        grid = self.batch.grid.take(columns, axis=1)
-        if self.wait is None:
-            return grid
-        mean, stretches = self.wait
-        return delay(grid, NORMAL[:, None], mean.take(chosen), stretches.take(chosen))
+        if self.whole is not None:
+            return self.whole.take(chosen, axis=1)
+        return _grid(self.batch, self.columns, self.wait, self.live, chosen)
 
     def at_level(self, level: int, chosen: NDArray[np.intp]) -> Floats:
-        """One row of `grid`."""
+        """One row of `grid`, for a table that is not small."""
         if self.live is not None:
             return self.live.times(self.wait, level, chosen)
         times: Floats = self.batch.grid[level].take(self.columns.take(chosen))
@@ -111,6 +112,8 @@ class Outlook:
 
     def _times(self, i: int) -> list[float]:
         """`grid` of one placement, without arrays."""
+        if self.whole is not None:
+            return cast(list[float], self.whole[:, i].tolist())
         if self.live is not None:
             return self.grid(np.array([i])).ravel().tolist()
         times: list[float] = self.batch.grid[:, self.columns[i]].tolist()
@@ -124,13 +127,19 @@ def outlook(request: Request, table: Table, fleet: Fleet, now: float) -> Outlook
     """What to expect of each measured placement of the request's task; `now` in seconds on the fleet's clock."""
     batch = table.batch(request.rows)
     columns, free = _start(table, fleet, now)
-    live = live_of(fleet.columns.live, table, batch, columns, now)
-    wait, waits = None, fleet.columns.full > free
-    if fleet.columns.any_full and np.count_nonzero(waits):
+    state, span = fleet.columns, table.span
+    live = live_of(state.live, table, batch, columns, now)
+    wait = None
+    if state.any_full and np.count_nonzero(waits := state.full > free):
         deviations = batch.deviation.take(columns) if live is None else live.deviations()
-        wait = _wait(table, fleet.columns.wait * waits, deviations)
-    refused_until = fleet.columns.refused_until[table.span.start : table.span.measured]
-    judged = fleet.columns.accuracy
+        wait = _wait(table, state.wait * waits, deviations)
+    # A small table is read whole, once: what a part of it would save, looking for the part costs.
+    whole = _grid(batch, columns, wait, live, None) if len(columns) <= SMALL else None
+    latency_ms = (
+        _at_percentile(batch, columns, wait, live, request.slo.percentile)
+        if whole is None
+        else _row_at(whole, request.slo.percentile)
+    )
     return Outlook(
         table=table,
         batch=batch,
@@ -138,10 +147,31 @@ def outlook(request: Request, table: Table, fleet: Fleet, now: float) -> Outlook
         columns=columns,
         wait=wait,
         live=live,
-        runnable=batch.fits & (refused_until <= now),
-        latency_ms=_at_percentile(batch, columns, wait, live, request.slo.percentile) + request.elapsed_ms,
-        accuracy=table.accuracy if judged is None else judged[table.span.start : table.span.measured],
+        runnable=batch.fits & (state.refused_until[span.start : span.measured] <= now),
+        latency_ms=latency_ms + request.elapsed_ms,
+        accuracy=table.accuracy if state.accuracy is None else state.accuracy[span.start : span.measured],
+        whole=whole,
     )
+
+
+def _grid(
+    batch: Batch, columns: NDArray[np.intp], wait: Wait | None, live: Live | None, chosen: NDArray[np.intp] | None
+) -> Floats:
+    """Finish times (ms) from now on of some placements, or of all, [levels, placements]."""
+    if live is not None:
+        return live.times(wait, EVERY, chosen)
+    grid = batch.grid.take(columns if chosen is None else columns.take(chosen), axis=1)
+    if wait is None:
+        return grid
+    mean, stretches = wait if chosen is None else (wait[0].take(chosen), wait[1].take(chosen))
+    return delay(grid, NORMAL[:, None], mean, stretches)
+
+
+def _row_at(grid: Floats, percentile: float) -> Floats:
+    """One percentile of a whole grid, mixed as `_at_percentile` does."""
+    high, share = around(percentile)
+    times: Floats = grid[high]
+    return times * (1.0 - share) + grid[high - 1] * share if share else times
 
 
 def _at_percentile(

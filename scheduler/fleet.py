@@ -214,8 +214,7 @@ class _Course:
         placement = self._fleet._placement_number(event.placement)
         if not (ms >= 0 and math.isfinite(ms * ms)):  # squared for the spread
             raise FleetError(f"request {event.request!r} cannot be expected to take {ms} ms")
-        variance = float(layout.variation[placement]) * ms**2
-        waiting = Waiting(ms, variance, float(layout.shared[placement]))
+        waiting = Waiting(ms, layout.variation[placement] * ms**2, layout.shared[placement])
         self._tier(int(layout.tier_of[placement])).wait((event.placement, event.request), waiting)
 
     def finished(self, event: events.Finished) -> None:

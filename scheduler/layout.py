@@ -54,9 +54,9 @@ class Layout:
     of_variant: Mapping[str, Indices]
     of_variant_on: Mapping[tuple[int, str], Indices]
     """Tier number and variant id to placements, which share what is resident."""
-    variation: NDArray[np.float64]
+    variation: tuple[float, ...]
     """Squared coefficient of variation of each placement's smallest measured batch; 0 where nothing is measured."""
-    shared: NDArray[np.float64]
+    shared: tuple[float, ...]
     """The part of a request's service that those queued behind it wait for: 1, or less where they share runs."""
 
     def slots(self, tier: int) -> int:
@@ -97,8 +97,8 @@ def _build(catalogue: Catalogue) -> Layout:
         of_tier=_groups(tier_number[p.tier] for p in placements),
         of_variant=_groups(p.variant for p in placements),
         of_variant_on=_groups((tier_number[p.tier], p.variant) for p in placements),
-        variation=np.array([_variation(catalogue, p) for p in placements], dtype=np.float64),
-        shared=np.array([_shared(catalogue, p) for p in placements], dtype=np.float64),
+        variation=tuple(_variation(catalogue, p) for p in placements),
+        shared=tuple(_shared(catalogue, p) for p in placements),
     )
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scheduler.beliefs import Moved, TierBeliefs
 from scheduler.coverage import FADES_S
 from scheduler.layout import Layout
-from scheduler.quantiles import NORMAL, Floats, bracket, delay, mix
+from scheduler.quantiles import NORMAL, SCORES, Floats, bracket, brackets_of, delay, mix
 from scheduler.table import MEDIAN, Batch, Table
 
 Wait = tuple[Floats, Floats]
@@ -52,6 +52,13 @@ class Levels:
         below = 1.0 - share
         return cls(scores, low, below, share) if tail is None else cls(scores, low, below * tail, share * tail)
 
+    def with_tier(self, number: int, scores: Sequence[float]) -> Levels:
+        """With other scores on one tier."""
+        found = Levels(self.scores.copy(), self.low.copy(), self.below.copy(), self.above.copy())
+        found.scores[:, number] = scores
+        found.low[:, number], found.below[:, number], found.above[:, number] = brackets_of(scores)
+        return found
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TaskLevels:
@@ -77,10 +84,13 @@ class TaskLevels:
         return cls.at(margins, np.array([m.at for m in moved], dtype=np.float64), as_of)
 
     def after(self, number: int, moved: Moved) -> TaskLevels:
-        """After an outcome on one tier."""
+        """After an outcome on one tier; while the other tiers' are fresh, they stay as they are."""
         margins, margins_at = self.margins.copy(), self.margins_at.copy()
         margins[:, number], margins_at[number] = moved.margins, moved.at
-        return TaskLevels.at(margins, margins_at, max(self.as_of, moved.at))
+        if not 0.0 <= moved.at - self.as_of <= FRESH_S:
+            return TaskLevels.at(margins, margins_at, max(self.as_of, moved.at))
+        scores = [z + margin for z, margin in zip(SCORES, moved.margins, strict=True)]
+        return TaskLevels(margins, margins_at, self.as_of, self.levels.with_tier(number, scores))
 
     def now(self, now: float) -> Levels:
         """Where to read at a time."""

@@ -6,16 +6,10 @@ import math
 
 from registry.model import LEVELS
 from scheduler.beliefs import TierBeliefs
-from scheduler.drift import IQR
 from scheduler.errors import FleetError
 from scheduler.events import Measured
 from scheduler.layout import Layout
-from scheduler.table import MEDIAN, table_of
-
-LOWER, UPPER = LEVELS.index(0.25), LEVELS.index(0.75)
-
-LEAST_MS = 1e-6
-"""A nanosecond: no run is shorter, and a logarithm needs something."""
+from scheduler.table import LEAST_MS, table_of
 
 
 def compared(beliefs: TierBeliefs, layout: Layout, placement: int, event: Measured) -> TierBeliefs:
@@ -55,8 +49,4 @@ def _profiled(layout: Layout, placement: int, rows: int) -> tuple[float, float] 
     span = layout.spans[task]
     if placement >= span.measured:
         return None
-    times = table_of(layout.catalogue, task).batch(rows).grid[:, placement - span.start]
-    lower, median, upper = (float(times[level]) for level in (LOWER, MEDIAN, UPPER))
-    if lower < LEAST_MS:
-        return None
-    return median, math.log(upper / lower) / IQR
+    return table_of(layout.catalogue, task).batch(rows).typical(placement - span.start)

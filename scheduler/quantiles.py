@@ -8,6 +8,7 @@ only: P never reaches 1.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
@@ -58,6 +59,7 @@ _TINY_MS = 1e-12
 # Scores that part the intervals between levels, and how wide each is.
 _INNER: Floats = NORMAL[1:-1]
 _STEPS: Floats = np.diff(NORMAL)
+_WIDTHS: list[float] = _STEPS.tolist()
 # By the number of quantiles that a deadline reaches: the one below it, P up to there, and by how much P rises from it.
 _BELOW = np.clip(np.arange(len(P) + 1) - 1, 0, len(P) - 2)
 _FROM: Floats = np.concatenate([[0.0], P])
@@ -151,6 +153,24 @@ def bracket(scores: Floats) -> tuple[NDArray[np.intp], Floats, Floats | None]:
     inside = np.minimum(np.maximum(share, 0.0), 1.0)
     beyond = (share - inside) * _STEPS.take(low)
     return low, inside, np.exp(TAIL * beyond) if beyond.any() else None
+
+
+def brackets_of(scores: Sequence[float]) -> tuple[list[int], list[float], list[float]]:
+    """`bracket` of a few ascending scores, without arrays: levels below, and the weights of two quantiles."""
+    lows, below, above, low, last = [], [], [], 0, len(SCORES) - 2
+    for score in scores:
+        while low < last and SCORES[low + 1] <= score:
+            low += 1
+        step = _WIDTHS[low]
+        share = (score - SCORES[low]) / step
+        tail = 1.0
+        if not 0.0 <= share <= 1.0:
+            inside = 0.0 if share < 0.0 else 1.0
+            tail, share = math.exp(TAIL * (share - inside) * step), inside
+        lows.append(low)
+        below.append((1.0 - share) * tail)
+        above.append(share * tail)
+    return lows, below, above
 
 
 def mix(grid: Floats, columns: NDArray[np.intp], low: NDArray[np.intp], below: Floats, above: Floats) -> Floats:

@@ -6,6 +6,7 @@ stacked array: state s of placement i is column s × placements + i.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from registry.catalogue import Catalogue
 from registry.model import LEVELS, Placement, Price, ServiceTime
+from scheduler.drift import IQR
 from scheduler.layout import Layout, Span, layout_of
 from scheduler.quantiles import Floats, add, deviation
 
@@ -24,6 +26,11 @@ but a new one starts from a snapshot that holds the variant."""
 STATES = 4
 
 MEDIAN = LEVELS.index(0.5)
+
+LOWER, UPPER = LEVELS.index(0.25), LEVELS.index(0.75)
+
+LEAST_MS = 1e-6
+"""A nanosecond: no run is shorter, and a logarithm needs something."""
 
 ROUNDED = 5e-7
 """Steps by which a duration may be over a whole number of them: what `registry.prices.invocation_cost` rounds off."""
@@ -50,6 +57,14 @@ class Batch:
     """That of a resident run, [placements]."""
     fits: NDArray[np.bool_]
     """Whether the placement takes a batch of this size."""
+    _typical: dict[int, tuple[float, float] | None] = field(default_factory=dict)
+
+    def typical(self, placement: int) -> tuple[float, float] | None:
+        """Median (ms) and relative spread of a placement's service; None where there is nothing to compare with."""
+        if placement not in self._typical:
+            lower, median, upper = (float(self.grid[level, placement]) for level in (LOWER, MEDIAN, UPPER))
+            self._typical[placement] = None if lower < LEAST_MS else (median, math.log(upper / lower) / IQR)
+        return self._typical[placement]
 
     def live_cost(self, prices: Prices, columns: NDArray[np.intp], slower: Floats) -> Floats:
         """`cost` of each placement's column when its service takes `slower` times itself longer than profiled."""
@@ -98,6 +113,8 @@ class Table:
     columns: NDArray[np.intp]
     """Stacked column of each placement in each start state, [4, placements]."""
     max_batch: NDArray[np.intp]
+    most_rows: int
+    """The largest batch that any placement takes."""
     sizes: Floats
     """Measured batch sizes, [most sizes, placements], padded with infinity; two or more for each placement."""
     times: Floats
@@ -120,7 +137,7 @@ class Table:
         single measured size grows in proportion to the rows.
         """
         # Nothing fits beyond the largest batch that any placement takes, so all such sizes share one entry.
-        rows = min(rows, 1 + int(self.max_batch.max(initial=0)))
+        rows = min(rows, 1 + self.most_rows)
         found = self._batches.get(rows)
         if found is None:
             if len(self._batches) >= SIZES_KEPT:
@@ -189,6 +206,7 @@ def _compile(catalogue: Catalogue, task: str) -> Table:
         tiers=layout.tier_of[span.start : span.measured],
         columns=np.arange(STATES * len(placements)).reshape(STATES, -1),
         max_batch=np.array([p.max_batch for p in placements], dtype=np.intp),
+        most_rows=max((p.max_batch for p in placements), default=0),
         sizes=sizes,
         times=_finish_times(service, load, init),
         billed_ms=billed,

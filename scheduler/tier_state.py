@@ -97,7 +97,8 @@ class TierState:
     @property
     def occupied(self) -> int:
         """Slots that are taken or spoken for."""
-        return max(self.running + self.starting * self.slots, len(self.outstanding))
+        tally = self.counted or self.tally
+        return max(tally.running + tally.starting * self.slots, len(self.outstanding))
 
     @property
     def full(self) -> bool:
@@ -120,7 +121,7 @@ class TierState:
 
         Requests that were queued and neither run nor have an environment starting for them take the freshest slots.
         """
-        tally = self.tally
+        tally = self.counted or self.tally
         freshest = reversed(tally.free.values())
         slots = freshest if self.slots == 1 else (e for e in freshest for _ in range(e.free))
         ahead = max(0, len(self.outstanding) - tally.running - tally.starting * self.slots)

@@ -209,7 +209,8 @@ class Environments:
             self._fail(going, "throttled", THROTTLED_S[self.tier.kind])
 
     def _first_run(self, going: _Going, environment: Environment, init_ms: float) -> None:
-        going.cold, going.init_ms = True, init_ms
+        if self.tier.start_mode is not StartMode.ALWAYS:  # what always is there does not start for anybody
+            going.cold, going.init_ms = True, init_ms
         self._run(environment, going)
 
     def _run(self, environment: Environment, going: _Going) -> None:

@@ -25,6 +25,7 @@ from gateway.errors import (
 )
 from registry.model import LEVELS, Placement, Profile, Quantiles, StartMode, Tier, Variant
 from scheduler.events import EnvironmentBusy, EnvironmentGone, EnvironmentReady, EnvironmentStarting
+from scheduler.layout import KEPT
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,8 @@ class FakeBackend:
 
     `answer` makes the outputs of an invocation. `script` holds one outcome per invocation (an error to raise, or None)
     and goes before `faults`, which are drawn from `uniform`. `corrupt` holds digests that fail to load.
-    At most `queue` requests wait for an environment; one more is Throttled.
+    At most `queue` requests wait for an environment; one more is Throttled, and told to come back after
+    `retry_after_s`.
     """
 
     def __init__(
@@ -123,6 +125,7 @@ class FakeBackend:
         uniform: Callable[[], float] = lambda: 0.5,
         script: Iterable[BackendError | None] = (),
         queue: int = 0,
+        retry_after_s: float = 1.0,
     ) -> None:
         self.tier = tier
         self.corrupt: set[str] = set()
@@ -133,7 +136,7 @@ class FakeBackend:
         self._timing = timing or steady()
         self._faults = faults or FaultRates()
         self._uniform = uniform
-        self._queue = queue
+        self._queue, self._retry_after_s = queue, retry_after_s
         self._waiting = 0
         self._slots = asyncio.Semaphore(tier.concurrency)
         self._environments: dict[str, _Environment] = {}
@@ -214,7 +217,7 @@ class FakeBackend:
 
     async def _slot(self, deadline: float) -> None:
         if self._slots.locked() and self._waiting >= self._queue:
-            raise Throttled(f"{self.tier.name} has {self.tier.concurrency} environments, all busy")
+            raise Throttled(f"{self.tier.name} has {self.tier.concurrency} environments, all busy", self._retry_after_s)
         self._waiting += 1
         try:
             async with asyncio.timeout(max(0.0, deadline - self._clock())):
@@ -313,6 +316,8 @@ class FakeBackend:
         self._emit(EnvironmentReady(self.tier.name, environment.id, tuple(environment.resident), self._clock()))
 
     def _expire(self) -> None:
+        if self.tier.start_mode in KEPT:
+            return
         before = self._clock() - self.tier.idle_timeout_s
         for environment in [e for e in self._environments.values() if not e.busy and e.idle_since < before]:
             self._drop(environment, "expired")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from random import Random
 
 import pytest
 
-from scheduler.beliefs import MOST, TOLERANCE, Moved, Pace, TierBeliefs
+from scheduler.beliefs import MOST, TOLERANCE, Moved, Pace, TierBeliefs, Weighed
 from scheduler.coverage import FADES_S, NO_MARGINS, STEP
 
 TWICE = math.log(2)
@@ -99,3 +100,15 @@ def test_what_is_believed_of_others_can_be_dropped() -> None:
     assert (set(kept.drifts), set(kept.paces), set(kept.moved)) == ({"a"}, {"a"}, {"t"})
     assert kept.pace("new") == beliefs.pace("new") != Pace()
     assert beliefs.only((), ()).pace("new") == Pace()
+
+
+def test_what_placements_say_together_is_kept_as_their_outcomes_come() -> None:
+    random, beliefs, now = Random(3), TierBeliefs(), 0.0
+    for _ in range(300):
+        now += random.expovariate(0.05)
+        beliefs = beliefs.served(f"p{random.randrange(9)}", random.gauss(0.4, 0.3), 0.1, now)
+    anew = Weighed.of(beliefs.drifts.values(), now)
+    assert (beliefs.weighed.weights, beliefs.weighed.total) == pytest.approx((anew.weights, anew.total))
+    assert beliefs.weighed.pace == pytest.approx(anew.total / (anew.weights + 1.0))
+    left = beliefs.only({"p1", "p2"}, set())
+    assert left.weighed == Weighed.of(left.drifts.values(), now)

@@ -37,7 +37,7 @@ def test_variation_is_of_the_smallest_batch(build, spec, ramp, flat) -> None:
         build(spec("a", service={1: ramp(0.0, 100.0), 2: flat(1.0)}), spec("b"), spec("c", profiled=False))
     )
     assert layout.variation[0] == pytest.approx(1 / 3, rel=0.02)  # 100² / 12 over 50²
-    assert layout.variation[1:].tolist() == [0.0, 0.0]
+    assert layout.variation[1:] == (0.0, 0.0)
 
 
 @pytest.mark.parametrize(("kind", "expected"), [(TierKind.CONTAINER, 0.4), (TierKind.GPU, 0.4), (TierKind.INLINE, 1.0)])
@@ -54,7 +54,7 @@ def test_what_queued_requests_share_is_the_run_and_the_rest_is_each_one_s_own(
     billed = (7.5, 12.0, 1.0)
     measured = tuple(replace(s, billed_ms=ms) for s, ms in zip(profile.service, billed, strict=True))
     layout = layout_of(catalogue.with_profiles(replace(profile, service=measured)))
-    assert layout.shared.tolist() == pytest.approx([expected, 1.0])
+    assert layout.shared == pytest.approx([expected, 1.0])
 
 
 @pytest.mark.parametrize("kind", [TierKind.INLINE, TierKind.CONTAINER, TierKind.GPU])
