@@ -41,6 +41,10 @@ from simulator.utility import share_of, utility
 
 FOLDER = Path(__file__).parents[1] / ".." / "shared" / "traces"
 SEEDS = 5
+QUICK_SEEDS = 2
+QUICK_S = 300.0
+"""Of the bursty and the diurnal trace, in `--quick`."""
+
 MINUTE_S = 60.0
 OVERHEAD_MS = 1.2
 """What the platform adds to an answer (benchmarks.overhead, process-1769: added_p50_ms)."""
@@ -48,8 +52,8 @@ OVERHEAD_MS = 1.2
 SPEED = 24.0
 """A day of the diurnal trace is played in an hour."""
 
-THINNED = 2
-"""Of its requests one in so many is kept: about eight a second."""
+THINNED = 4
+"""Of its requests one in so many is kept: about four a second."""
 
 APPLICATIONS = 10
 """Of the sporadic half, a task each."""
@@ -133,16 +137,16 @@ def bursty(folder: Path, quick: bool, seed: int) -> Scenario:
     stamps = _code(folder / "azure_llm_2023" / "AzureLLMInferenceTrace_code.csv")
     whole = float(stamps[-1]) + 1.0
     start = float(np.random.default_rng(seed).uniform(0.0, whole))
-    return _single(np.sort((stamps - start) % whole), 600.0 if quick else whole)
+    return _single(np.sort((stamps - start) % whole), QUICK_S if quick else whole)
 
 
 def diurnal(folder: Path, quick: bool, seed: int) -> Scenario:
     """A day of a web server, played in an hour; each seed has another day, or in `quick` another part of one."""
     counts = _hits(folder / "nasa_http_1995" / "workload.tbz2")
-    seconds = 600.0 if quick else 86_400.0 / SPEED
+    seconds = QUICK_S if quick else 86_400.0 / SPEED
     random = np.random.default_rng(seed)
     days = len(counts) // 86_400
-    first = int(random.integers(days)) * 86_400 + (int(random.integers(86_400 - seconds * SPEED)) if quick else 0)
+    first = int(random.integers(days)) * 86_400 + (int(random.integers(int(86_400 - seconds * SPEED))) if quick else 0)
     chosen = counts[first : first + int(seconds * SPEED)]
     times = scaled(of_counts(chosen, seed=seed), SPEED)
     return _single(times[random.random(len(times)) < 1 / THINNED], seconds)
@@ -190,7 +194,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def compare(trace: str, folder: Path, quick: bool, names: Sequence[str] = (*POLICIES, "oracle")) -> list[Row]:
     """A row for each policy: medians over the seeds, and 95 % bootstrap intervals of the medians."""
     found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
-    for seed in range(SEEDS):
+    for seed in range(QUICK_SEEDS if quick else SEEDS):
         scenario = TRACES[trace](folder, quick, seed)
         for name in names:
             found[name].append(measured(name, scenario, seed))

@@ -12,8 +12,11 @@ from functools import cache
 from math import exp
 from typing import NamedTuple
 
+import numpy as np
+
 from registry.catalogue import Catalogue
 from registry.model import (
+    LEVELS,
     ZERO,
     Accuracy,
     Placement,
@@ -31,7 +34,6 @@ from registry.model import (
 )
 from registry.prices import lambda_tiers, local_tiers
 from scheduler.quantiles import SCORES
-from simulator.times import quantile
 
 IMAGES = 50_000
 """Of ImageNet's validation set, on which the accuracies were measured."""
@@ -144,4 +146,5 @@ def _profile(placement: Placement, model: Model, tier: Tier) -> Profile:
 def _lognormal(median_ms: float, shape: float) -> Quantiles:
     """Flat beyond the first and last level, as what is drawn from it is (`simulator.times`)."""
     ms = tuple(median_ms * exp(shape * score) for score in SCORES)
-    return Quantiles(ms, sum(quantile(ms, (i + 0.5) / 1000) for i in range(1000)) / 1000)
+    mean = float(np.trapezoid(ms, LEVELS)) + LEVELS[0] * ms[0] + (1 - LEVELS[-1]) * ms[-1]
+    return Quantiles(ms, mean)

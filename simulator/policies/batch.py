@@ -1,8 +1,8 @@
 """BATCH: one variant on functions, whose memory, batch size and timeout come from a grid search over fitted arrivals.
 
-Ali et al., BATCH, SC 2020: section IV-B (a Markovian arrival process of two phases), IV-C (batch sizes and latency) and
-IV-D (search). The fit has two moments of the gaps and no autocorrelation: a renewal process of hyperexponential gaps
-with balanced means. It knows of no cold starts, as the paper says of itself.
+Ali et al., BATCH, SC 2020: a Markovian arrival process of two phases, the batch sizes and latencies that follow from
+it, and the search for the cheapest setting. The fit has two moments of the gaps and no autocorrelation: a renewal
+process of hyperexponential gaps with balanced means. As in the paper, nothing here knows of cold starts.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from simulator.policies.options import FUNCTIONS, Option, fastest, feasible, lim
 from simulator.policies.tracking import UNANSWERABLE, Baseline
 from simulator.policy import Action, Invoke, Job, Reject
 
-FIT_S = 300.0
+FIT_S = 120.0
 """How often it fits anew. The paper fits once an hour on traces of days; those here are of hours."""
 
 GAPS = 4096
@@ -207,10 +207,13 @@ def in_time(option: Option, spread: NDArray[np.float64], timeout_s: float, gaps:
         full = jobs == len(spread)
         open_ms = 1000 * (min(timeout_s, (jobs - 1) * gaps.mean_s) if full else timeout_s)
         left_ms = bound_ms - option.ms[jobs - 1]
-        if left_ms >= open_ms:
-            within = 1.0
-        else:  # alone, it waits for all of the timeout
-            within = max(0.0, left_ms / open_ms) if jobs > 1 and open_ms > 0 else 0.0
-        kept += share * jobs * within
+        kept += share * jobs * _within(left_ms, open_ms, alone=jobs == 1)
         requests += share * jobs
     return float(kept / requests)
+
+
+def _within(left_ms: float, open_ms: float, *, alone: bool) -> float:
+    """Share of waits, uniform up to `open_ms`, that fit what is left; alone, a job waits for all of it."""
+    if left_ms >= open_ms:
+        return 1.0
+    return 0.0 if alone or open_ms <= 0 else max(0.0, left_ms / open_ms)

@@ -1,8 +1,8 @@
 """Cocktail: several variants answer each request and vote; it drops members while the vote is accurate enough.
 
-Gunasekaran et al., Cocktail, NSDI 2022, sections 4.1 (members and their dropping), 4.2 (weighted majority) and 4.3
-(pools of each model, scaled by predicted load and importance). Every member's run is paid for, and the answer is there
-when the last of them is.
+Gunasekaran et al., Cocktail, NSDI 2022: the dynamic model selection policy, its weighted majority, and pools of each
+model that are scaled by predicted load. Every member's run is paid for, and the answer is there when the last of them
+is. How right a vote is rests on an assumption, which `vote` and ALIKE state; no simulation can measure it.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def vote(accuracies: Sequence[float], alike: float) -> float:
     """P(a weighted majority is right). Members are as one on a share `alike` of the inputs, where the vote is as good
     as the best of them; on the others they err independently, and all who err agree, which is the worst case.
 
-    A member weighs log(a / (1 - a)), which is best for independent errors (Littlestone and Warmuth 1994).
+    A member weighs log(a / (1 - a)), which is best for independent errors (Nitzan and Paroush 1982).
     """
     best = max(accuracies)
     if len(accuracies) == 1:

@@ -36,7 +36,7 @@ CANDIDATES = 10
 """Fastest variants that an upgrade may go to."""
 
 FULL = 0.8
-"""A worker is added beyond this utilisation of all (section 4.3)."""
+"""A worker is added beyond this utilisation of all (its VM-autoscaler)."""
 
 IDLE_TICKS = 30
 """Periods before an idle worker is shut down: 15 loops of 2 s."""
@@ -157,6 +157,7 @@ def _valid(lanes: list[Lane], slo: Slo) -> list[Lane]:
 
 
 def _demand(lane: Lane, now: float) -> float:
+    """A second; its metadata is renewed every two."""
     return lane.rate.mean(now, 2)
 
 

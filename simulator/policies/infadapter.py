@@ -1,7 +1,8 @@
 """InfAdapter: every minute, units for each variant by accuracy less cost less loading, for a forecast of the load.
 
-Salmani et al., InfAdapter, EuroMLSys 2023, section 4: maximise AA - α · (Σ n / n_max) - β · LC such that the variants
-carry the forecast. Its LSTM's place is taken by persistence: the next minute's largest second is the last minute's.
+Salmani et al., InfAdapter, EuroMLSys 2023, its integer program: maximise AA - α · (Σ n / n_max) - β · LC such that the
+variants carry the forecast. Its LSTM's place is taken by persistence: the next minute's largest second is the last
+minute's.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ class InfAdapter(Pooled):
         self._most = copies
         self._capacities: dict[str, list[Capacity]] = {}
         self._spread: dict[str, Spread] = {}
+        self._solved: dict[tuple[str, float, tuple[tuple[str, int], ...]], list[Part]] = {}
         self._planned_at = -float(MINUTE_S)
 
     def tick(self, now: float) -> list[Action]:
@@ -87,9 +89,13 @@ class InfAdapter(Pooled):
 
     def _plan(self, task: str, now: float) -> dict[str, int]:
         before = {lane.option.id: lane.units for lane in self.lanes_of(task)}
-        forecast = sum(lane.rate.peak(now, MINUTE_S) for lane in self.lanes_of(task))
+        load = max(1.0, sum(lane.rate.peak(now, MINUTE_S) for lane in self.lanes_of(task)))
         most = max((self._most * each.option.slots for each in self._capacities[task]), default=0)
-        parts = solve(self._capacities[task], max(forecast, 1.0), most, before)
+        # Most minutes of a quiet task are like the one before.
+        key = task, load, tuple(before.items())
+        if key not in self._solved:
+            self._solved[key] = solve(self._capacities[task], load, most, before)
+        parts = self._solved[key]
         self._spread[task].weigh({part.option.id: part.rate for part in parts})
         return {part.option.id: part.units for part in parts}
 

@@ -1,8 +1,7 @@
 """MArk: containers for the load that is foreseen and lasts, functions for what comes on top; one variant.
 
-Zhang et al., MArk, ATC 2019: sections 4.2 (greedy plan with launch costs) and 4.3 (spikes to serverless); constants are
-those of the released code. Its LSTM's place is taken by persistence: the next minutes' largest window of 5 s is the
-last minute's.
+Zhang et al., MArk, ATC 2019: the greedy plan with launch costs, and spikes to serverless; constants are those of the
+released code. Its LSTM's place is taken by persistence: the next minutes' largest window of 5 s is the last minute's.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ CONTAINERS = frozenset({TierKind.CONTAINER, TierKind.GPU})
 """Tiers whose copies somebody starts and pays for."""
 
 LARGEST_BATCH = 32
-"""No batch of a baseline has more jobs: Clipper's and KServe's default, and beyond it no profile here gains."""
+"""No batch of a baseline has more jobs: the default of KServe's batcher."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

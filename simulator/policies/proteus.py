@@ -1,8 +1,9 @@
 """Proteus: every 10 s a mixed-integer program gives each device a variant and each variant a share of the demand.
 
-Ahmad et al., Proteus, ASPLOS 2024: sections 4 (the program, and β where it has no solution) and 5 (batching); constants
-are those of the released artefact. Devices of one tier are alike, so the program counts them: n[v] is the sum of x over
-them, and u[v] that of x·z, the rate that variant v serves; this is the linearised program with its symmetry taken out.
+Ahmad et al., Proteus, ASPLOS 2024: the resource allocation program, β where it has no solution, and its batching;
+constants are those of the released artefact. Devices of one tier are alike, so the program counts them: n[v] is the sum
+of x over them, and u[v] that of x·z, the rate that variant v serves; this is the linearised program with its symmetry
+taken out.
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ GAP = 0.001
 
 LEAST_DEMAND = 0.001
 """A second: what a task that nobody asks for is planned with, so that a device can answer it at all."""
+
+
+LEAST_RATE = 1e-9
+"""A second: what a solver says for nothing."""
 
 
 class Device(NamedTuple):
@@ -101,7 +106,7 @@ class Proteus(Pooled):
         return self._spread.pick(self.lanes_of(job.request.task))
 
     def dispatch(self, now: float) -> list[Action]:
-        """Full batches at once; others when their head could not wait any longer (section 5)."""
+        """Full batches at once; others when their head could not wait any longer."""
         free = self.free(now)
         actions: list[Action] = []
         self._holds = {}
@@ -204,4 +209,16 @@ def _program(
     values = program.solve(GAP)
     if values is None:
         return None
-    return [Share(d, round(values[n]), values[u]) for d, n, u in numbers if round(values[n])]
+    return _used([Share(d, round(values[n]), values[u]) for d, n, u in numbers if round(values[n])])
+
+
+def _used(shares: Sequence[Share]) -> list[Share]:
+    """Devices of variants that are sent nothing host, instead, what is busiest: the program does not mind."""
+    busy = {share.device: share for share in shares if share.rate > LEAST_RATE}
+    for idle in (share for share in shares if share.device not in busy):
+        for _ in range(idle.devices):
+            alike = [share for share in busy.values() if share.device.option.tier is idle.device.option.tier]
+            if alike:
+                most = max(alike, key=lambda share: share.rate / (share.devices * share.device.peak))
+                busy[most.device] = most._replace(devices=most.devices + 1)
+    return list(busy.values())

@@ -1,7 +1,7 @@
 """SlackFit: each run takes the work that just fits the most urgent request's slack; every variant stays resident.
 
-Khare et al., SuperServe, NSDI 2025, section 4.2. There one supernet holds every variant, so that a switch costs
-nothing; here all variants are loaded in every copy of a fixed fleet.
+Khare et al., SuperServe, NSDI 2025, its scheduling policy. There one supernet holds every variant, so that a switch
+costs nothing; here all variants are loaded in every copy of a fixed fleet.
 """
 
 from __future__ import annotations
