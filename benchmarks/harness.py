@@ -11,18 +11,18 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
+
+from simulator.intervals import RESAMPLES, interval
+
+__all__ = ["RESAMPLES", "Row", "interleaved", "interval", "machine", "run"]
 
 Row = Mapping[str, Any]
 """One line of a benchmark's result; every row of a benchmark has the same fields, and values are JSON-able."""
 
 LIBRARIES = ("numpy", "onnxruntime")
 """Packages whose version a result depends on."""
-
-RESAMPLES = 2000
-"""Bootstrap resamples: the end points of a 95 % interval settle well below the third digit (Efron 1993, ch. 13)."""
 
 
 def run(
@@ -45,19 +45,6 @@ def run(
         options.json.write_text(result + "\n")
     print(result)
     return 0
-
-
-def interval(samples: Sequence[float], *, seed: int = 0) -> tuple[float, float, float]:
-    """Return (median, low, high): the median of `samples` and its 95 % percentile-bootstrap interval.
-
-    Raises ValueError without samples. Same samples and seed, same interval.
-    """
-    if not len(samples):
-        raise ValueError("an interval needs at least one sample")
-    values = np.asarray(samples, dtype=np.float64)
-    draws = np.random.default_rng(seed).integers(0, len(values), size=(RESAMPLES, len(values)))
-    low, high = np.quantile(np.median(values[draws], axis=1), (0.025, 0.975))
-    return float(np.median(values)), float(low), float(high)
 
 
 def interleaved(cases: Mapping[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:

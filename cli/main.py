@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "variants": "cli.catalogue:variants",
     "frontier": "cli.frontier:frontier",
     "switching": "cli.switching:switching",
+    "simulate": "cli.simulate:simulate",
     "predict": "cli.ask:predict",
     "plan": "cli.ask:plan",
     "explain": "cli.ask:explain",

@@ -1,4 +1,4 @@
-"""A task's frontier as a drawing of characters: accuracy over latency, on a log scale; it only draws what it is given.
+"""A frontier as a drawing of characters: accuracy over latency, or over dollars, on a log scale; it only draws.
 
 The known library for this was not taken: plotext 6 is compiled for some platforms, untyped and takes 0.2 s to import.
 """
@@ -6,7 +6,7 @@ The known library for this was not taken: plotext 6 is compiled for some platfor
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,9 @@ STEPS = (
 
 FEWEST_TICKS = 4
 
+LEAST = 1e-6
+"""A logarithm is taken of no less."""
+
 LEAST_RANGE = 0.05
 """A frontier of nearly one accuracy counts as this wide there."""
 
@@ -65,7 +68,7 @@ def scatter(points: Sequence[Point], width: int) -> list[Text | Padding]:
     """
     if not points:
         return []
-    plot = _Plot.around(points, min(width, WIDTH) - MARGIN)
+    plot = Plot.around(points, min(width, WIDTH) - MARGIN)
     tiers = sorted({p["tier"] for p in points})
     style = {tier: COLOURS[i % len(COLOURS)] for i, tier in enumerate(tiers)}
     glyph = {tier: GLYPHS[i % len(GLYPHS)] for i, tier in enumerate(tiers)}
@@ -75,14 +78,14 @@ def scatter(points: Sequence[Point], width: int) -> list[Text | Padding]:
         if p["dominated_by"]:
             below = p["accuracy"] < plot.low
             plot.put(plot.cell(p), "↓" if below else glyph[p["tier"]], f"dim {style[p['tier']]}")
-    plot.stairs(ahead)
+    plot.stairs(map(plot.cell, ahead))
     for p in ahead:
         plot.put(plot.free(plot.cell(p)), numbers[p["placement"]], f"bold {style[p['tier']]}", taken=True)
     return [*plot.lines(), *_legend(tiers, style, glyph)]
 
 
 @dataclass(slots=True)
-class _Plot:
+class Plot:
     """Cells of a plot, and the scales of its axes."""
 
     width: int
@@ -91,13 +94,14 @@ class _Plot:
     """Accuracies of the lowest and the highest line."""
     left: float
     right: float
-    """log10 of the milliseconds of the first and the last column."""
+    """log10 of what the first and the last column stand for."""
+    unit: str
     cells: dict[Cell, tuple[str, str]] = field(default_factory=dict)
     """Cell to its character and style."""
     taken: set[Cell] = field(default_factory=set)
 
     @classmethod
-    def around(cls, points: Sequence[Point], width: int) -> _Plot:
+    def around(cls, points: Sequence[Point], width: int) -> Plot:
         """An empty plot that holds all points, but for those that are far less accurate than the frontier."""
         accuracies = [p["accuracy"] for p in points]
         ahead = [p["accuracy"] for p in points if not p["dominated_by"]]
@@ -105,24 +109,35 @@ class _Plot:
         low = max(min(accuracies), min(ahead) - SHOWN_BELOW * max(high - min(ahead), LEAST_RANGE))
         if high - low < 1e-9:
             low, high = low - 0.005, high + 0.005
-        times = [math.log10(max(p["latency_ms"], 1e-6)) for p in points]
-        left, right = min(times), max(times)
-        pad = 0.04 * (right - left) or 0.3
-        return cls(max(width, 10), low, high, left - pad, right + pad)
+        return cls.over([p["latency_ms"] for p in points], low, high, width, "ms, p95")
+
+    @classmethod
+    def over(cls, values: Sequence[float], low: float, high: float, width: int, unit: str) -> Plot:
+        """An empty plot with room for these values (of `unit`) across, and for accuracies from `low` to `high`."""
+        logs = [math.log10(max(value, LEAST)) for value in values]
+        pad = 0.04 * (max(logs) - min(logs)) or 0.3
+        return cls(max(width, 10), low, high, min(logs) - pad, max(logs) + pad, unit)
 
     def cell(self, point: Point) -> Cell:
         """Where a point lies."""
-        return self.row(point["accuracy"]), self.column(math.log10(max(point["latency_ms"], 1e-6)))
+        return self.at(point["latency_ms"], point["accuracy"])
+
+    def at(self, value: float, accuracy: float) -> Cell:
+        """The cell of a value and an accuracy; what is beyond the plot is at its edge."""
+        return self.row(accuracy), self.column(math.log10(max(value, LEAST)))
 
     def row(self, accuracy: float) -> int:
+        """The line of an accuracy."""
         share = (self.high - accuracy) / (self.high - self.low)
         return min(HEIGHT - 1, max(0, round(share * (HEIGHT - 1))))
 
-    def column(self, log_ms: float) -> int:
-        share = (log_ms - self.left) / (self.right - self.left)
+    def column(self, log: float) -> int:
+        """The column of a value's logarithm."""
+        share = (log - self.left) / (self.right - self.left)
         return min(self.width - 1, max(0, round(share * (self.width - 1))))
 
     def put(self, cell: Cell, mark: str, style: str, *, taken: bool = False) -> None:
+        """Have a cell show a mark; no number is put over one that is taken."""
         self.cells[cell] = (mark, style)
         if taken:
             self.taken.add(cell)
@@ -133,10 +148,10 @@ class _Plot:
         beside = ((row, column + d) for step in range(self.width) for d in (step, -step))
         return next((c for c in beside if 0 <= c[1] < self.width and c not in self.taken), cell)
 
-    def stairs(self, ahead: Sequence[Point]) -> None:
-        """The line of the best accuracy within each latency, under every other mark."""
+    def stairs(self, ahead: Iterable[Cell]) -> None:
+        """The line of the best accuracy up to each column, under every other mark."""
         best: list[Cell] = []
-        for row, column in sorted((self.cell(p) for p in ahead), key=lambda cell: (cell[1], cell[0])):
+        for row, column in sorted(ahead, key=lambda cell: (cell[1], cell[0])):
             if not best or row < best[-1][0]:
                 best.append((row, column))
         for i, (row, column) in enumerate(best):
@@ -149,6 +164,7 @@ class _Plot:
                     self.cells.setdefault((y, end), ("╎", "dim"))
 
     def lines(self) -> list[Text]:
+        """The drawing, with its axes."""
         from rich.text import Text
 
         labels = {round(i * (HEIGHT - 1) / 4): self.high - (self.high - self.low) * i / 4 for i in range(5)}
@@ -166,10 +182,10 @@ class _Plot:
         from rich.text import Text
 
         line, names, end = ["─"] * self.width, [" "] * self.width, -1
-        unit = "ms, p95"
-        for ms in ticks(10**self.left, 10**self.right):
-            column = self.column(math.log10(ms))
-            name = f"{ms:g}"
+        unit = self.unit
+        for value in ticks(10**self.left, 10**self.right):
+            column = self.column(math.log10(value))
+            name = f"{value:g}"
             start = max(0, min(column - len(name) // 2, self.width - len(name)))
             line[column] = "┴"
             if start > end + 1 and start + len(name) < self.width - len(unit):

@@ -18,17 +18,12 @@ from registry.sections import Section, nearest
 from registry.sources import Source
 from scheduler.capacity import WORTH_USD
 from simulator import hardware
+from simulator.contenders import Contender, read_contenders
 from simulator.described import Families, read_catalogue
 from simulator.hardware import Hardware, Lifetime
-from simulator.policies import POLICIES
-from simulator.policies.capacity import Budget, Prewarming
-from simulator.policy import Policy
+from simulator.policies.capacity import Budget
 from simulator.simulation import Stream
 from simulator.workload import Traffic, read_arrivals
-
-USUAL = ("modelless", "static_best", "static_cheapest", "infaas")
-"""Policies that are compared where a scenario names none: ours, both ends of doing nothing, and the published one that
-is most like it."""
 
 OpenHome = Callable[[Path], Catalogue]
 """The newest catalogue of a home's folder; raises RegistryError."""
@@ -44,7 +39,7 @@ class Scenario:
     seconds: float
     seeds: tuple[int, ...]
     traffic: tuple[Traffic, ...]
-    policies: tuple[str, ...]
+    policies: tuple[Contender, ...]
     capacity: Budget | None
     """None: our own policy keeps nothing warm on purpose."""
 
@@ -53,12 +48,6 @@ class Scenario:
         seeds = np.random.SeedSequence(seed).generate_state(len(self.traffic)).tolist()
         drawn = (traffic.streams(self.seconds, each) for traffic, each in zip(self.traffic, seeds, strict=True))
         return tuple(stream for streams in drawn for stream in streams)
-
-    def policy(self, name: str) -> Policy:
-        """A policy that has decided nothing yet; raises KeyError for an unknown one."""
-        if name == Prewarming.name and self.capacity is not None:
-            return Prewarming(self.catalogue, self.capacity)
-        return POLICIES[name](self.catalogue)
 
 
 def load(file: Path, open_home: OpenHome) -> Scenario:
@@ -72,7 +61,7 @@ def load(file: Path, open_home: OpenHome) -> Scenario:
     seconds, seeds = _read_seconds(root), _read_seeds(root)
     platform = _read_hardware(root.section("hardware"), catalogue)
     traffic = _read_traffic(root, folder, catalogue, families)
-    policies = _read_policies(root)
+    policies = read_contenders(root, catalogue)
     capacity = _read_capacity(root.section("capacity")) if "capacity" in root else root.take("capacity")
     root.close()
     source.raise_faults()
@@ -119,20 +108,6 @@ def _read_seeds(root: Section) -> tuple[int, ...]:
     if root.take("seeds") == []:
         root.fault("seeds", "is empty; list at least one, or give how many")
     return tuple(seeds)
-
-
-def _read_policies(root: Section) -> tuple[str, ...]:
-    names: list[str] = []
-    for where, name in root.items("policies"):
-        if not isinstance(name, str) or name not in POLICIES:
-            root.source.fault(where, f"{name!r} is no policy; {nearest(str(name), POLICIES)}")
-        elif name in names:
-            root.source.fault(where, f"{name!r} is listed already; list it once")
-        else:
-            names.append(name)
-    if root.take("policies") == []:
-        root.fault("policies", "is empty; list at least one, or leave it out")
-    return tuple(names) or tuple(name for name in USUAL if name in POLICIES)
 
 
 def _read_capacity(section: Section) -> Budget | None:

@@ -94,9 +94,9 @@ class Planner:
 class Prewarming(Modelless):
     """Modelless, and what its planner wants kept warm."""
 
-    def __init__(self, catalogue: Catalogue, budget: Budget) -> None:
-        self._planner = Planner(budget)
-        super().__init__(catalogue, capacity=self._planner)
+    def __init__(self, catalogue: Catalogue, budget: Budget, period_s: float = PERIOD_S) -> None:
+        self._planner = Planner(budget, period_s)
+        super().__init__(catalogue, capacity=self._planner, period_s=period_s)
 
     def arrive(self, job: Job, now: float) -> Iterable[Action]:
         """See Policy."""

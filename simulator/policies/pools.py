@@ -299,4 +299,6 @@ class Fronted(Baseline):
 def cheapest(catalogue: Catalogue) -> Tier:
     """The container tier whose slot costs least; raises ValueError without a container tier."""
     tiers = [tier for tier in catalogue.tiers.values() if tier.kind in CONTAINERS]
+    if not tiers:
+        raise ValueError("it runs on containers, and the catalogue has no tier of them")
     return min(tiers, key=lambda tier: (tier.price.usd_per_idle_s / tier.concurrency, tier.name))
