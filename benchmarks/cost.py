@@ -21,6 +21,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +31,8 @@ from benchmarks.cost_systems import System
 from benchmarks.harness import Row, interval, run
 from benchmarks.policies import FOLDER, MINUTE_S
 from benchmarks.portfolio import Application, applications
-from registry.model import StartMode
-from registry.prices import figures, lambda_price
+from registry.model import StartMode, Tier
+from registry.prices import figures, lambda_price, lambda_tiers
 from scheduler.capacity import WORTH_USD
 from simulator import traces
 from simulator.arrivals import of_counts
@@ -56,7 +57,7 @@ BUDGET_USD_PER_H = 0.05
 LOADS = (10, 100, 1_000, 10_000)
 """Times as much as in the trace."""
 
-MOST = 40_000
+MOST = 30_000
 """Requests of one simulation; at a load that has more in a day, the day's first part is simulated."""
 
 LEAST_MINUTES = 10
@@ -79,7 +80,13 @@ OTHERS: Mapping[str, Sized] = {
     "lambda_per_model": cost_systems.lambda_per_model,
     "lambda_provisioned": cost_systems.lambda_provisioned,
 }
-OURS = "modelless"
+
+ON_DEMAND = "modelless_on_demand"
+OURS: Mapping[str, tuple[Tier, ...]] = {
+    "modelless": lambda_tiers(),
+    ON_DEMAND: tuple(tier for tier in lambda_tiers() if tier.start_mode is StartMode.ONDEMAND),
+}
+"""Ours with all of Lambda's sizes and start modes, and without snapshots, which cost more a day than all else."""
 
 FIELDS = ("usd_per_day", "attainment", "effective_accuracy", "cold_share")
 KINDS = ("requests", "busy", "init", "starts", "idle")
@@ -123,19 +130,29 @@ def compare(folder: Path, quick: bool) -> list[Row]:
     """A row for each system: medians over the seeds with their intervals, and where our advantage over it ends."""
     counts = sporadic(folder)
     days = [day(counts, seed, window_s=QUICK_S if quick else DAY_S) for seed in range(SEEDS)]
-    found = {
-        name: [measured(sized, of_seed, seed) for seed, of_seed in enumerate(days)] for name, sized in OTHERS.items()
-    }
+    found = {name: seen(sized, days) for name, sized in OTHERS.items()}
     needed = median(found["per_model"], "attainment") - TOLERANCE
-    tried: list[Figures] = []
-    for worth in WORTHS:
-        found[OURS] = [measured(ours(worth), of_seed, seed) for seed, of_seed in enumerate(days)]
-        tried.append({"worth_usd": worth} | {field: median(found[OURS], field) for field in FIELDS})
-        if tried[-1]["attainment"] >= needed:
-            break
-    loads = [] if quick else [at_load(counts, load, tried[-1]["worth_usd"]) for load in LOADS]
+    tried = {name: attaining(needed, tiers, days) for name, tiers in OURS.items()}
+    found |= {name: of_worths[-1][1] for name, of_worths in tried.items()}
+    worths = {name: of_worths[-1][0] for name, of_worths in tried.items()}
+    loads = [] if quick else [at_load(counts, load, worths) for load in LOADS]
     at_one = {name: {field: median(of_seeds, field) for field in ("rate", *FIELDS)} for name, of_seeds in found.items()}
-    return [_row(name, found, [at_one, *loads], tried) for name in (*OTHERS, OURS)]
+    return [_row(name, found, [at_one, *loads], tried.get(name, ())) for name in found]
+
+
+def seen(sized: Sized, days: Sequence[Day]) -> list[Figures]:
+    """The figures of a system on every day."""
+    return [measured(sized, of_seed, seed) for seed, of_seed in enumerate(days)]
+
+
+def attaining(needed: float, tiers: tuple[Tier, ...], days: Sequence[Day]) -> list[tuple[float, list[Figures]]]:
+    """Worths from the least on, with the figures of ours, up to the first at which it attains what is needed."""
+    tried: list[tuple[float, list[Figures]]] = []
+    for worth in WORTHS:
+        tried.append((worth, seen(ours(worth, tiers), days)))
+        if median(tried[-1][1], "attainment") >= needed:
+            break
+    return tried
 
 
 def sporadic(folder: Path) -> traces.Ints:
@@ -170,9 +187,9 @@ def superposed(row: traces.Ints, load: int, random: np.random.Generator) -> trac
     return np.rint(np.fft.irfft(np.fft.rfft(row) * np.fft.rfft(shifts), len(row))).astype(np.int64)
 
 
-def ours(worth_usd: float) -> Sized:
-    """Our system, an answer being worth so much."""
-    return partial(cost_systems.modelless, budget=Budget(BUDGET_USD_PER_H, worth_usd))
+def ours(worth_usd: float, tiers: tuple[Tier, ...]) -> Sized:
+    """Our system on these tiers, an answer being worth so much."""
+    return partial(cost_systems.modelless, budget=Budget(BUDGET_USD_PER_H, worth_usd), tiers=tiers)
 
 
 def measured(sized: Sized, of_day: Day, seed: int) -> dict[str, float]:
@@ -216,32 +233,33 @@ def front(outcome: Outcome, per_day: float, *, routed: bool) -> float:
     return usd + DAY_S / MINUTE_S * float(round_usd)
 
 
-def at_load(counts: traces.Ints, load: int, worth_usd: float) -> dict[str, dict[str, float]]:
-    """The figures of those that ours is compared with at a higher load, and of ours; one seed."""
+def at_load(counts: traces.Ints, load: int, worths: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """The figures of ours, and of those that it is compared with, at a higher load; one seed."""
     minutes = max(LEAST_MINUTES, min(counts.shape[1], MOST * counts.shape[1] // (int(counts.sum()) * load)))
     of_day = day(counts, 0, load=load, window_s=minutes * MINUTE_S)
-    systems = {name: OTHERS[name] for name in COMPARED} | {OURS: ours(worth_usd)}
+    systems = {name: OTHERS[name] for name in COMPARED}
+    systems |= {name: ours(worths[name], tiers) for name, tiers in OURS.items()}
     return {name: measured(sized, of_day, 0) for name, sized in systems.items()}
 
 
 COMPARED = ("per_model", "shared", "lambda_per_model")
 
 
-def ends_at(loads: Sequence[Mapping[str, Figures]], name: str) -> float | None:
-    """Requests a second at which ours begins to cost as much as another system, on a line between the logarithms.
+def ends_at(loads: Sequence[Mapping[str, Figures]], name: str, mine: str) -> float | None:
+    """Requests a second at which `mine` begins to cost as much as another system, on a line between the logarithms.
 
-    None where it does not within the loads.
+    0 where it does from the first load on, and None where it does not within the loads.
     """
     points = [
-        (np.log(of_load[OURS]["rate"]), np.log(of_load[name]["usd_per_day"] / of_load[OURS]["usd_per_day"]))
+        (np.log(of_load[mine]["rate"]), np.log(of_load[name]["usd_per_day"] / of_load[mine]["usd_per_day"]))
         for of_load in loads
         if name in of_load
     ]
-    return next(_crossings(points), None)
+    return 0.0 if points[0][1] <= 0 else next(_crossings(points), None)
 
 
 def _crossings(points: Sequence[tuple[float, float]]) -> Iterator[float]:
-    for (x, y), (next_x, next_y) in zip(points, points[1:], strict=False):
+    for (x, y), (next_x, next_y) in pairwise(points):
         if y > 0 >= next_y:
             yield float(np.exp(x + (next_x - x) * y / (y - next_y)))
 
@@ -256,6 +274,7 @@ DETAILS = (
     *(f"usd_{kind}" for kind in (*KINDS, "front")),
     "loads",
     "worths",
+    "advantage_on_demand_ends_at",
 )
 
 
@@ -263,7 +282,7 @@ def _row(
     name: str,
     found: Mapping[str, Sequence[Figures]],
     loads: Sequence[Mapping[str, Figures]],
-    tried: Sequence[Figures],
+    tried: Sequence[tuple[float, Sequence[Figures]]],
 ) -> Row:
     of_seeds = found[name]
     samples = {field: [figures[field] for figures in of_seeds] for field in FIELDS}
@@ -274,12 +293,16 @@ def _row(
         "system": name,
         **{field: middle for field, (middle, _, _) in values.items()},
         "requests": median(of_seeds, "requests"),
-        "advantage_ends_at": None if name == OURS else ends_at(loads, name),
+        "equal_attainment": values["attainment"][0] >= median(found["per_model"], "attainment") - TOLERANCE,
+        "advantage_ends_at": None if name in OURS else ends_at(loads, name, "modelless"),
         **{f"{field}_low": low for field, (_, low, _) in values.items()},
         **{f"{field}_high": high for field, (_, _, high) in values.items()},
         **{f"usd_{kind}": median(of_seeds, f"usd_{kind}") for kind in (*KINDS, "front")},
         "loads": [{field: of_load[name][field] for field in ("rate", *FIELDS)} for of_load in loads if name in of_load],
-        "worths": list(tried) if name == OURS else [],
+        "worths": [
+            {"worth_usd": worth, **{field: median(of_worth, field) for field in FIELDS}} for worth, of_worth in tried
+        ],
+        "advantage_on_demand_ends_at": None if name in OURS else ends_at(loads, name, ON_DEMAND),
     }
 
 

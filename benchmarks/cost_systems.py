@@ -1,4 +1,4 @@
-"""The ways to run many sporadic tasks that `benchmarks.cost` compares, each sized by its operator; it simulates nothing.
+"""The ways to run many sporadic tasks that `benchmarks.cost` compares, sized by an operator; it simulates nothing.
 
 An operator knows the SLOs, the profiles and the busiest minute, and takes the least that holds the SLO then. What the
 always-on systems need beside their containers (load balancers, spare copies elsewhere) is not counted.
@@ -23,7 +23,6 @@ from registry.prices import (
     LAMBDA_CONCURRENCY,
     container_price,
     lambda_price,
-    lambda_tiers,
     local_tiers,
     vcpus_of,
 )
@@ -49,7 +48,7 @@ FARGATE: Mapping[float, tuple[int, ...]] = {
     8.0: (16384, 32768, 61440),
     16.0: (32768, 65536, 122880),
 }
-"""vCPUs and memory (MB) of a task (Amazon ECS Developer Guide, Fargate task definitions; the steps between left out)."""
+"""vCPUs and memory (MB) of a task (Amazon ECS Developer Guide, Fargate task definitions; steps between left out)."""
 
 LAMBDA_MB = (512, 1024, 1769, 3538)
 
@@ -118,7 +117,7 @@ def shared(apps: Sequence[Application], streams: Sequence[Stream]) -> System:
     times = np.sort(np.concatenate([stream.times for stream in streams]))
     rate = busiest(times)
     sizes = [_common(apps, tier, rate) for tier in _fargate("shared", whole=True)]
-    placed, tier, copies = min((size for size in sizes if size is not None), key=lambda s: s[2] * _usd_per_s(s[1]))
+    placed, _, copies = min((size for size in sizes if size is not None), key=lambda s: s[2] * _usd_per_s(s[1]))
     made = catalogue(placed)
     return System(made, lambda: SlackFit(made, copies), _hardware())
 
@@ -153,9 +152,9 @@ def lambda_provisioned(apps: Sequence[Application], streams: Sequence[Stream]) -
 
 
 def modelless(
-    apps: Sequence[Application], streams: Sequence[Stream], budget: Budget, tiers: tuple[Tier, ...] = lambda_tiers()
+    apps: Sequence[Application], streams: Sequence[Stream], budget: Budget, tiers: tuple[Tier, ...]
 ) -> System:
-    """Ours on Lambda's sizes, on demand and from a snapshot, each function for all tasks."""
+    """Ours on a few functions, each for all tasks."""
     del streams
     made = _everywhere(tuple(apps), tiers)
     snapshots = {tier.name: snapshot(apps, tier) for tier in tiers if tier.start_mode is StartMode.SNAPSTART}

@@ -1,4 +1,4 @@
-"""Fifty tasks with published models and bounds that a cold start misses, on tiers of anyone's choice; it measures nothing.
+"""Fifty tasks with published models and bounds that a cold start misses, on any tiers; it measures nothing.
 
 Accuracies, parameters and work are published: those of `benchmarks.vision`, and of compressed BERTs on SST-2 (Jiao et
 al., TinyBERT, Findings of EMNLP 2020, Table 1; half of its FLOPs are multiply-adds). Times follow as in

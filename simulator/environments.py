@@ -302,7 +302,8 @@ class Environments:
     def _warm_up(self, placement: Placement, environment: Environment, init_ms: float | None = None) -> None:
         now = self._clock.now
         self._emit(EnvironmentBusy(self.tier.name, environment.id, now))
-        took_ms = max(PING_MS, self._load_ms(environment, placement) or 0.0)
+        load_ms = self._load_ms(environment, placement)
+        took_ms = PING_MS if load_ms is None else load_ms
         self._meter_of(environment).add(took_ms, init_ms)
         self._clock.at(now + took_ms / 1000, END, partial(self._warmed, environment))
 

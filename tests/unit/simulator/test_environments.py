@@ -132,6 +132,29 @@ def test_warm_ups_overlap_reach_their_own_environments_and_are_billed(opened, in
     assert in_cents(host.close(10.0).dollars) == [7.0, 100 * (5 * 0.05 + 2 * 0.01), 60.0, 0.0, 0.0]
 
 
+def test_what_is_to_live_together_is_warmed_in_one_environment(opened) -> None:
+    rig, host = opened()
+    rig.at(0.0, lambda: [host.warm(rig.catalogue.placements[each], 1) for each in (V0, V1)])
+    rig.ask(host, V0, at=1.0)
+    rig.ask(host, V1, at=2.0)
+    rig.clock.run()
+    assert [(cold, loaded, where) for _, _, cold, loaded, where in ended(rig)] == [(False, False, "a-1")] * 2
+    assert host.close(10.0).started == 1
+
+
+def test_what_would_expire_too_soon_is_used_once_more(opened, in_cents) -> None:
+    rig, host = opened(tier={"idle_timeout_s": 100.0})
+    placement = rig.catalogue.placements[V0]
+    rig.at(0.0, lambda: host.warm(placement, 1, 60.0))
+    rig.at(40.0, lambda: host.warm(placement, 1, 60.0))  # sixty seconds are left
+    rig.at(90.0, lambda: host.warm(placement, 1, 60.0))  # half of its time at least, but no longer
+    rig.ask(host, V0, at=189.0)
+    rig.clock.run()
+    assert [(cold, loaded) for _, _, cold, loaded, _ in ended(rig)] == [(False, False)]
+    # One start with a load of 50 ms, one use of PING_MS, one request of 10 ms.
+    assert in_cents(host.close(200.0).dollars) == [3.0, 5.0 + 10.0 + 1.0, 20.0, 0.0, 0.0]
+
+
 def test_a_warm_up_takes_no_place_that_there_is_not(opened) -> None:
     rig, host = opened(tier={"concurrency": 1})
     rig.ask(host, V0, at=0.0)
