@@ -117,9 +117,9 @@ class Slowed:
         """See Backend."""
         return self._inner.status()
 
-    async def ensure(self, placement: Placement, variant: Variant, copies: int) -> None:
+    async def ensure(self, placement: Placement, variant: Variant, copies: int, *, for_s: float = 0.0) -> None:
         """See Backend."""
-        await self._inner.ensure(placement, variant, copies)
+        await self._inner.ensure(placement, variant, copies, for_s=for_s)
 
     async def release(self, copies: int = 0) -> None:
         """See Backend."""

@@ -171,7 +171,7 @@ async def _ours(
     outputs: list[Any] = []
 
     async def start() -> float:
-        await _settled(backend.pool)
+        await settled(backend.pool)
         began = time.perf_counter()
         reply = await backend.invoke(Invocation("1", placement, variant, {"x": row}, time.monotonic() + 60))
         took = (time.perf_counter() - began) * 1e3
@@ -216,7 +216,7 @@ def _first_answer(pool: Pool, payload: bytes) -> tuple[Start, list[Any]]:
     outputs: list[Any] = []
 
     async def start() -> float:
-        await _settled(pool)
+        await settled(pool)
         began = time.perf_counter()
         answer = await pool.invoke(payload)
         took = (time.perf_counter() - began) * 1e3
@@ -228,7 +228,7 @@ def _first_answer(pool: Pool, payload: bytes) -> tuple[Start, list[Any]]:
     return start, outputs
 
 
-async def _settled(pool: Pool) -> None:
+async def settled(pool: Pool) -> None:
     """No environment left, and none still dying beside the next."""
     await pool.release()
     while pool.environments:

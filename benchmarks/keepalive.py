@@ -1,7 +1,12 @@
 """Keep-alive policies over a day of 100 applications of Azure Functions: cold starts against idle time, in dollars.
 
-One instance per application, and every active minute is one request of it, at the end of its minute; `uniform_*` are
-the same anywhere in the minute, medians over seeds. A request takes no time, and an application's first is always cold.
+Every active minute is one request of its application, at the end of the minute; `uniform_*` are the same anywhere in
+the minute, medians over seeds. A request takes no time, and an application's first is always cold.
+
+The baselines, and `modelless apart`, keep each application in an environment of its own, so their idle hours are the
+applications'. `modelless` is the platform as it is: applications live together in environments, as many as fit into the
+memory of one, and `scheduler.capacity` plans every minute which are warm and who lives where; its idle hours are the
+environments'. What is loaded ahead into an environment that runs is counted as a start.
 
 `experienced_cold_share` leaves out cold starts that a resident substitute answered for; the environment that holds
 substitutes counts as warm all day, in hours and in dollars. `idle_between_hours` are the idle hours without what came
@@ -33,6 +38,7 @@ from simulator.keepalive.histogram import HybridHistogram, LongShort
 from simulator.keepalive.modelless import Modelless
 from simulator.keepalive.policy import KeepAlive
 from simulator.keepalive.replay import Replayed, replay
+from simulator.keepalive.residency import PlannedResidency
 from simulator.keepalive.substitutes import substituted
 from simulator.keepalive.trace import Placed, Trace, one_a_minute
 from simulator.keepalive.windows import Fixed, Oracle
@@ -57,6 +63,7 @@ RATIO = 0.05
 is worth, as it pays 20 minutes at most to avoid one (Karlin et al. 1988, the ski-rental problem)."""
 
 RATIOS = (0.01, 0.02, 0.1, 0.5)
+SHARED_RATIOS = (0.01, 0.2, 1.0)
 
 ROOM = 60
 """Substitutes in one shared environment of 1,769 MB: 29 MB each, what the mean application of 161 MB keeps at the
@@ -88,7 +95,10 @@ class Outcome:
     replayed: Replayed
     experienced: float
     idle_hours: float
-    """With the shared environment's."""
+    """Of environments, with the one that holds substitutes."""
+    idle_between_hours: float
+    starts: int
+    """Of environments and, where they share one, of applications in it."""
 
 
 def cases(sizes_mb: Mapping[str, float]) -> Sequence[Case]:
@@ -102,8 +112,10 @@ def cases(sizes_mb: Mapping[str, float]) -> Sequence[Case]:
         Case("icebreaker", _icebreaker(WARM_ABOVE)),
         *(Case(f"icebreaker above={above:g}", _icebreaker(above), swept=True) for above in THRESHOLDS),
         Case("oracle", Oracle),
-        *(Case(f"{OURS} ratio={ratio:g}", _ours(ratio), swept=True, room=ROOM) for ratio in RATIOS),
-        Case(OURS, _ours(RATIO), room=ROOM),
+        *(Case(f"{OURS} apart ratio={ratio:g}", _apart(ratio), swept=True, room=ROOM) for ratio in RATIOS),
+        Case(f"{OURS} apart", _apart(RATIO), room=ROOM),
+        *(Case(f"{OURS} ratio={ratio:g}", _ours(sizes_mb, ratio), swept=True, room=ROOM) for ratio in SHARED_RATIOS),
+        Case(OURS, _ours(sizes_mb, RATIO), room=ROOM),
     )
 
 
@@ -120,16 +132,26 @@ def _icebreaker(above: float) -> Callable[[Trace], KeepAlive]:
     return lambda trace: IceBreaker(trace.applications, warm_above=above)
 
 
-def _ours(ratio: float) -> Callable[[Trace], KeepAlive]:
+def _apart(ratio: float) -> Callable[[Trace], KeepAlive]:
     return lambda trace: Modelless(Recurrence(), ratio)
+
+
+def _ours(sizes_mb: Mapping[str, float], ratio: float) -> Callable[[Trace], KeepAlive]:
+    return lambda trace: PlannedResidency(sizes_mb, ratio, START_S)
 
 
 def play(case: Case, trace: Trace) -> Outcome:
     """Replay one trace, and hold that every request of it was."""
-    replayed = replay(trace, case.make(trace))
+    policy = case.make(trace)
+    replayed = replay(trace, policy)
     assert replayed.requests == tuple(np.bincount(trace.places).tolist()), case.name
     found: Collection[tuple[str, float]] = substituted(trace, case.room) if case.room else ()
-    return Outcome(replayed, replayed.experienced(found), replayed.idle_hours + bool(case.room) * trace.end / 60)
+    idle, between, starts = replayed.idle_hours, replayed.idle_between_hours, replayed.starts
+    if isinstance(policy, PlannedResidency):
+        idle = between = policy.environment_minutes / 60
+        starts = policy.starts + policy.loads + sum(len(each.colds) for each in replayed.played)
+    substitutes = bool(case.room) * trace.end / 60
+    return Outcome(replayed, replayed.experienced(found), idle + substitutes, between + substitutes, starts)
 
 
 def rows(counted: PerMinute, sizes_mb: Mapping[str, float], *, quick: bool) -> Sequence[Row]:
@@ -158,9 +180,9 @@ def row(name: str, outcome: Outcome, uniform: Sequence[Outcome]) -> Row:
         "experienced_cold_share": outcome.experienced,
         "idle_hours": outcome.idle_hours,
         "q3_app_cold_share": replayed.q3_cold_share,
-        "usd": usd(outcome.idle_hours, replayed.starts, START_S),
-        "starts": replayed.starts,
-        "idle_between_hours": replayed.idle_between_hours,
+        "usd": usd(outcome.idle_hours, outcome.starts, START_S),
+        "starts": outcome.starts,
+        "idle_between_hours": outcome.idle_between_hours,
         "uniform_cold_share": cold[0],
         "uniform_idle_hours": idle[0],
         "uniform_cold_share_low": cold[1],

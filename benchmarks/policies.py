@@ -7,6 +7,7 @@ beside the repository, or of any folder laid out alike; see `simulator.traces` f
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,10 +28,12 @@ from simulator.hardware import Hardware
 from simulator.oracle import bound
 from simulator.outcome import Outcome
 from simulator.policies import POLICIES
+from simulator.policies.capacity import Budget, Prewarming
 from simulator.policies.cocktail import Cocktail
 from simulator.policies.infadapter import InfAdapter
 from simulator.policies.jellyfish import Jellyfish
 from simulator.policies.model_switching import ModelSwitching
+from simulator.policies.modelless import Modelless
 from simulator.policies.options import CONTAINERS
 from simulator.policies.platform import platform
 from simulator.policies.proteus import Proteus
@@ -63,6 +66,11 @@ USED = 0.5
 
 GROWN = 4
 """A fleet that scales itself may have so many times as many."""
+
+UNPLANNED = "modelless unplanned"
+"""Ours without its planner: environments come with requests, and go."""
+
+EVERY = (*POLICIES, UNPLANNED, "oracle")
 
 FIXED: Mapping[str, Callable[[Catalogue, int], Policy]] = {
     "slackfit": SlackFit,
@@ -191,7 +199,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"there is no {fault.filename}: name the folder of the traces with --traces")
 
 
-def compare(trace: str, folder: Path, quick: bool, names: Sequence[str] = (*POLICIES, "oracle")) -> list[Row]:
+def compare(
+    trace: str, folder: Path, quick: bool, names: Sequence[str] = (*POLICIES, UNPLANNED, "oracle")
+) -> list[Row]:
     """A row for each policy: medians over the seeds, and 95 % bootstrap intervals of the medians."""
     found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     for seed in range(QUICK_SEEDS if quick else SEEDS):
@@ -219,6 +229,10 @@ def measured(name: str, scenario: Scenario, seed: int) -> dict[str, float]:
 
 def policy_of(name: str, scenario: Scenario) -> Policy:
     """A new policy with the fleet that the scenario's operator gives it."""
+    if name == "modelless":
+        return Prewarming(scenario.catalogue, Budget(math.inf))
+    if name == UNPLANNED:
+        return Modelless(scenario.catalogue)
     if name in FIXED:
         return FIXED[name](scenario.catalogue, scenario.fleet)
     if name in SCALING:
@@ -239,7 +253,7 @@ DETAILS = tuple(f"{field}_{end}" for field in FIELDS for end in ("low", "high"))
 
 def _asked(name: str, scenario: Scenario) -> tuple[Stream, ...]:
     """Baselines answer late rather than not at all: a strict bound lets a container choose the variant itself."""
-    if name == "modelless":
+    if name in ("modelless", UNPLANNED):
         return scenario.streams
     return tuple(replace(s, slo=replace(s.slo, on_infeasible=OnInfeasible.BEST_EFFORT)) for s in scenario.streams)
 

@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from registry.catalogue import Catalogue
 from registry.model import (
     LEVELS,
     Accuracy,
+    Estimate,
     Placement,
     Profile,
     Quantiles,
@@ -106,9 +108,7 @@ def case(tasks: int, rate: float, requests: int) -> dict[str, Any]:
     asked = [Request(stream.task, SLO) for stream in streams[: min(tasks, 500)]]
     for request in asked:  # the first decision of a task compiles its table
         choose(request, facts, fleet, now)
-    decisions = [
-        _timed(lambda r=request: choose(r, facts, fleet, now).ranked[0]) for _ in range(4) for request in asked
-    ]
+    decisions = [_timed(partial(_decide, request, facts, fleet, now)) for _ in range(4) for request in asked]
     count = len(outcome.arrived)
     return {
         "tasks": tasks,
@@ -123,6 +123,10 @@ def case(tasks: int, rate: float, requests: int) -> dict[str, Any]:
         "attainment": outcome.summary()["attainment"],
         "requests": count,
     }
+
+
+def _decide(request: Request, facts: Catalogue, fleet: Fleet, now: float) -> Estimate:
+    return choose(request, facts, fleet, now).ranked[0]
 
 
 class _Timed:

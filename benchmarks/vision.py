@@ -8,6 +8,7 @@ policies, which all see the same.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from math import exp
 from typing import NamedTuple
@@ -17,7 +18,6 @@ import numpy as np
 from registry.catalogue import Catalogue
 from registry.model import (
     LEVELS,
-    ZERO,
     Accuracy,
     Placement,
     Profile,
@@ -34,6 +34,7 @@ from registry.model import (
 )
 from registry.prices import lambda_tiers, local_tiers
 from scheduler.quantiles import SCORES
+from simulator.container import START_S
 
 IMAGES = 50_000
 """Of ImageNet's validation set, on which the accuracies were measured."""
@@ -85,8 +86,9 @@ SLO = Slo(latency_ms=750.0, percentile=95.0, min_accuracy=0.75)
 
 
 def tiers() -> tuple[Tier, ...]:
-    """Lambda's sizes and start modes, and a container of two cores."""
-    return (*lambda_tiers(), *(tier for tier in local_tiers() if tier.kind is TierKind.CONTAINER))
+    """Lambda's sizes and start modes, and a container of two cores whose copies come and go as they are asked for."""
+    containers = (tier for tier in local_tiers() if tier.kind is TierKind.CONTAINER)
+    return (*lambda_tiers(), *(replace(tier, start_mode=StartMode.PROVISIONED) for tier in containers))
 
 
 def catalogue(tasks: Sequence[str] = ("images",), slo: Slo = SLO) -> Catalogue:
@@ -133,7 +135,7 @@ def _profile(placement: Placement, model: Model, tier: Tier) -> Profile:
         placement=placement.id,
         service=tuple(service),
         load=_lognormal(LOAD_MS + megabytes / LOAD_MB_S * 1000, LOAD_SHAPE),
-        init=_lognormal(INIT_MS[tier.start_mode], LOAD_SHAPE) if tier.start_mode in INIT_MS else ZERO,
+        init=_lognormal(INIT_MS.get(tier.start_mode, START_S * 1000), LOAD_SHAPE),
         memory_mb=20 + 1.5 * megabytes,
         fingerprint="assumed",
         cpu_share="none",

@@ -34,6 +34,11 @@ SHARED = frozenset({"attainment", "cold_share", "rejected_share", "substituted",
 
 BARS = " ▁▂▃▄▅▆▇█"
 
+WIDE = 150
+"""Columns from which a table has room for intervals; --json always has them."""
+
+TITLE = {True: "Medians and their 95 % intervals", False: "Medians"}
+
 LEAST_HEIGHT = 0.02
 """Accuracies closer than this are drawn as if so far apart."""
 
@@ -89,7 +94,7 @@ def render(console: Console, document: Document, *, explained: bool) -> None:
     console.print(_title(document), style="bold")
     if explained:
         console.print(_workload(document))
-    console.print(_figures(document))
+    console.print(_figures(document, intervals=len(document["seeds"]) > 1 and console.width >= WIDE))
     for line in plot(policies, console.width):
         console.print(line)
     console.print()
@@ -103,25 +108,24 @@ def render(console: Console, document: Document, *, explained: bool) -> None:
 def _title(document: Document) -> str:
     seeds = len(document["seeds"])
     requests = document["policies"][0]["figures"]["requests"]["median"]
-    over = f"median of {seeds} seeds, with 95 % bootstrap intervals" if seeds > 1 else f"seed {document['seeds'][0]}"
+    over = f"medians of {seeds} seeds" if seeds > 1 else f"seed {document['seeds'][0]}"
     return f"{document['scenario']}: {requests:,.0f} requests in {document['seconds']:,g} s; {over}"
 
 
-def _figures(document: Document) -> Table:
-    policies, several = document["policies"], len(document["seeds"]) > 1
+def _figures(document: Document, *, intervals: bool) -> Table:
+    policies = document["policies"]
     numbers = numbered(policies)
-    drawn = table("", ("#", "policy", *COLUMNS.values()), numbers=tuple(COLUMNS.values()))
-    drawn.title = None
+    drawn = table(TITLE[intervals], ("#", "policy", *COLUMNS.values()), numbers=tuple(COLUMNS.values()))
     best = ahead(policies)
     for p in policies:
-        cells = (_cell(name, p["figures"][name], several=several) for name in COLUMNS)
+        cells = (_cell(name, p["figures"][name], interval=intervals) for name in COLUMNS)
         drawn.add_row(numbers[p["policy"]], p["policy"], *cells, style=None if p in best else "dim")
     return drawn
 
 
-def _cell(name: str, figure: Mapping[str, float], *, several: bool) -> str:
+def _cell(name: str, figure: Mapping[str, float], *, interval: bool) -> str:
     median = _written(name, figure["median"])
-    if not several or figure["low"] == figure["high"]:
+    if not interval or figure["low"] == figure["high"]:
         return median
     return f"{median}\n{_written(name, figure['low'])}–{_written(name, figure['high'])}"
 

@@ -18,6 +18,7 @@ COMMANDS: dict[str, str] = {
     "profile": "cli.profile:profile",
     "generate": "cli.generate:generate",
     "jobs": "cli.jobs:jobs",
+    "capacity": "cli.capacity:capacity",
     "tasks": "cli.catalogue:tasks",
     "variants": "cli.catalogue:variants",
     "frontier": "cli.frontier:frontier",

@@ -32,8 +32,17 @@ from cli.output import screen
     show_default=True,
     help="Whether variants that callers ask for in vain are made in the background; those there are get loaded.",
 )
+@click.option(
+    "--warm-budget",
+    type=click.FloatRange(min=0),
+    envvar="MODELLESS_WARM_BUDGET",
+    default=None,
+    metavar="USD_PER_HOUR",
+    help="Most dollars an hour, at the tiers' prices, for what is kept warm ahead of requests; 0 keeps nothing warm."
+    "  [default: what fits]",
+)
 @json_option
-def up(home: Path, host: str, port: int, generate: bool, as_json: bool) -> None:
+def up(home: Path, *, host: str, port: int, generate: bool, warm_budget: float | None, as_json: bool) -> None:
     """Serve the tasks of a home over HTTP until Ctrl-C.
 
     Listens on this machine only, unless MODELLESS_API_KEYS_FILE names a file of API keys. Follows what is registered
@@ -46,6 +55,8 @@ def up(home: Path, host: str, port: int, generate: bool, as_json: bool) -> None:
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     settings = replace(Settings.read(os.environ), home=home, host=host, port=port)
+    if warm_budget is not None:
+        settings = replace(settings, warm_budget=warm_budget)
 
     def ready(url: str) -> None:
         if as_json:

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.auth import Keyring
+from gateway.capacity.keeper import Keeper
 from gateway.errors import GatewayError, UnknownTask
 from gateway.http.errors import native_refusal, oip_refusal
 from gateway.http.face import Face
@@ -32,18 +33,19 @@ def create_app(
     body_limit: int = BODY_LIMIT,
     judgements: Judgements | None = None,
     jobs: SqliteJobs | None = None,
+    keeper: Keeper | None = None,
 ) -> Starlette:
     """The application over a service; `metrics` must be one of the service's observers to count its answers.
 
     Without a keyring every caller is anonymous: bind it to loopback only (`gateway.auth.check_binding`). Judged
     accuracies last as long as the application, unless whoever gives `judgements` has them published. Without `jobs`
-    nothing is generated, and none are listed.
+    nothing is generated, and none are listed; without a `keeper` nothing is kept warm ahead of requests.
     """
     judges = judgements or Judgements(service)
     face = Face(service, metrics, keyring or Keyring(), body_limit, service.clock)
     release = _version()
     routes = [
-        *Native(face, judges, jobs).routes(),
+        *Native(face, judges, jobs, keeper).routes(),
         *Oip(face, version=release).routes(),
         *Pages(face, version=release).routes(),
     ]

@@ -13,12 +13,13 @@ from pathlib import Path
 from gateway.backends.open import open_backends
 from gateway.backends.protocol import Backend, Preloads
 from gateway.errors import BackendError
+from gateway.following import follow, refresh
 from gateway.hardware import quarantine_unfit, stale_here
 from gateway.judgements import Judgements
 from gateway.metrics import Metrics
 from gateway.preload import preloads
 from gateway.service import Service
-from gateway.snapshots import Snapshots, follow, refresh
+from gateway.snapshots import Snapshots
 from registry.blobs import Blobs
 from registry.blobs.files import Files
 from registry.catalogue import Catalogue

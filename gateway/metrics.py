@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from gateway.backends.protocol import Backend
+from gateway.capacity.carry_out import tier_of
+from gateway.capacity.report import Report
 from gateway.decisions import Record, Served
 from registry.catalogue import Catalogue
 from scheduler.fleet import Fleet
@@ -38,6 +40,15 @@ class Metrics:
         self._probes = Counter(
             "modelless_probes", "Requests run again to see if a placement recovered.", labels, registry=self._registry
         )
+        self._actions = Counter(
+            "modelless_capacity_actions",
+            "Planned actions: warm, unload, shrink and provision, by what came of them.",
+            ("action", "tier", "result"),
+            registry=self._registry,
+        )
+        self._planned = Gauge(
+            "modelless_capacity_planned_usd_per_hour", "Cost of what is to be kept warm.", registry=self._registry
+        )
         self._refused = Counter("modelless_refusals", "Requests refused, by code.", ("code",), registry=self._registry)
 
     def observe(self, record: Record) -> None:
@@ -57,6 +68,13 @@ class Metrics:
         """Count one probe when it starts."""
         placement = probe.estimate.placement
         self._probes.labels(placement.task, placement.tier).inc()
+
+    def kept_warm(self, report: Report) -> None:
+        """Count what came of one plan."""
+        self._planned.set(report.plan.usd_per_h)
+        for outcome in report.outcomes:
+            action = outcome.action
+            self._actions.labels(type(action).__name__.lower(), tier_of(action), outcome.result.value).inc()
 
     def refused(self, code: str) -> None:
         """Count one request that was refused, decided or not."""

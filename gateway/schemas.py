@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.capacity.carry_out import Result
 from registry.jobs import JobState
 from registry.lineage import Outcome
 from registry.model import Objective, OnInfeasible
 from scheduler.frontier import Start
 
 
-class Body(BaseModel):
+class Document(BaseModel):
+    """A body whose validator is built when it is first used: a cold start uses one of them."""
+
+    model_config = ConfigDict(defer_build=True)
+
+
+class Body(Document):
     """A body that refuses fields it does not know."""
 
     model_config = ConfigDict(extra="forbid")
@@ -49,7 +56,7 @@ class PlanRequest(Body):
     rows: int = Field(1, ge=1)
 
 
-class Attempted(BaseModel):
+class Attempted(Document):
     """One placement that was tried."""
 
     placement: str
@@ -58,7 +65,7 @@ class Attempted(BaseModel):
     ms: float
 
 
-class MadeBy(BaseModel):
+class MadeBy(Document):
     """How a variant is made."""
 
     generator: str
@@ -66,14 +73,14 @@ class MadeBy(BaseModel):
     parameters: list[tuple[str, str]]
 
 
-class Generating(BaseModel):
+class Generating(Document):
     """A job that is to make what would hold the SLO; see GET /v1/jobs."""
 
     job: str
     recipe: MadeBy
 
 
-class JobResponse(BaseModel):
+class JobResponse(Document):
     """A variant that is made because callers asked for what nothing held."""
 
     id: str
@@ -92,13 +99,13 @@ class JobResponse(BaseModel):
     rows: int
 
 
-class JobsResponse(BaseModel):
+class JobsResponse(Document):
     """Jobs for the caller's tasks, newest first."""
 
     jobs: list[JobResponse]
 
 
-class ServedBy(BaseModel):
+class ServedBy(Document):
     """How a request was answered."""
 
     decision_id: str
@@ -120,7 +127,7 @@ class ServedBy(BaseModel):
     generating: Generating | None = None
 
 
-class PredictResponse(BaseModel):
+class PredictResponse(Document):
     """Outputs, and the decision that gave them."""
 
     id: str
@@ -129,7 +136,7 @@ class PredictResponse(BaseModel):
     decision: ServedBy
 
 
-class Candidate(BaseModel):
+class Candidate(Document):
     """A placement and what is expected of it."""
 
     placement: str
@@ -148,7 +155,7 @@ class Candidate(BaseModel):
     broken: list[str]
 
 
-class FullSlo(BaseModel):
+class FullSlo(Document):
     """An SLO with every field; null is no bound."""
 
     latency_ms: float | None
@@ -159,7 +166,46 @@ class FullSlo(BaseModel):
     on_infeasible: OnInfeasible
 
 
-class PlanResponse(BaseModel):
+class Expected(Document):
+    """What is expected of a task in the next minute."""
+
+    task: str
+    probability: float
+    """That it is asked for."""
+    rate_per_s: float
+    """Requests per second while it is."""
+    rows: int
+    slo: FullSlo
+
+
+class Acted(Document):
+    """What is to be so, and what came of it."""
+
+    action: Literal["warm", "unload", "shrink", "provision"]
+    tier: str
+    placement: str | None
+    copies: int | None
+    reason: str
+    result: Result
+    why: str
+
+
+class CapacityResponse(Document):
+    """The last plan of what is kept warm; nulls before the first, and for a budget without bound."""
+
+    budget_usd_per_h: float | None
+    at: float | None
+    usd_per_h: float | None
+    """What the plan costs, beyond what is paid anyway."""
+    gain_usd_per_h: float | None
+    """What it is expected to be worth beyond that."""
+    residency: dict[str, list[str]]
+    """Tier to the placements that live on it together."""
+    demands: list[Expected]
+    actions: list[Acted]
+
+
+class PlanResponse(Document):
     """A decision, with the next best and why each other placement was not chosen."""
 
     task: str
@@ -175,7 +221,7 @@ class PlanResponse(BaseModel):
     why_not: dict[str, str]
 
 
-class ErrorBody(BaseModel):
+class ErrorBody(Document):
     """What went wrong; further fields name the tensor, field or placements concerned."""
 
     model_config = ConfigDict(extra="allow")
@@ -192,7 +238,7 @@ class ExplainResponse(PlanResponse):
     error: ErrorBody | None
 
 
-class Tensor(BaseModel):
+class Tensor(Document):
     """A tensor of a signature; -1 is any extent, axis 0 is the batch."""
 
     name: str
@@ -201,7 +247,7 @@ class Tensor(BaseModel):
     finite: bool
 
 
-class TaskResponse(BaseModel):
+class TaskResponse(Document):
     """What callers name."""
 
     name: str
@@ -215,7 +261,7 @@ class TaskResponse(BaseModel):
     judged: str = Field(description="The output that the metric and feedback judge; empty where it is not known.")
 
 
-class TasksResponse(BaseModel):
+class TasksResponse(Document):
     """The caller's tasks."""
 
     tasks: list[TaskResponse]
@@ -228,7 +274,7 @@ class FeedbackRequest(Body):
     expected: list[Any] = Field(description="What the task's judged output should have been, one entry for each row.")
 
 
-class MeasuredAccuracy(BaseModel):
+class MeasuredAccuracy(Document):
     """An accuracy with its 95 % interval."""
 
     value: float
@@ -238,7 +284,7 @@ class MeasuredAccuracy(BaseModel):
     method: str
 
 
-class FeedbackResponse(BaseModel):
+class FeedbackResponse(Document):
     """What was judged, and how accurate the variant that answered is taken to be from now on."""
 
     decision_id: str
@@ -261,7 +307,7 @@ class FrontierQuery(Body):
     tier: str | None = Field(None, description="Only the placements of one tier.")
 
 
-class FrontierEntry(BaseModel):
+class FrontierEntry(Document):
     """One placement of a task: measured accuracy, 95th percentile latency and cost of a request."""
 
     placement: str
@@ -279,7 +325,7 @@ class FrontierEntry(BaseModel):
     stale: bool = Field(description="Whether it was measured on other hardware than serves it.")
 
 
-class TriedEntry(BaseModel):
+class TriedEntry(Document):
     """A variant that was tried and is not one of the task's."""
 
     name: str
@@ -291,7 +337,7 @@ class TriedEntry(BaseModel):
     numbers: dict[str, float] = Field(description="What was measured, by name with the unit at its end.")
 
 
-class FrontierResponse(BaseModel):
+class FrontierResponse(Document):
     """The task's trade-off, and what was tried and dropped or failed."""
 
     task: str
@@ -299,7 +345,7 @@ class FrontierResponse(BaseModel):
     tried: list[TriedEntry]
 
 
-class ErrorResponse(BaseModel):
+class ErrorResponse(Document):
     """A refusal."""
 
     error: ErrorBody

@@ -12,14 +12,15 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 
 import uvicorn
 import uvloop
 
 from gateway.app import create_app
 from gateway.auth import check_binding
+from gateway.capacity.local import keeping_warm
 from gateway.generation.on_demand import on_demand
 from gateway.hardware import warn_of_stale
 from gateway.http.connection import Connection
@@ -60,6 +61,8 @@ async def serve(
         async with (
             Platform.open(settings.home, functions=settings.functions, containers=settings.containers) as platform,
             on_demand(platform, generate) as jobs,
+            _prepared(platform),
+            keeping_warm(platform, settings.warm_budget, period_s=settings.warm_period_s) as keeper,
         ):
             app = create_app(
                 platform.service,
@@ -68,14 +71,21 @@ async def serve(
                 body_limit=settings.body_limit,
                 judgements=platform.judgements,
                 jobs=jobs,
+                keeper=keeper,
             )
             warn_of_stale(platform.snapshots.view()[0])
             server = _Server(_config(app))
             # What is there by now stays; a full collection then looks at requests only (30 ms down to a few).
             gc.freeze()
-            await platform.prepare(preload=True)
             ready(_url(listener))
             await server.serve(sockets=[listener])
+
+
+@asynccontextmanager
+async def _prepared(platform: Platform) -> AsyncIterator[None]:
+    """Every tier prepared first: nothing is to be warmed in environments that did not start from their snapshot."""
+    await platform.prepare(preload=True)
+    yield
 
 
 class _Server(uvicorn.Server):

@@ -83,6 +83,7 @@ class Service:
         self._wall = wall
         self._new_id = new_id
         self._observers = tuple(observers)
+        self._tell: Callable[[Request], None] = lambda _: None
         self._generating: Callable[[Request], Generating | None] = lambda _: None
         self._dispatcher = Dispatcher(backends, emit=snapshots.emit, clock=clock)
         self._probes = Probes(snapshots, self._dispatcher, clock, probed) if probes else None
@@ -95,6 +96,10 @@ class Service:
     def watch_with(self, observe: Callable[[Record], None]) -> None:
         """Tell `observe` of each Record too."""
         self._observers += (observe,)
+
+    def tell_before(self, tell: Callable[[Request], None]) -> None:
+        """Tell `tell` of each request that was decided, before it is carried out; it must take no time."""
+        self._tell = tell
 
     def generate_with(
         self, observe: Callable[[Record], None], generating: Callable[[Request], Generating | None]
@@ -182,6 +187,7 @@ class Service:
         record = Record(self._new_id(), principal.tenant, request, catalogue, fleet, now, self._wall())
         try:
             decision = choose(request, catalogue, fleet, now)
+            self._tell(request)
             self._admit(decision, request, catalogue)
             delivery = await self._dispatcher.deliver(
                 decision.ranked, catalogue, request, request_id=record.id, arrived=start, inputs=inputs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,13 @@ class Settings:
     containers: Mapping[str, str] = field(default_factory=dict)
     """Container or GPU tier to the URL of a container that runs elsewhere; the others are started here."""
 
+    warm_budget: float = math.inf
+    """US dollars per hour, at the tiers' prices, for what is kept warm ahead of requests; 0: nothing is. Without bound
+    where nothing is billed: a machine of one's own costs the same used or not, and memory bounds what it holds."""
+
+    warm_period_s: float = 60.0
+    """Between two plans of what is kept warm; what was asked for is counted by the minute all the same."""
+
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> Settings:
         """Settings from environment variables; raises InvalidValue naming the variable."""
@@ -48,6 +56,8 @@ class Settings:
             body_limit=_whole(variables, "MODELLESS_BODY_LIMIT", defaults.body_limit, 2**31),
             functions=_strings(variables, "MODELLESS_LAMBDA_FUNCTIONS", '{"lambda-1769": "arn"}'),
             containers=containers_of(variables),
+            warm_budget=_amount(variables, "MODELLESS_WARM_BUDGET", defaults.warm_budget, "US dollars per hour"),
+            warm_period_s=_amount(variables, "MODELLESS_WARM_PERIOD", defaults.warm_period_s, "seconds", least=1.0),
         )
 
     def keyring(self) -> Keyring:
@@ -67,6 +77,17 @@ def _whole(variables: Mapping[str, str], name: str, default: int, most: int) -> 
     if not text.isdecimal() or int(text) > most:
         raise InvalidValue(name, f"{text!r} is not a whole number up to {most}", f"leave it out for {default}")
     return int(text)
+
+
+def _amount(variables: Mapping[str, str], name: str, default: float, unit: str, *, least: float = 0.0) -> float:
+    text = variables.get(name)
+    try:
+        value = float(text) if text else default
+    except ValueError:
+        value = math.nan
+    if not value >= least:
+        raise InvalidValue(name, f"{text!r} is no number of {unit}", f"give {least:g} or more")
+    return value
 
 
 def _strings(variables: Mapping[str, str], name: str, example: str) -> dict[str, str]:

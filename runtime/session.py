@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from registry.artifacts import read_manifest
 from registry.blobs import Blobs
 from registry.errors import RegistryError, Unavailable
+from registry.threads import begin
 from registry.typed import TYPE_CHECKING, Any
 from runtime import ort
 from runtime.errors import CorruptArtifact, Unreadable
@@ -38,11 +38,11 @@ class Session:
     def open(cls, blobs: Blobs, digest: str, *, threads: int, prepack: bool) -> Session:
         """The artifact of this digest, ready to run on `threads` threads (those of the global pool, if there is one).
 
-        Every blob's bytes are hashed: the manifest, the graph, and each tensor's file, which ONNX Runtime then maps
-        rather than reads. Hashing is most of a large artifact's load, so it is shared among `threads` threads, and the
-        library starts meanwhile. With `prepack`, ONNX Runtime re-lays weights out in private memory. Raises
-        CorruptArtifact when bytes are missing or not what their digest says, Unreadable when the storage does not give
-        them, ExecutionFailed when ONNX Runtime refuses the graph.
+        Blobs that are not here are fetched at once. Every blob's bytes are hashed: the manifest, the graph, and each
+        tensor's file, which ONNX Runtime then maps rather than reads. Hashing is most of a large artifact's load, so it
+        is shared among `threads` threads, and the library starts meanwhile. With `prepack`, ONNX Runtime re-lays
+        weights out in private memory. Raises CorruptArtifact when bytes are missing or not what their digest says,
+        Unreadable when the storage does not give them, ExecutionFailed when ONNX Runtime refuses the graph.
         """
         graph, optimised = _checked(blobs, digest, threads)
         before = private_mb()
@@ -87,6 +87,10 @@ def _checked(blobs: Blobs, digest: str, threads: int) -> tuple[bytes, bool]:
     """An artifact's graph and whether it is optimised, once all its bytes are checked."""
     with reading(digest):
         manifest = read_manifest(blobs, digest)
+        arrived = blobs.fetch({manifest.graph: 0, **{tensor.digest: tensor.nbytes for tensor in manifest.tensors}})
+        if arrived is not None:
+            ort.start()
+            arrived()
         graph = blobs.get(manifest.graph)
         _verify(blobs, manifest.digests[1:], threads)
     return graph, manifest.optimised
@@ -104,26 +108,10 @@ def reading(digest: str) -> Iterator[None]:
 
 
 def _verify(blobs: Blobs, digests: Sequence[str], threads: int) -> None:
-    """Check the bytes of every digest, and bring them here first if need be; raises what the first failure raised."""
-    pending = iter(digests)  # shared by the threads: taking from it is atomic
-    faults: list[Exception] = []
-
-    def work() -> None:
-        try:
-            for digest in pending:
-                blobs.check(digest)
-        except Exception as fault:  # noqa: BLE001 - a thread's outermost loop; raised again below
-            faults.append(fault)
-
-    others = [threading.Thread(target=work, daemon=True) for _ in range(min(threads, len(digests)) - 1)]
-    for thread in others:
-        thread.start()
+    """Check the bytes of every digest on so many threads; raises what the first failure raised."""
+    finish = begin(blobs.check, digests, min(threads, len(digests)) - 1)
     ort.start()
-    work()
-    for thread in others:
-        thread.join()
-    if faults:
-        raise faults[0]
+    finish()
 
 
 def _zeros(datatype: str, shape: tuple[int, ...]) -> Tensor:

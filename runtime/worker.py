@@ -25,6 +25,9 @@ from runtime.tensor import Tensor
 MAX_REPLY_BYTES = 6_291_556
 """A synchronous invocation's largest reply (Lambda quota: 6 MB)."""
 
+MAX_HOLD_MS = 1000
+"""Longest that an event may keep an environment busy for nothing: it is billed."""
+
 RESERVE_MB = 192
 """Kept from variants: the interpreter and ONNX Runtime (about 25 MB), a 6 MB body in its several forms, activations."""
 
@@ -66,8 +69,8 @@ class Worker:
         )
         self._kinds: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
             "infer": self._infer,
-            "warm": self._warm,
-            "unload": self._unload,
+            "warm": partial(self._held, self._warm),
+            "unload": partial(self._held, self._unload),
             "status": lambda event: self._reply(),
         }
 
@@ -96,7 +99,7 @@ class Worker:
                 print(f"preload of {key.variant} failed: {type(fault).__name__}: {fault}", file=sys.stderr)
 
     def before_snapshot(self) -> None:
-        """Rehearse what is resident, then close what a snapshot or fork cannot carry.
+        """Rehearse what is resident and what a read of blobs takes, then close what a snapshot or fork cannot carry.
 
         Threads do not survive a fork, and nothing promises that they survive a restore: a session of several threads
         is closed here and opened again by `after_restore`.
@@ -105,17 +108,25 @@ class Worker:
             with self._residency.lease(key, partial(self._open, key)) as lease, suppress(ExecutionFailed):
                 # Zeros may be no legal input; then the first caller pays for the first touch.
                 lease.item.rehearse()
+        self._blobs.rehearse()
         self._reopen = [key for key in self._residency.residents() if key.threads > 1]
         for key in self._reopen:
             self._residency.unload(key)
 
     def after_restore(self) -> None:
-        """Become an environment of its own: new id, new random state, sessions of several threads open again."""
+        """Become an environment of its own: new id, random state, connections and credentials.
+
+        Sessions of several threads are open again after it.
+        """
         self.environment = _new_environment()
+        self._blobs.renew()
         for generator in ("random", "numpy.random"):
             # Not imported only to be seeded: that would cost a restore more than all the rest.
             if generator in sys.modules:
                 sys.modules[generator].seed(int.from_bytes(os.urandom(4)))
+        if "ssl" in sys.modules:
+            # OpenSSL's generator is its own, and knows of forks, not of snapshots.
+            sys.modules["ssl"].RAND_add(os.urandom(32), 32.0)
         self.preload(self._reopen)
         self._reopen = []
 
@@ -132,6 +143,15 @@ class Worker:
     def _warm(self, event: Mapping[str, Any]) -> dict[str, Any]:
         loaded, load_ms = self._load(self._key(event))
         return self._reply(loaded=loaded, load_ms=load_ms)
+
+    def _held(self, act: Callable[[Mapping[str, Any]], dict[str, Any]], event: Mapping[str, Any]) -> dict[str, Any]:
+        """Do what is asked, and stay busy for as long as it says: events that overlap reach different environments."""
+        hold_ms, began = event.get("hold_ms", 0), time.perf_counter()
+        if type(hold_ms) is not int or not 0 <= hold_ms <= MAX_HOLD_MS:
+            raise InvalidBody(f"event.hold_ms must be an integer from 0 to {MAX_HOLD_MS}")
+        reply = act(event)
+        time.sleep(max(0.0, hold_ms / 1e3 - (time.perf_counter() - began)))
+        return reply
 
     def _unload(self, event: Mapping[str, Any]) -> dict[str, Any]:
         variant = _field(event, "variant", str)

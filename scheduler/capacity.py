@@ -16,6 +16,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -156,8 +157,13 @@ def _opened(fleet: Fleet, options: _Options, best: Floats, budget_usd: float, pe
             heappush(bounds, (-offer.net, tier))
             continue
         chosen[tier] = offer
-        best[options.of.request[offer.members]] = options.of.ready_usd[offer.members]
+        served = options.of.request[offer.members]
+        best[served] = options.of.ready_usd[offer.members]
         budget_usd -= offer.price
+        crowded_out = np.setdiff1d((home == tier).nonzero()[0], served)
+        if len(crowded_out):  # who may go elsewhere now, where more is to be gained for that
+            home[crowded_out] = NOWHERE
+            bounds = [(-math.inf, other) for _, other in sorted(bounds, key=itemgetter(1))]
     return chosen
 
 
@@ -263,7 +269,7 @@ def _actions(
     for number, tier in enumerate(fleet.layout.tiers):
         offer = chosen.get(number, _NOTHING)
         actions += _room(fleet, options, number, offer.members)
-        actions += _sized(tier, offer.copies, _long_idle(fleet, number, now, period_s), period_s)
+        actions += _sized(tier, offer.copies, _long_idle(fleet, number, now), period_s)
         for i in offer.members.tolist():
             demand = demands[int(options.of.request[i])]
             reason = (
@@ -292,10 +298,11 @@ def _room(fleet: Fleet, options: _Options, number: int, members: NDArray[np.intp
     return actions
 
 
-def _long_idle(fleet: Fleet, number: int, now: float, period_s: float) -> int:
-    """Environments of a tier that have run nothing for a period."""
+def _long_idle(fleet: Fleet, number: int, now: float) -> int:
+    """Environments of a tier that have run nothing for so long that one that is planned would be renewed."""
+    after_s = RENEWED * fleet.layout.tiers[number].idle_timeout_s
     environments = fleet.tiers[number].environments.values()
-    return sum(not e.running and now - e.used_at >= period_s for e in environments)
+    return sum(not e.running and now - e.used_at >= after_s for e in environments)
 
 
 def _sized(tier: Tier, wanted: int, long_idle: int, period_s: float) -> list[Action]:
@@ -307,7 +314,7 @@ def _sized(tier: Tier, wanted: int, long_idle: int, period_s: float) -> list[Act
     # Lambda keeps idle environments for nothing; processes of this machine take its memory.
     if tier.kind is not TierKind.PROCESS or long_idle <= wanted:
         return []
-    return [Shrink(tier.name, wanted, f"{long_idle} are idle for {period_s:g} s or more, and {wanted} are planned")]
+    return [Shrink(tier.name, wanted, f"{long_idle} have been idle for long, and {wanted} are planned")]
 
 
 def _check(demands: Sequence[Demand], period_s: float, budget_usd_per_h: float) -> None:

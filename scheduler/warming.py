@@ -34,6 +34,22 @@ def worth_warming(request: Request, catalogue: Catalogue, fleet: Fleet, now: flo
     return Warm(first.placement, reason)
 
 
+def preferred(request: Request, catalogue: Catalogue, fleet: Fleet, now: float) -> Warm | None:
+    """The placement that would be chosen were every variant resident, where another variant stands in for it now.
+
+    None when what is chosen is of that variant, when it is resident and so not chosen for another reason, and when it
+    would not hold the SLO either. Raises NotFound for an unknown task.
+    """
+    fleet = fleet.follow(catalogue)
+    chosen, best = choose(request, catalogue, fleet, now).ranked, where_warm(request, catalogue, fleet, now).ranked
+    if not (chosen and best.held) or chosen[0].placement.variant == best[0].placement.variant:
+        return None
+    first, instead = best[0].placement, chosen[0].placement.variant
+    if fleet.tier(first.tier).warm_with(first.variant, now):
+        return None
+    return Warm(first, f"{instead} stands in for {first.variant}, which would be chosen were it resident")
+
+
 def where_warm(request: Request, catalogue: Catalogue, fleet: Fleet, now: float) -> Decision:
     """What would be decided, were every variant resident and nobody waiting; raises NotFound for an unknown task."""
     return choose(request, catalogue, as_warm(fleet.follow(catalogue)), now)

@@ -79,6 +79,8 @@ class Container:
         self._started = 0
         self._under_way = self._told = 0
         self._here = False
+        self._cancelled: dict[int, Invoke] = {}
+        """By id, each kept until its end so that no other invocation can have its id."""
 
     def open(self) -> None:
         """See Host. What is there from the start is ready at once."""
@@ -106,11 +108,11 @@ class Container:
         self._act(copy)
 
     def cancel(self, invoke: Invoke) -> None:
-        """See Host. What a copy has taken in, it does."""
+        """See Host. What a copy has taken in, it does, and nobody hears of it."""
+        self._cancelled[id(invoke)] = invoke
 
-    def warm(self, placement: Placement, copies: int, for_s: float = 0.0) -> None:
+    def warm(self, placement: Placement, copies: int, for_s: float) -> None:
         """See Host. A copy stays until it is wanted no more."""
-        del for_s
         holding = sum(placement in copy.resident for copy in self._copies)
         lacking = [c for c in self._copies if c.ready and placement not in c.resident and placement not in c.loading]
         for copy in lacking[: max(0, copies - holding)]:
@@ -156,7 +158,7 @@ class Container:
 
     def _fail(self, invoke: Invoke, reason: str, retry_after_s: float) -> None:
         end = failed(self._stage, invoke, reason, retry_after_s)
-        self._clock.at(self._clock.now, END, partial(self._stage.ended, end, 0.0))
+        self._clock.at(self._clock.now, END, partial(self._tell, end, 0.0))
 
     def _turn_away(self, copy: Copy, action: Refuse | Expire) -> None:
         invoke = copy.works.pop(action.work)
@@ -212,7 +214,11 @@ class Container:
         for work, invoke in zip(run.works, invokes, strict=True):
             variant = placement.variant
             end = Ended(invoke, began, True, "", False, loaded, run_ms, self.tier.name, variant=variant)
-            self._stage.ended(end, usd * work.rows / run.rows)
+            self._tell(end, usd * work.rows / run.rows)
+
+    def _tell(self, end: Ended, usd: float) -> None:
+        if self._cancelled.pop(id(end.invoke), None) is None:
+            self._stage.ended(end, usd)
 
     # Residency
 

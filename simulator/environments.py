@@ -15,6 +15,7 @@ from registry.model import Placement, StartMode, Tier, TierKind
 from registry.prices import lambda_price
 from scheduler.capacity import PING_MS
 from scheduler.events import EnvironmentBusy, EnvironmentGone, EnvironmentReady, EnvironmentStarting, SnapshotTaken
+from scheduler.layout import KEPT
 from simulator.bill import Meter
 from simulator.clock import END, START
 from simulator.host import Stage, Use, failed
@@ -120,13 +121,17 @@ class Environments:
         else:
             self._fail(going, "throttled", THROTTLED_S[self.tier.kind])
 
-    def warm(self, placement: Placement, copies: int, for_s: float = 0.0) -> None:
+    def warm(self, placement: Placement, copies: int, for_s: float) -> None:
         """See Host. A warm-up is an invocation that runs nothing; it is billed as one, and takes an environment.
 
-        One after the other: what is to live together would else start an environment each.
+        One placement after the other (`gateway.capacity.carry_out`): what is to live together would else start an
+        environment each.
         """
         self._to_warm.append((placement, copies, for_s))
         self._warm_next()
+
+    def _idles_out(self, environment: Environment) -> bool:
+        return environment.provisioned_at is None and self.tier.start_mode not in KEPT
 
     def unload(self, placement: Placement) -> None:
         """See Host. Each is an invocation, too, after which the environment is as fresh as after any."""
@@ -264,48 +269,43 @@ class Environments:
         then(environment, init_ms)
 
     def _warm_next(self) -> None:
-        """Begin with the next placement that is to be warm, unless warm-ups of one are under way."""
+        """Begin with the next that is to be warm, unless warm-ups of another one are under way."""
         while self._to_warm and not self._warming:
-            placement, copies, for_s = self._to_warm.popleft()
             self._expire()
-            variant = placement.variant
-            lasting = sum(self._lasts(e, variant, for_s) for e in self._all.values())
-            for _ in range(copies - lasting):
-                if self._taken >= self.tier.concurrency or not self._warm_one(placement, for_s):
-                    break
+            self._have_warm(*self._to_warm.popleft())
 
-    def _lasts(self, environment: Environment, variant: str, for_s: float) -> bool:
-        """Whether it holds the variant, or will, and is sure to for so long, or for half of its idle time at least."""
-        if variant not in environment.resident and variant != environment.expected:
-            return False
-        if environment.provisioned_at is not None or environment not in self._idle:
-            return True
-        left_s = environment.idle_since + self.tier.idle_timeout_s - self._clock.now
-        return left_s >= min(for_s, self.tier.idle_timeout_s / 2)
+    def _have_warm(self, placement: Placement, copies: int, for_s: float) -> None:
+        """An environment that holds the variant and would idle out before then is used once more.
 
-    def _warm_one(self, placement: Placement, for_s: float) -> bool:
-        """One more environment that holds it: one that does and would not last, else any other, else a new one."""
-        variant = placement.variant
-        ageing = (e for e in self._idle if variant in e.resident and not self._lasts(e, variant, for_s))
-        found = next(ageing, None) or next((e for e in self._idle if variant not in e.resident), None)
-        if found is not None:
-            self._take(found)
+        By what a caller knows: the tier's idle timeout, and not how long this environment will really live.
+        """
+        variant, now = placement.variant, self._clock.now
+        holding = sum(variant in e.resident or variant == e.expected for e in self._all.values())
+        used_before = now - self.tier.idle_timeout_s + min(for_s, self.tier.idle_timeout_s / 2)
+        stale = [e for e in self._idle if variant in e.resident and e.idle_since < used_before and self._idles_out(e)]
+        for environment in stale[: max(0, copies - (holding - len(stale)))]:
+            self._take(environment)
             self._warming += 1
-            self._warm_up(placement, found)
-            return True
-        if len(self._all) >= self.tier.concurrency or not self._may_start():
-            return False
-        self._warming += 1
-        self._start(placement, partial(self._warm_up, placement))
-        return True
+            self._warm_up(placement, environment)
+        for _ in range(copies - holding):
+            if self._taken >= self.tier.concurrency:
+                return
+            found = next((e for e in self._idle if variant not in e.resident), None)
+            if found is None and (len(self._all) >= self.tier.concurrency or not self._may_start()):
+                return
+            self._warming += 1
+            if found is None:
+                self._start(placement, partial(self._warm_up, placement))
+            else:
+                self._take(found)
+                self._warm_up(placement, found)
 
     def _warm_up(self, placement: Placement, environment: Environment, init_ms: float | None = None) -> None:
         now = self._clock.now
         self._emit(EnvironmentBusy(self.tier.name, environment.id, now))
-        load_ms = self._load_ms(environment, placement)
-        took_ms = PING_MS if load_ms is None else load_ms
-        self._meter_of(environment).add(took_ms, init_ms)
-        self._clock.at(now + took_ms / 1000, END, partial(self._warmed, environment))
+        held_ms = max(PING_MS, self._load_ms(environment, placement) or 0.0)
+        self._meter_of(environment).add(held_ms, init_ms)
+        self._clock.at(now + held_ms / 1000, END, partial(self._warmed, environment))
 
     def _warmed(self, environment: Environment) -> None:
         self._warming -= 1

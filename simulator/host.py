@@ -54,8 +54,8 @@ class Host(Protocol):
     def cancel(self, invoke: Invoke) -> None:
         """Nobody waits for it any more: it does not begin if it has not, and its end is told to nobody."""
 
-    def warm(self, placement: Placement, copies: int, for_s: float = 0.0) -> None:
-        """Have its variant resident in so many environments for so long (s), as far as there is room."""
+    def warm(self, placement: Placement, copies: int, for_s: float) -> None:
+        """Have its variant resident in so many environments, for so many seconds from now, as far as there is room."""
 
     def unload(self, placement: Placement) -> None:
         """Have its variant resident in no idle environment."""

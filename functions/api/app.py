@@ -10,6 +10,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 
 from functions.api.routes import Routes
+from functions.aws.activity import Activity
 from functions.aws.backends import LambdaBackends
 from functions.aws.callers import principal
 from functions.aws.catalogue import CatalogueWatch
@@ -18,15 +19,30 @@ from gateway.service import Service
 from gateway.snapshots import Snapshots
 from registry.catalogue import Catalogue
 from registry.stores.dynamodb import DynamoStore
+from registry.stores.dynamodb_activity import DynamoActivity
+from registry.stores.dynamodb_sightings import DynamoSightings
+from registry.stores.dynamodb_table import DynamoTable
 
 logger = Logger()
 settings = ApiSettings.read(os.environ)
 snapshots = Snapshots(Catalogue.empty())
 backends = LambdaBackends(settings.workers, emit=snapshots.emit)
-watch = CatalogueWatch(DynamoStore(settings.table), snapshots, changed=backends.follow)
+table = DynamoTable(settings.table)
+watch = CatalogueWatch(DynamoStore(table), snapshots, changed=backends.follow)
+activity = Activity(DynamoActivity(table), DynamoSightings(table), snapshots, backends.by_tier)
 # Without probes: after an answer the environment is frozen, and what runs in the background would be cut off.
 service = Service(snapshots, backends.by_tier, probes=False)
-routes = Routes(service, partial(principal, tenant_claim=settings.tenant_claim), refresh=watch.look)
+if settings.budget_usd_per_h:
+    service.tell_before(activity.note)
+
+
+def refresh() -> None:
+    """Be as fresh as the table is, before a request is decided."""
+    watch.look()
+    activity.look()
+
+
+routes = Routes(service, partial(principal, tenant_claim=settings.tenant_claim), refresh=refresh)
 # One loop for the environment's life: backends keep connections and calls under way between events.
 runner = asyncio.Runner()
 

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 
-from gateway.backends.lambda_ import LambdaBackend
+from gateway.backends.lambda_ import Client, LambdaBackend
 from gateway.backends.protocol import Backend, Emit
 from registry.catalogue import Catalogue
+from registry.model import Tier
 
 
 class LambdaBackends:
     """Follows the catalogue's tiers; a tier without a worker stays without a backend, and so is never ready."""
 
-    def __init__(self, workers: Mapping[str, str], *, emit: Emit) -> None:
+    def __init__(
+        self,
+        workers: Mapping[str, str],
+        *,
+        emit: Emit,
+        make_client: Callable[[int], Client] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`make_client` and `clock` as for the LambdaBackend."""
         self._workers = workers
+        self._clock = clock
+        self._make_client = make_client
         self._emit = emit
         self.by_tier: dict[str, Backend] = {}
         """What the service dispatches by; it grows as the catalogue does."""
@@ -26,13 +38,16 @@ class LambdaBackends:
             tier = catalogue.tiers.get(name)
             known = self.by_tier.get(name)
             if tier is not None and (known is None or known.tier != tier):
-                self.by_tier[name] = LambdaBackend(tier, emit=self._emit, function=function)
+                self.by_tier[name] = self._opened(tier, function)
                 if known is not None:
                     self._close(known)
 
     async def settle(self) -> None:
         """Wait until every former backend has closed."""
         await asyncio.gather(*self._closing)
+
+    def _opened(self, tier: Tier, function: str) -> Backend:
+        return LambdaBackend(tier, emit=self._emit, function=function, make_client=self._make_client, clock=self._clock)
 
     def _close(self, backend: Backend) -> None:
         task = asyncio.get_running_loop().create_task(backend.close())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -36,14 +37,35 @@ class ApiSettings:
     """Tier name to the ARN (with alias) of the function that carries it out."""
     tenant_claim: str
     """The JWT claim that names the tenant."""
+    budget_usd_per_h: float
+    """For what is kept warm; 0: nothing is, and nobody wants to know what is asked for."""
 
-    VARIABLES: ClassVar[tuple[str, ...]] = ("TABLE_NAME", "WORKERS", "TENANT_CLAIM")
+    VARIABLES: ClassVar[tuple[str, ...]] = ("TABLE_NAME", "WORKERS", "TENANT_CLAIM", "WARM_BUDGET_USD_PER_HOUR")
 
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> ApiSettings:
         """Settings from environment variables; raises SettingsError naming every one that is missing or unreadable."""
-        table, workers, tenant_claim = _required(variables, cls.VARIABLES)
-        return cls(table, _workers(workers), tenant_claim)
+        table, workers, tenant_claim, budget = _required(variables, cls.VARIABLES)
+        return cls(table, _workers(workers), tenant_claim, _budget(budget))
+
+
+@dataclass(frozen=True, slots=True)
+class CapacitySettings:
+    """The prewarm and evict functions'."""
+
+    table: str
+    workers: Mapping[str, str]
+    """As for the api function."""
+    budget_usd_per_h: float
+    """Most US dollars an hour for what is kept warm."""
+
+    VARIABLES: ClassVar[tuple[str, ...]] = ("TABLE_NAME", "WORKERS", "WARM_BUDGET_USD_PER_HOUR")
+
+    @classmethod
+    def read(cls, variables: Mapping[str, str]) -> CapacitySettings:
+        """Settings from environment variables; raises SettingsError naming every one that is missing or unreadable."""
+        table, workers, budget = _required(variables, cls.VARIABLES)
+        return cls(table, _workers(workers), _budget(budget))
 
 
 def _required(variables: Mapping[str, str], names: tuple[str, ...]) -> tuple[str, ...]:
@@ -51,6 +73,16 @@ def _required(variables: Mapping[str, str], names: tuple[str, ...]) -> tuple[str
     if missing:
         raise SettingsError(f"missing environment variables: {', '.join(missing)}")
     return tuple(variables[name] for name in names)
+
+
+def _budget(text: str) -> float:
+    try:
+        budget = float(text)
+    except ValueError:
+        budget = math.nan
+    if not 0 <= budget < math.inf:
+        raise SettingsError(f"WARM_BUDGET_USD_PER_HOUR is {text!r}; give US dollars per hour, 0 or more")
+    return budget
 
 
 def _workers(text: str) -> dict[str, str]:

@@ -27,9 +27,14 @@ def infer_event(invocation: Invocation) -> dict[str, Any]:
     return {**event, "id": invocation.id, "inputs": wire.encode(invocation.inputs)}
 
 
-def warm_event(placement: Placement, variant: Variant) -> dict[str, Any]:
-    """The event that makes a variant resident and runs nothing."""
-    return _event("warm", placement, variant)
+def warm_event(placement: Placement, variant: Variant, *, hold_ms: int = 0) -> dict[str, Any]:
+    """The event that makes a variant resident and runs nothing; it keeps its environment busy for `hold_ms` or more."""
+    return {**_event("warm", placement, variant), "hold_ms": hold_ms}
+
+
+def unload_event(variant: Variant, *, hold_ms: int = 0) -> dict[str, Any]:
+    """The event that gives a variant up, in whatever settings it is resident; `hold_ms` as for a warm-up."""
+    return {"kind": "unload", "variant": variant.id, "hold_ms": hold_ms}
 
 
 def reply_of(document: Any, *, cold: bool, billed_ms: float, init_ms: float = 0.0) -> Reply:

@@ -17,7 +17,7 @@ from typing import Any
 
 from gateway.backends.connections import Answer, ConnectionLost, Connections, Unreachable
 from gateway.backends.container_place import Place, Watcher
-from gateway.backends.protocol import Emit, Invocation, Reply, TierStatus
+from gateway.backends.protocol import Emit, Invocation, Reply, TierStatus, is_to_change
 from gateway.backends.shared_environment import SharedEnvironment
 from gateway.errors import (
     BackendError,
@@ -126,8 +126,8 @@ class ContainerBackend:
         """What is running now; its one environment counts as busy while every slot is taken."""
         return self._environment.status(f"{self.tier.name} is closed" if self._closed else self._place.reason)
 
-    async def ensure(self, placement: Placement, variant: Variant, copies: int) -> None:
-        """Make the variant resident; one copy serves every slot, and it is not pinned."""
+    async def ensure(self, placement: Placement, variant: Variant, copies: int, *, for_s: float = 0.0) -> None:
+        """Make the variant resident; one copy serves every slot, and it is not pinned for any time."""
         connections = await self._connections()
         if copies <= 0 or variant.id in self._environment.resident:
             return
@@ -140,15 +140,29 @@ class ContainerBackend:
         _check(answer)
         await self._look(connections)
 
+    async def unload(self, variant: Variant) -> None:
+        """Give one variant up; the container ends what is in use first."""
+        self._check_open()
+        await self._give_up(self._environment.resident & {variant.id})
+
+    async def provision(self, copies: int, *, more: bool = True, fewer: bool = True) -> bool:
+        """Start the one container there is, or stop it while nothing runs; whoever asks something of it starts it."""
+        self._check_open()
+        if copies > 1:
+            raise Throttled(f"{self.tier.name} is one container, not {copies}")
+        if not is_to_change(int(self._environment.here), copies, more=more, fewer=fewer):
+            return False
+        if copies:
+            await self._connections()
+            return True
+        if self._environment.under_way:
+            raise Throttled(f"{self.tier.name} has {self._environment.under_way} requests under way")
+        return await self._place.rest()
+
     async def release(self, copies: int = 0) -> None:
         """Give up what is resident when no copy is to stay; the container ends what is in use first."""
-        if copies or self._place.reason or not self._environment.resident:
-            return
-        connections = await self._connections()
-        for named, variant in (await self._residents(connections)).items():
-            if variant in self._environment.resident:
-                _check(await self._control(connections, "unload", named))
-        await self._look(connections)
+        if not copies:
+            await self._give_up(self._environment.resident)
 
     async def close(self) -> None:
         """Stop the container, if it was started here."""
@@ -157,6 +171,15 @@ class ContainerBackend:
             self._looking.cancel()
         await self._place.close()
         self._environment.went("closed")
+
+    async def _give_up(self, variants: frozenset[str]) -> None:
+        if self._place.reason or not variants:
+            return
+        connections = await self._connections()
+        for named, variant in (await self._residents(connections)).items():
+            if variant in variants:
+                _check(await self._control(connections, "unload", named))
+        await self._look(connections)
 
     def _came(self) -> None:
         """It may be another one than before."""

@@ -59,6 +59,9 @@ class Place(Protocol):
     def lost(self, reason: str) -> None:
         """Take note that it could not be reached."""
 
+    async def rest(self) -> bool:
+        """Stop what was started until it is reached for again; whether it ran. Raises NotReady for another's."""
+
     async def close(self) -> None:
         """Stop what was started."""
 
@@ -91,14 +94,32 @@ class Local:
     def lost(self, reason: str) -> None:
         """Nothing to do: the child's end tells more."""
 
+    async def rest(self) -> bool:
+        """See Place."""
+        keeping = self._keeping
+        if keeping is None:
+            return False
+        self._changed.clear()
+        self._disconnect()
+        await self._end(keeping)
+        self.reason, self._keeping = "", None
+        self._watcher.went("at zero copies")
+        # Whoever waits looks again, and starts it.
+        self._changed.set()
+        self._changed.clear()
+        return True
+
     async def close(self) -> None:
         """End the child, by its pid."""
         self.reason = "closed"
         self._changed.set()
         if self._keeping is not None:
-            self._keeping.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._keeping
+            await self._end(self._keeping)
+
+    async def _end(self, keeping: asyncio.Task[None]) -> None:
+        keeping.cancel()
+        with suppress(asyncio.CancelledError):
+            await keeping
         self._disconnect()
 
     async def _keep(self) -> None:
@@ -170,6 +191,10 @@ class Remote:
         if self._there:
             self._there = False
             self._watcher.went(reason)
+
+    async def rest(self) -> bool:
+        """See Place; it is not ours to stop."""
+        raise NotReady(f"{self._connections.url} is kept by somebody else", math.inf)
 
     async def close(self) -> None:
         """Leave it as it is."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from gateway.backends.protocol import Emit, Invocation, Reply, Tensors, TierStatus
+from gateway.backends.protocol import Emit, Invocation, Reply, Tensors, TierStatus, is_to_change, least_left_s
 from gateway.errors import (
     BackendError,
     CorruptArtifact,
@@ -102,6 +102,8 @@ class _Environment:
     resident: dict[str, int] = field(default_factory=dict)
     """Variant id to bytes, least recently used first."""
     busy: bool = True
+    leaving: set[str] = field(default_factory=set)
+    """What is given up when it is idle."""
 
 
 class FakeBackend:
@@ -128,6 +130,7 @@ class FakeBackend:
         retry_after_s: float = 1.0,
     ) -> None:
         self.tier = tier
+        self.provisioned = 0
         self.corrupt: set[str] = set()
         self.script: deque[BackendError | None] = deque(script)
         self._emit = emit
@@ -178,9 +181,18 @@ class FakeBackend:
         reason = f"{self.tier.name} is closed" if self._closed else ""
         return TierStatus(not self._closed, reason, len(self._environments) - busy, busy, 0, resident)
 
-    async def ensure(self, placement: Placement, variant: Variant, copies: int) -> None:
+    def lasting(self, variant: Variant, for_s: float) -> int:
+        """Those that run something, and those that were used lately enough."""
+        return sum(self._lasts(e, variant, for_s) for e in self._environments.values())
+
+    async def ensure(self, placement: Placement, variant: Variant, copies: int, *, for_s: float = 0.0) -> None:
         """Warm the missing copies, first in idle environments, then in new ones."""
         self._check_open()
+        self._expire()
+        for environment in self._environments.values():
+            if variant.id in environment.resident and not self._lasts(environment, variant, for_s):
+                environment.idle_since = self._clock()
+                self._tell(environment)
         holding = sum(variant.id in e.resident for e in self._environments.values())
         for _ in range(copies - holding):
             if self._slots.locked():
@@ -190,6 +202,25 @@ class FakeBackend:
                 await self._warm_one(placement, variant)
             finally:
                 self._slots.release()
+
+    async def unload(self, variant: Variant) -> None:
+        """Give the variant up where nothing runs, and at the end of what runs."""
+        self._check_open()
+        for environment in [e for e in self._environments.values() if variant.id in e.resident]:
+            if environment.busy:
+                environment.leaving.add(variant.id)
+            else:
+                del environment.resident[variant.id]
+                self._tell(environment)
+
+    async def provision(self, copies: int, *, more: bool = True, fewer: bool = True) -> bool:
+        """Note how many environments are paid for; they cost what the price model says, and run as any other."""
+        self._check_open()
+        if copies > self.tier.concurrency:
+            raise Throttled(f"{self.tier.name} allows {self.tier.concurrency} environments")
+        changed = is_to_change(self.provisioned, copies, more=more, fewer=fewer)
+        self.provisioned = copies if changed else self.provisioned
+        return changed
 
     async def release(self, copies: int = 0) -> None:
         """Drop the idle environments that were idle longest."""
@@ -313,7 +344,18 @@ class FakeBackend:
     def _idle(self, environment: _Environment) -> None:
         environment.busy = False
         environment.idle_since = self._clock()
+        for variant in environment.leaving:
+            environment.resident.pop(variant, None)
+        environment.leaving.clear()
+        self._tell(environment)
+
+    def _tell(self, environment: _Environment) -> None:
         self._emit(EnvironmentReady(self.tier.name, environment.id, tuple(environment.resident), self._clock()))
+
+    def _lasts(self, environment: _Environment, variant: Variant, for_s: float) -> bool:
+        expires = environment.idle_since + self.tier.idle_timeout_s
+        left = environment.busy or expires - self._clock() >= least_left_s(self.tier, for_s)
+        return variant.id in environment.resident and left
 
     def _expire(self) -> None:
         if self.tier.start_mode in KEPT:

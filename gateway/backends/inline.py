@@ -57,6 +57,8 @@ class InlineBackend:
         self._queue = queue
         self._under_way = 0
         self._closed = False
+        self._leaving: set[Key] = set()
+        """What is to be given up when nobody uses it any more."""
         self._opening = threading.Lock()
         self._residency: Residency[Key, Session] | None = None
         self._pool = ThreadPoolExecutor(tier.concurrency, thread_name_prefix=f"{tier.name}-run")
@@ -96,14 +98,25 @@ class InlineBackend:
             resident=resident,
         )
 
-    async def ensure(self, placement: Placement, variant: Variant, copies: int) -> None:
-        """Make the variant resident; one copy serves every thread."""
+    async def ensure(self, placement: Placement, variant: Variant, copies: int, *, for_s: float = 0.0) -> None:
+        """Make the variant resident, for as long as nothing takes its room; one copy serves every thread."""
         self._check_open()
         if copies > 0 and self.status().resident.get(variant.id, 0) == 0:
             self._under_way += 1
             warm = asyncio.get_running_loop().run_in_executor(self._pool, self._warm, placement, variant)
             warm.add_done_callback(self._done)
             await warm
+
+    async def unload(self, variant: Variant) -> None:
+        """Give one variant up; what is in use goes at its end."""
+        self._check_open()
+        residency = self._residency
+        keys = [key for key in residency.residents() if key.variant == variant.id] if residency is not None else []
+        for key in keys:
+            self._leaving.add(key)
+            self._give_up(key)
+        if keys and not self._under_way:
+            self._report()
 
     async def release(self, copies: int = 0) -> None:
         """Give up what is resident when no copy is to stay; what is in use stays."""
@@ -165,6 +178,7 @@ class InlineBackend:
         key = Key(variant.id, variant.artifact, placement.threads, placement.prepack)
         floor_mb = variant.size_bytes / 2**20 if placement.prepack else 0.0
         self._emit(EnvironmentBusy(self.tier.name, self.tier.name, self._clock()))
+        self._leaving.discard(key)
         try:
             with self._sessions().lease(key, lambda: self._open(key), floor_mb=floor_mb) as lease:
                 return use(lease)
@@ -173,7 +187,13 @@ class InlineBackend:
         except (faults.ExecutionFailed, faults.NoRoom, faults.InvalidTensor) as fault:
             raise ExecutionFailed(str(fault)) from fault
         finally:
+            self._give_up(key)
             self._report()
+
+    def _give_up(self, key: Key) -> None:
+        """Drop a resident that is to leave, unless it is in use still."""
+        if key in self._leaving and self._sessions().unload(key):
+            self._leaving.discard(key)
 
     def _sessions(self) -> Residency[Key, Session]:
         with self._opening:

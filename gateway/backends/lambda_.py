@@ -1,6 +1,6 @@
 """Invokes the worker function on AWS Lambda, or on anything that speaks its API; never retries, never hides an error.
 
-boto3 is imported when no client is given. Its calls block, so they run on threads of this backend's own.
+botocore is imported when no client is given. Its calls block, so they run on threads of this backend's own.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, Protocol, cast
 
-from gateway.backends.calls import fault_of, infer_event, reply_of, warm_event
-from gateway.backends.protocol import Emit, Invocation, Reply, TierStatus
+from gateway.backends.calls import fault_of, infer_event, reply_of, unload_event, warm_event
+from gateway.backends.protocol import Emit, Invocation, Reply, TierStatus, is_to_change, least_left_s
 from gateway.errors import BackendError, EnvironmentLost, ExecutionFailed, NotReady, Throttled, TimedOut
 from registry.model import Placement, StartMode, Tier, Variant
 from scheduler.events import EnvironmentGone, EnvironmentReady, EnvironmentStarting
@@ -31,6 +32,9 @@ THREADS = 32
 
 CONNECT_TIMEOUT_S = 1.0
 
+CONTROL_TIMEOUT_S = 8
+"""For a call that runs nothing."""
+
 NOT_READY_S = 5.0
 """When to ask a function that is not ready again; Lambda itself gives no hint."""
 
@@ -39,6 +43,9 @@ THROTTLED_S = 0.5
 
 WARM_ROUNDS = 3
 """How often `ensure` sends the missing warm-ups: short ones may land in one environment, one after the other."""
+
+HOLD_MS = 150
+"""How long a warm-up keeps its environment busy where several are wanted: those sent at once then overlap."""
 
 REPORT = re.compile(r"(?<!Billed )(Billed|Init|Restore) Duration: ([0-9.]+) ms")
 """What Lambda's REPORT line tells of cost and start-up."""
@@ -49,6 +56,15 @@ class Client(Protocol):
 
     def invoke(self, **request: Any) -> Mapping[str, Any]:
         """Lambda's Invoke."""
+
+    def get_provisioned_concurrency_config(self, **request: Any) -> Mapping[str, Any]:
+        """Lambda's GetProvisionedConcurrencyConfig."""
+
+    def put_provisioned_concurrency_config(self, **request: Any) -> Mapping[str, Any]:
+        """Lambda's PutProvisionedConcurrencyConfig."""
+
+    def delete_provisioned_concurrency_config(self, **request: Any) -> Mapping[str, Any]:
+        """Lambda's DeleteProvisionedConcurrencyConfig."""
 
 
 class Report(NamedTuple):
@@ -86,7 +102,7 @@ class LambdaBackend:
         self.tier = tier
         self._emit = emit
         self._function = function
-        self._make_client = make_client or _boto3_client
+        self._make_client = make_client or _botocore_client
         self._clock = clock
         self._clients: dict[int, Client] = {}
         self._making = threading.Lock()
@@ -123,28 +139,63 @@ class LambdaBackend:
         reason = f"{self.tier.name} is closed" if self._closed else ""
         return TierStatus(not self._closed, reason, idle, self._under_way, 0, resident)
 
-    async def ensure(self, placement: Placement, variant: Variant, copies: int) -> None:
-        """Send as many warm-ups at once as copies are missing, until so many environments hold the variant.
+    def lasting(self, variant: Variant, for_s: float) -> int:
+        """What the replies so far let suppose: Lambda says of no environment how long it stays."""
+        before = self._clock() - self.tier.idle_timeout_s + least_left_s(self.tier, for_s)
+        return sum(variant.id in seen.resident and seen.last >= before for seen in self._seen.values())
 
-        Raises Throttled when they do not after WARM_ROUNDS.
+    async def ensure(self, placement: Placement, variant: Variant, copies: int, *, for_s: float = 0.0) -> None:
+        """Send as many warm-ups at once as copies are wanted, until so many environments hold the variant.
+
+        As many as are wanted, and not only as are missing: nobody can say which environment gets one, so those that
+        hold it must be kept busy meanwhile. Raises Throttled when too few do after WARM_ROUNDS.
         """
         if copies > self.tier.concurrency:
             raise Throttled(f"{self.tier.name} allows {self.tier.concurrency} environments")
-        event = warm_event(placement, variant)
+        event = warm_event(placement, variant, hold_ms=HOLD_MS if copies > 1 else 0)
         for _ in range(WARM_ROUNDS):
             self._check_open()
-            missing = copies - self.status().resident.get(variant.id, 0)
-            if missing <= 0:
+            if self.lasting(variant, for_s) >= copies:
                 return
-            deadline = self._clock() + self.tier.timeout_s
-            # One that is short of its copies waits for all its calls, so that none is left behind.
-            calls = [self._call(event, deadline) for _ in range(missing)]
-            for outcome in await asyncio.gather(*calls, return_exceptions=True):
-                if isinstance(outcome, BaseException):
-                    raise outcome
-                self._learn(*outcome)
-        if self.status().resident.get(variant.id, 0) < copies:
+            await self._at_once(event, copies)
+        if self.lasting(variant, for_s) < copies:
             raise Throttled(f"{self.tier.name} gave fewer than {copies} environments")
+
+    async def unload(self, variant: Variant) -> None:
+        """Send as many events at once as environments are known, until none is known to hold the variant.
+
+        None is sent where none is known: it would start one. Raises Throttled when some hold it after WARM_ROUNDS.
+        """
+        for _ in range(WARM_ROUNDS):
+            self._check_open()
+            if not self.status().resident.get(variant.id, 0):
+                return
+            known = min(len(self._seen), self._most)
+            await self._at_once(unload_event(variant, hold_ms=HOLD_MS if known > 1 else 0), known)
+        if holding := self.status().resident.get(variant.id, 0):
+            raise Throttled(f"{holding} environments of {self.tier.name} were not reached")
+
+    async def provision(self, copies: int, *, more: bool = True, fewer: bool = True) -> bool:
+        """Set the alias's provisioned concurrency, or end it at 0, where it is another; one or two calls."""
+        self._check_open()
+        function, _, alias = self._function.rpartition(":")
+        if self.tier.start_mode is StartMode.SNAPSTART or not function:
+            raise NotReady(f"{self.tier.name} has no alias whose environments can be provisioned", math.inf)
+        if copies > self.tier.concurrency:
+            raise Throttled(f"{self.tier.name} allows {self.tier.concurrency} environments")
+        target = {"FunctionName": function, "Qualifier": alias}
+        wanted = partial(is_to_change, copies=copies, more=more, fewer=fewer)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._provision, target, copies, wanted)
+
+    def sighted(self, environment: str, resident: tuple[str, ...], at: float) -> None:
+        """Somebody else's call found this in an environment (by its name in the fleet), at a time on the clock (s)."""
+        known = self._seen.get(environment)
+        if at < self._clock() - self.tier.idle_timeout_s or (known is not None and known.last >= at):
+            return
+        if known is None:
+            self._emit(EnvironmentStarting(self.tier.name, environment, at))
+        self._seen[environment] = _Seen(resident, at)
+        self._emit(EnvironmentReady(self.tier.name, environment, resident, at))
 
     async def release(self, copies: int = 0) -> None:
         """Forget idle environments: Lambda itself decides when they go."""
@@ -162,6 +213,17 @@ class LambdaBackend:
     def _check_open(self) -> None:
         if self._closed:
             raise NotReady(f"{self.tier.name} is closed")
+
+    async def _at_once(self, event: Mapping[str, Any], times: int) -> None:
+        """So many calls that overlap; all are waited for, so that none is left behind. Raises the first fault."""
+        deadline = self._clock() + self.tier.timeout_s
+        outcomes = await asyncio.gather(*(self._call(event, deadline) for _ in range(times)), return_exceptions=True)
+        faults = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        for outcome in outcomes:
+            if not isinstance(outcome, BaseException):
+                self._learn(*outcome)
+        if faults:
+            raise faults[0]
 
     async def _call(self, event: Mapping[str, Any], deadline: float) -> tuple[Mapping[str, Any], Report]:
         """One Invoke on a thread; the worker's document and Lambda's report."""
@@ -211,6 +273,19 @@ class LambdaBackend:
 
     # On a thread of the pool
 
+    def _provision(self, target: Mapping[str, str], copies: int, wanted: Callable[[int], bool]) -> bool:
+        client = self._client(CONTROL_TIMEOUT_S)
+        try:
+            if not wanted(_provisioned(client, target)):
+                return False
+            if copies:
+                client.put_provisioned_concurrency_config(**target, ProvisionedConcurrentExecutions=copies)
+            else:
+                client.delete_provisioned_concurrency_config(**target)
+        except _aws_faults() as error:
+            raise _translated(error) from error
+        return True
+
     def _invoke(self, payload: bytes, remaining: float) -> tuple[Mapping[str, Any], Report]:
         client = self._client(2 ** max(0, math.ceil(math.log2(remaining))))
         try:
@@ -232,8 +307,20 @@ class LambdaBackend:
             return self._clients[timeout_s]
 
 
-def _boto3_client(timeout_s: int) -> Client:
-    import boto3  # noqa: PLC0415 - only a gateway with Lambda tiers pays for it
+def _provisioned(client: Client, target: Mapping[str, str]) -> int:
+    """How many environments are asked to be provisioned, whether they are ready yet or not."""
+    from botocore.exceptions import ClientError  # noqa: PLC0415 - imported already, with the client
+
+    try:
+        return int(client.get_provisioned_concurrency_config(**target)["RequestedProvisionedConcurrentExecutions"])
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") != "ProvisionedConcurrencyConfigNotFoundException":
+            raise
+        return 0
+
+
+def _botocore_client(timeout_s: int) -> Client:
+    import botocore.session  # noqa: PLC0415 - only a gateway with Lambda tiers pays for it
     from botocore.config import Config  # noqa: PLC0415
 
     # A retry would run the work twice and spend a deadline that the next placement could use.
@@ -244,7 +331,7 @@ def _boto3_client(timeout_s: int) -> Client:
         max_pool_connections=THREADS,
         tcp_keepalive=True,
     )
-    return cast(Client, boto3.client("lambda", config=config))
+    return cast(Client, botocore.session.get_session().create_client("lambda", config=config))
 
 
 def _report(log_tail: str) -> Report:

@@ -11,8 +11,8 @@ from typing import Any
 
 import orjson
 
-from gateway.backends.calls import fault_of, infer_event, reply_of, warm_event
-from gateway.backends.protocol import Emit, Invocation, Reply, TierStatus
+from gateway.backends.calls import fault_of, infer_event, reply_of, unload_event, warm_event
+from gateway.backends.protocol import Emit, Invocation, Reply, TierStatus, least_left_s
 from gateway.environments.cpu_share import Shares
 from gateway.environments.environment import Answer, FunctionError
 from gateway.environments.pool import Pool
@@ -152,13 +152,29 @@ class ProcessBackend:
         now = self._pool.status()
         return TierStatus(True, "", now.idle, now.busy, now.starting, now.resident)
 
-    async def ensure(self, placement: Placement, variant: Variant, copies: int) -> None:
+    def lasting(self, variant: Variant, for_s: float) -> int:
+        """See Expires."""
+        return 0 if self._pool is None else len(self._pool.holding(variant.id, least_left_s(self.tier, for_s)))
+
+    async def ensure(self, placement: Placement, variant: Variant, copies: int, *, for_s: float = 0.0) -> None:
         """See Backend."""
         event = warm_event(placement, variant)
         answers = await self.pool.ensure(
-            variant.id, copies, orjson.dumps(event), observe=_reader(lambda document: None)
+            variant.id,
+            copies,
+            orjson.dumps(event),
+            left_s=least_left_s(self.tier, for_s),
+            observe=_reader(lambda document: None),
         )
         for answer in answers:
+            _raise_fault(answer.error)
+
+    async def unload(self, variant: Variant) -> None:
+        """See Unloads."""
+        if self._pool is None and not self._closed:
+            return
+        payload = orjson.dumps(unload_event(variant))
+        for answer in await self.pool.unload(variant.id, payload, observe=_reader(lambda document: None)):
             _raise_fault(answer.error)
 
     async def release(self, copies: int = 0) -> None:

@@ -84,6 +84,50 @@ class Preloads(Protocol):
         """Have environments start with these variants resident from now on. Raises NotReady; then nothing changes."""
 
 
+@runtime_checkable
+class Expires(Protocol):
+    """A Backend whose environments end when they have been idle for long."""
+
+    def lasting(self, variant: Variant, for_s: float) -> int:
+        """Environments that hold the variant and will for `for_s` seconds, even if nobody uses them; does no I/O."""
+
+
+def is_to_change(current: int, copies: int, *, more: bool, fewer: bool) -> bool:
+    """Whether a count is to be set to `copies`, by who may only raise it, only lower it, or both."""
+    return (more and copies > current) or (fewer and copies < current)
+
+
+def least_left_s(tier: Tier, for_s: float) -> float:
+    """How much of its idle time an environment must have left: `for_s`, and half of all that it may have at most.
+
+    Longer it cannot be kept by one more use for sure.
+    """
+    return min(for_s, tier.idle_timeout_s / 2)
+
+
+@runtime_checkable
+class Unloads(Protocol):
+    """A Backend that can give up one variant and keep its environments."""
+
+    async def unload(self, variant: Variant) -> None:
+        """Have the variant resident in no environment that is idle; one that runs gives it up at its end. Idempotent.
+
+        Starts no environment. Raises NotReady, or Throttled when some hold it still.
+        """
+
+
+@runtime_checkable
+class Provisions(Protocol):
+    """A Backend whose environments are paid for whether used or not, so many at a time."""
+
+    async def provision(self, copies: int, *, more: bool = True, fewer: bool = True) -> bool:
+        """Have so many paid for, and say whether that was asked for anew; idempotent. They may take minutes.
+
+        Without `more` the count is never raised, without `fewer` never lowered: that is somebody else's part.
+        Raises NotReady where this tier's count is not to be set, and Throttled when it cannot be so now.
+        """
+
+
 class Backend(Protocol):
     """Carries decisions out on one tier."""
 
@@ -104,10 +148,11 @@ class Backend(Protocol):
     def status(self) -> TierStatus:
         """What is running now; does no I/O."""
 
-    async def ensure(self, placement: Placement, variant: Variant, copies: int) -> None:
-        """Make `copies` environments warm with the variant resident; idempotent.
+    async def ensure(self, placement: Placement, variant: Variant, copies: int, *, for_s: float = 0.0) -> None:
+        """Make `copies` environments warm with the variant resident, and stay so for `for_s` seconds; idempotent.
 
-        Raises Throttled when the tier's concurrency does not allow it, CorruptArtifact, or NotReady.
+        One that would expire sooner, unused, is used once more. Raises Throttled when the tier's concurrency does not
+        allow it, CorruptArtifact, or NotReady.
         """
 
     async def release(self, copies: int = 0) -> None:

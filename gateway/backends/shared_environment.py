@@ -29,6 +29,11 @@ class SharedEnvironment:
         """Whether one more run can only wait."""
         return self.under_way >= self._tier.concurrency
 
+    @property
+    def here(self) -> bool:
+        """Whether it takes runs."""
+        return self._here
+
     def starts(self) -> None:
         """It begins to start."""
         self._starting = True

@@ -107,17 +107,32 @@ class Pool:
         self._place(job)
         return await self._outcome(job)
 
-    async def ensure(self, want: str, copies: int, payload: bytes, *, observe: Observe | None = None) -> list[Answer]:
+    def holding(self, variant: str, left_s: float = 0.0) -> list[Environment]:
+        """The environments that hold a variant and will not expire for `left_s` seconds, even unused."""
+        now = self._clock()
+        return [
+            e
+            for e in self._all.values()
+            if variant in e.resident
+            and (e.state is not State.IDLE or e.idle_since + self.spec.idle_timeout_s - now >= left_s)
+        ]
+
+    async def ensure(
+        self, want: str, copies: int, payload: bytes, *, left_s: float = 0.0, observe: Observe | None = None
+    ) -> list[Answer]:
         """Run `payload` (which makes `want` resident) until `copies` environments hold it; the answers, if any ran.
+
+        Those that expire within `left_s` seconds do not count.
 
         Raises Throttled when more copies are asked than environments are allowed, and as `invoke` does.
         """
         self._check_open()
         if copies > self.spec.concurrency:
             raise Throttled(f"{self.spec.name}: {copies} copies exceed the limit of {self.spec.concurrency}")
-        lacking = [e for e in self._all.values() if want not in e.resident]
-        # Idle ones first: a busy or starting one makes the warm-up wait.
-        lacking.sort(key=lambda e: (e.state is not State.IDLE, len(e.resident), -e.idle_since))
+        holding = {e.id for e in self.holding(want, left_s)}
+        lacking = [e for e in self._all.values() if e.id not in holding]
+        # Idle ones first: a busy or starting one makes the warm-up wait. Of these what needs no load.
+        lacking.sort(key=lambda e: (e.state is not State.IDLE, want not in e.resident, len(e.resident), -e.idle_since))
         missing = copies - (len(self._all) - len(lacking))
         jobs = []
         for index in range(missing):
@@ -128,6 +143,23 @@ class Pool:
         outcomes = await asyncio.gather(*(self._outcome(job) for job in jobs), return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
+                raise outcome
+        return [outcome for outcome in outcomes if isinstance(outcome, Answer)]
+
+    async def unload(self, variant: str, payload: bytes, *, observe: Observe | None = None) -> list[Answer]:
+        """Run `payload` (which gives `variant` up) once in every environment that holds it; the answers.
+
+        A busy one runs it next. One that ends meanwhile holds nothing any more. Raises NotReady when closed.
+        """
+        self._check_open()
+        jobs = []
+        for environment in [e for e in self._all.values() if variant in e.resident]:
+            job = Job(payload, asyncio.get_running_loop().create_future(), observe=observe)
+            self._reserve(environment, job)
+            jobs.append(job)
+        outcomes = await asyncio.gather(*(self._outcome(job) for job in jobs), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException) and not isinstance(outcome, EnvironmentLost):
                 raise outcome
         return [outcome for outcome in outcomes if isinstance(outcome, Answer)]
 

@@ -11,6 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from gateway.capacity.keeper import Keeper
+from gateway.capacity.report import capacity_document
 from gateway.documents import (
     decision_document,
     explanation_document,
@@ -42,11 +44,14 @@ _ID_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-_.:/")
 class Native:
     """The endpoints of /v1."""
 
-    def __init__(self, face: Face, judgements: Judgements, jobs: SqliteJobs | None = None) -> None:
+    def __init__(
+        self, face: Face, judgements: Judgements, jobs: SqliteJobs | None = None, keeper: Keeper | None = None
+    ) -> None:
         self._face = face
         self._service = face.service
         self._judgements = judgements
         self._jobs = jobs
+        self._keeper = keeper
 
     def routes(self) -> list[Route]:
         """The busiest first: routes are matched in order."""
@@ -60,6 +65,7 @@ class Native:
             ("/v1/decisions/{id}", self.decision, "GET"),
             ("/v1/jobs/{id}", self.job, "GET"),
             ("/v1/jobs", self.jobs, "GET"),
+            ("/v1/capacity", self.capacity, "GET"),
         ]
         return [
             Route(path, self._face.guarded(endpoint, native_refusal), methods=[method])
@@ -139,6 +145,12 @@ class Native:
         owned = {task.name for task in self._service.tasks(self._face.principal(request))}
         found = await asyncio.to_thread(self._jobs.jobs) if self._jobs else ()
         return _json({"jobs": [to_document(job) for job in found if job.task in owned]})
+
+    async def capacity(self, request: Request) -> Response:
+        """What is kept warm ahead of requests, and why."""
+        owned = {task.name for task in self._service.tasks(self._face.principal(request))} | {""}
+        report, budget = (self._keeper.last, self._keeper.budget_usd_per_h) if self._keeper else (None, 0.0)
+        return _json(capacity_document(report, budget, owned.__contains__))
 
     async def job(self, request: Request) -> Response:
         """One of them."""

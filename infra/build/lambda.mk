@@ -5,10 +5,14 @@ BUILD_PYTHON ?= $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
 
 build-ApiFunction:        FUNCTION := api
 build-SchedulerFunction:  FUNCTION := scheduler
+build-PrewarmFunction:    FUNCTION := prewarm
+build-EvictFunction:      FUNCTION := evict
 build-Worker1769Function: FUNCTION := worker
 build-Worker3538Function: FUNCTION := worker
 
-.PHONY: build-ApiFunction build-SchedulerFunction build-Worker1769Function build-Worker3538Function
-build-ApiFunction build-SchedulerFunction build-Worker1769Function build-Worker3538Function:
+FUNCTIONS := ApiFunction SchedulerFunction PrewarmFunction EvictFunction Worker1769Function Worker3538Function
+
+.PHONY: $(FUNCTIONS:%=build-%)
+$(FUNCTIONS:%=build-%):
 	$(BUILD_PYTHON) infra/build/build.py $(FUNCTION) --artifacts "$(ARTIFACTS_DIR)" \
 		$(if $(PYTHON313),--interpreter "$(PYTHON313)")

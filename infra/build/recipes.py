@@ -45,6 +45,8 @@ RECIPES: dict[str, Recipe] = {
             unreached=frozenset({"yaml"}),  # for a file of API keys; in the cloud IAM or a JWT says who calls
         ),
         Recipe(name="scheduler", architecture="arm64", budget_mb=65),
+        Recipe(name="prewarm", architecture="arm64", budget_mb=65),
+        Recipe(name="evict", architecture="arm64", budget_mb=65),
         Recipe(
             name="worker",
             architecture="x86_64",

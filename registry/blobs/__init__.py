@@ -6,6 +6,8 @@ Every read hashes every byte, so the hash is paid on each cold start: BLAKE3 tak
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from blake3 import blake3
 
 from registry.errors import InvalidValue
@@ -58,8 +60,21 @@ class Blobs(Protocol):
     def check(self, digest: str) -> None:
         """Have the local file of this digest, with its bytes in it; raises NotFound or DigestMismatch."""
 
+    def fetch(self, sizes: Mapping[str, int]) -> Callable[[], None] | None:
+        """Begin to bring here what is elsewhere of these digests; returns what waits for it, None for nothing.
+
+        Waiting raises NotFound, DigestMismatch or Unavailable. `sizes` are in bytes, 0 where unknown: a large blob can
+        come in several parts at once.
+        """
+
     def path(self, digest: str) -> Path:
         """A local read-only file with the bytes of this digest, checked; raises NotFound or DigestMismatch."""
 
     def has(self, digest: str) -> bool:
         """Whether a blob of this name is stored; its bytes are not checked."""
+
+    def rehearse(self) -> None:
+        """Do what the first read would otherwise have to do first, without a connection or a credential."""
+
+    def renew(self) -> None:
+        """Forget connections and credentials: after a snapshot they are the property of every copy."""

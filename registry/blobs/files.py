@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from blake3 import blake3
@@ -23,8 +23,10 @@ class Files:
     shares one copy in the page cache. Raises Unavailable when the folder or the disk refuses.
     """
 
-    def __init__(self, root: Path | str) -> None:
+    def __init__(self, root: Path | str, *, durable: bool = True) -> None:
+        """A store that is not `durable` may lose or damage blobs in a power cut: a cache, whose reads are checked."""
         self._folder = os.path.abspath(root)
+        self._durable = durable
         with self._failures():
             os.makedirs(self._folder, exist_ok=True)
 
@@ -70,6 +72,9 @@ class Files:
         if actual != digest:
             raise DigestMismatch(digest, actual)
 
+    def fetch(self, sizes: Mapping[str, int]) -> None:
+        """Nothing is elsewhere."""
+
     def path(self, digest: str) -> Path:
         """The blob's file, checked; raises NotFound or DigestMismatch."""
         self.check(digest)
@@ -79,35 +84,56 @@ class Files:
         """Whether a file of this name is there."""
         return os.path.isfile(self._file(digest))
 
+    def rehearse(self) -> None:
+        """A read of a file needs nothing beforehand."""
+
+    def renew(self) -> None:
+        """Nothing here belongs to one process."""
+
     def write(self, digest: str, chunks: Iterable[bytes | memoryview]) -> None:
         """Store a stream under the digest that it must have; raises DigestMismatch or OSError, and stores nothing then.
 
-        The bytes go to a temporary file beside the final one, which takes the final name only when they are on disk
-        and hash to it; of two writers of one blob either may come last, for both bring the same bytes.
+        The bytes go to a temporary file beside the final one, which takes the final name only when they hash to it
+        (and are on disk, in a durable store); of two writers of one blob either may come last, for both bring the same
+        bytes.
         """
+        hasher = blake3()
+        with self._incoming(digest) as (handle, _):
+            for chunk in chunks:
+                hasher.update(chunk)
+                _write_all(handle, chunk)
+            _check(digest, hasher)
+
+    def assemble(self, digest: str, size: int, fill: Callable[[int], object]) -> None:
+        """Store what `fill` writes, in whatever order, into the descriptor of a file of `size` bytes; as `write`."""
+        with self._incoming(digest) as (handle, temporary):
+            os.truncate(handle, size)
+            fill(handle)
+            _check(digest, blake3().update_mmap(temporary))
+
+    @contextmanager
+    def _incoming(self, digest: str) -> Iterator[tuple[int, str]]:
+        """A temporary file, by descriptor and name, that takes the blob's name when the block ends well."""
         import tempfile  # noqa: PLC0415 - readers do not pay for it; a worker's cold start is one
 
         file = self._file(digest)
         folder = os.path.dirname(file)
         os.makedirs(folder, exist_ok=True)
-        hasher = blake3()
         handle, temporary = tempfile.mkstemp(prefix=".partial-", dir=folder)
         try:
-            with os.fdopen(handle, "wb") as out:
-                for chunk in chunks:
-                    hasher.update(chunk)
-                    out.write(chunk)
-                out.flush()
-                os.fchmod(out.fileno(), 0o444)
-                os.fsync(out.fileno())
-            actual = named(hasher)
-            if actual != digest:
-                raise DigestMismatch(digest, actual)
+            try:
+                yield handle, temporary
+                os.fchmod(handle, 0o444)
+                if self._durable:
+                    os.fsync(handle)
+            finally:
+                os.close(handle)
             os.replace(temporary, file)
         except BaseException:
             os.unlink(temporary)
             raise
-        _sync_folder(folder)
+        if self._durable:
+            _sync_folder(folder)
 
     def digests(self) -> Iterator[str]:
         """Every blob that is stored, in order of digest."""
@@ -138,6 +164,18 @@ def _digest_of_file(file: str) -> str | None:
         return named(blake3().update_mmap(file))
     except FileNotFoundError:
         return None
+
+
+def _check(digest: str, hasher: blake3) -> None:
+    actual = named(hasher)
+    if actual != digest:
+        raise DigestMismatch(digest, actual)
+
+
+def _write_all(handle: int, chunk: bytes | memoryview) -> None:
+    left = memoryview(chunk).cast("B")
+    while left:
+        left = left[os.write(handle, left) :]
 
 
 def _sync_folder(folder: str) -> None:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from registry.aws import failures, make_client
 from registry.catalogue import Catalogue
 from registry.errors import Conflict, DigestMismatch, NotFound
 from registry.store import Release, roll_back, utc_now
+from registry.stores.dynamodb_table import DynamoTable
 from registry.stores.snapshots import pack, unpack
 
 if TYPE_CHECKING:
@@ -31,13 +31,14 @@ class DynamoStore:
     has that version. That one write is the compare-and-set and makes the release visible, so two publishers cannot
     both win, and one that dies half way leaves nothing that a reader would see. All reads are consistent.
 
-    `client` is a boto3 DynamoDB client, made when first needed if not given. The table has the keys `pk` and `sk`,
-    both strings. Raises Unavailable when DynamoDB refuses or cannot be reached.
+    `client` is a boto3 DynamoDB client, made when first needed if not given; a DynamoTable brings its own. The table
+    has the keys `pk` and `sk`, both strings. Raises Unavailable when DynamoDB refuses or cannot be reached.
     """
 
-    def __init__(self, table: str, *, client: DynamoDBClient | None = None, now: Callable[[], str] = utc_now) -> None:
-        self._table = table
-        self._given = client
+    def __init__(
+        self, table: str | DynamoTable, *, client: DynamoDBClient | None = None, now: Callable[[], str] = utc_now
+    ) -> None:
+        self._table = table if isinstance(table, DynamoTable) else DynamoTable(table, client)
         self._now = now
 
     def head(self) -> int:
@@ -101,7 +102,7 @@ class DynamoStore:
     def _release(self, version: int) -> dict[str, Any] | None:
         with self._failures():
             key = {"pk": {"S": RELEASES}, "sk": {"S": _sort_key(version)}}
-            return self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item")
+            return self._client.get_item(TableName=self._table.name, Key=key, ConsistentRead=True).get("Item")
 
     def _put_release(self, item: dict[str, Any]) -> str:
         """Put the log item if its version is free; returns the snapshot that holds the version afterwards.
@@ -112,7 +113,7 @@ class DynamoStore:
             client = self._client
             try:
                 client.put_item(
-                    TableName=self._table,
+                    TableName=self._table.name,
                     Item=item,
                     ConditionExpression="attribute_not_exists(pk)",
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
@@ -126,12 +127,12 @@ class DynamoStore:
         for key, start in _chunk_keys(snapshot, len(data)):
             with self._failures():
                 chunk = {"data": {"B": data[start : start + CHUNK_BYTES]}}
-                self._client.put_item(TableName=self._table, Item={**key, **chunk})
+                self._client.put_item(TableName=self._table.name, Item={**key, **chunk})
 
     def _delete_chunks(self, snapshot: str, size: int) -> None:
         for key, _ in _chunk_keys(snapshot, size):
             with self._failures():
-                self._client.delete_item(TableName=self._table, Key=key)
+                self._client.delete_item(TableName=self._table.name, Key=key)
 
     def _chunks(self, snapshot: str) -> Iterator[bytes]:
         for item in self._query(snapshot):
@@ -140,7 +141,7 @@ class DynamoStore:
     def _query(self, partition: str, **options: Any) -> Iterator[dict[str, Any]]:
         """The items of a partition by sort key, page after page."""
         request: dict[str, Any] = {
-            "TableName": self._table,
+            "TableName": self._table.name,
             "KeyConditionExpression": "pk = :pk",
             "ExpressionAttributeValues": {":pk": {"S": partition}},
             "ConsistentRead": True,
@@ -156,12 +157,10 @@ class DynamoStore:
 
     @property
     def _client(self) -> DynamoDBClient:
-        if self._given is None:
-            self._given = make_client("dynamodb")
-        return self._given
+        return self._table.client
 
     def _failures(self) -> AbstractContextManager[None]:
-        return failures(f"DynamoDB table {self._table}")
+        return self._table.failures()
 
 
 def _sort_key(version: int) -> str:

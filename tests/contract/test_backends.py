@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from botocore.exceptions import ClientError
 from onnx import TensorProto, helper, numpy_helper
 
 from gateway.backends.container import ContainerBackend
@@ -23,13 +24,14 @@ from gateway.backends.fake import FakeBackend, steady
 from gateway.backends.inline import InlineBackend
 from gateway.backends.lambda_ import LambdaBackend
 from gateway.backends.process import ProcessBackend
-from gateway.backends.protocol import Backend, Invocation
-from gateway.errors import BackendError, CorruptArtifact, ExecutionFailed, NotReady, TimedOut
+from gateway.backends.protocol import Backend, Expires, Invocation, Provisions, Unloads
+from gateway.errors import BackendError, CorruptArtifact, ExecutionFailed, NotReady, Throttled, TimedOut
 from registry.artifacts import TensorBlob, read_manifest, write_artifact
 from registry.blobs import blob_name
 from registry.blobs.files import Files
 from registry.catalogue import Catalogue
 from registry.model import (
+    SHARED,
     Accuracy,
     Placement,
     Price,
@@ -51,6 +53,15 @@ X = np.linspace(0, 1, 64, dtype=np.float32).reshape(2, 32)
 KINDS = ("inline", "process", "container", "lambda", "fake")
 
 
+class Ahead:
+    """The monotonic clock, and as much as a test moves it on."""
+
+    ahead_s = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self.ahead_s
+
+
 @dataclass
 class Rig:
     """A backend, the variants it can run, and every event it emitted."""
@@ -59,19 +70,22 @@ class Rig:
     tier: Tier
     variants: dict[str, Variant]
     events: list[Event] = field(default_factory=list)
+    clock: Ahead = field(default_factory=Ahead)
     backend: Backend = field(init=False)
 
     def placement(self, name: str = "a") -> Placement:
         return Placement(self.variants[name].id, self.tier.name)
 
     async def invoke(self, name: str = "a", *, x: np.ndarray = X, within_s: float = 30.0) -> Any:
-        invocation = Invocation(
-            "request", self.placement(name), self.variants[name], {"x": x}, time.monotonic() + within_s
-        )
+        invocation = Invocation("request", self.placement(name), self.variants[name], {"x": x}, self.clock() + within_s)
         return await self.backend.invoke(invocation)
 
     async def ensure(self, name: str = "a", copies: int = 1) -> None:
         await self.backend.ensure(self.placement(name), self.variants[name], copies)
+
+    async def unload(self, name: str = "a") -> None:
+        assert isinstance(self.backend, Unloads)
+        await self.backend.unload(self.variants[name])
 
     def corrupt(self, name: str) -> None:
         if isinstance(self.backend, FakeBackend):
@@ -97,6 +111,7 @@ class LocalFunction:
     def __init__(self, blobs: Files) -> None:
         self._worker = Worker(blobs, memory_mb=1769, threads=1)
         self._report = b"REPORT Duration: 1.50 ms Billed Duration: 130 ms Init Duration: 128.00 ms"
+        self._provisioned: int | None = None
 
     def invoke(self, **request: Any) -> dict[str, Any]:
         answer: dict[str, Any] = {"LogResult": base64.b64encode(self._report).decode()}
@@ -107,6 +122,21 @@ class LocalFunction:
             answer["FunctionError"] = "Unhandled"
             body = {"errorType": type(fault).__name__, "errorMessage": str(fault)}
         return answer | {"Payload": io.BytesIO(json.dumps(body).encode())}
+
+    def get_provisioned_concurrency_config(self, **request: Any) -> dict[str, Any]:
+        if self._provisioned is None:
+            fault = {"Error": {"Code": "ProvisionedConcurrencyConfigNotFoundException", "Message": "none"}}
+            raise ClientError(fault, "GetProvisionedConcurrencyConfig")
+        return {"RequestedProvisionedConcurrentExecutions": self._provisioned}
+
+    def put_provisioned_concurrency_config(self, **request: Any) -> dict[str, Any]:
+        assert (request["FunctionName"], request["Qualifier"]) == ("worker", "live")
+        self._provisioned = request["ProvisionedConcurrentExecutions"]
+        return {}
+
+    def delete_provisioned_concurrency_config(self, **request: Any) -> dict[str, Any]:
+        self._provisioned = None
+        return {}
 
 
 def artifact(weights: np.ndarray, blobs: Files) -> str:
@@ -145,20 +175,24 @@ def tier_of(kind: str) -> Tier:
 
 
 def open_backend(kind: str, rig: Rig) -> Backend:
-    emit = rig.events.append
+    emit, clock = rig.events.append, rig.clock
     match kind:
         case "inline":
             return InlineBackend(rig.tier, emit=emit, blobs=rig.blobs)
         case "process":
-            return ProcessBackend(rig.tier, emit=emit, blobs_root=rig.blobs.root)
+            return ProcessBackend(rig.tier, emit=emit, blobs_root=rig.blobs.root, clock=clock)
         case "container":
             command = command_of(rig.tier, rig.blobs.root.parent)
             return ContainerBackend(rig.tier, emit=emit, place=lambda watcher: Local(command, watcher))
         case "lambda":
             client = LocalFunction(rig.blobs)
-            return LambdaBackend(rig.tier, emit=emit, function="worker", make_client=lambda timeout_s: client)
+            return LambdaBackend(
+                rig.tier, emit=emit, function="worker:live", make_client=lambda timeout_s: client, clock=clock
+            )
     queue = 8 if kind == "queueing" else 0
-    return FakeBackend(rig.tier, emit=emit, answer=multiply, timing=steady(init_ms=2, load_ms=1), queue=queue)
+    return FakeBackend(
+        rig.tier, emit=emit, answer=multiply, timing=steady(init_ms=2, load_ms=1), queue=queue, clock=clock
+    )
 
 
 def multiply(invocation: Invocation) -> dict[str, Any]:
@@ -236,6 +270,60 @@ async def test_release_gives_up_what_is_idle(rig: Rig) -> None:
     assert rig.backend.status().resident.get("product/a", 0) == 0
 
 
+async def test_what_would_expire_too_soon_is_used_once_more(rig: Rig) -> None:
+    if not isinstance(rig.backend, Expires):
+        assert rig.tier.kind in SHARED
+        return
+    variant, half = rig.variants["a"], rig.tier.idle_timeout_s / 2
+    assert rig.backend.lasting(variant, 0.0) == 0
+    await rig.ensure()
+    assert [rig.backend.lasting(variant, s) for s in (0.0, half, 10 * half)] == [1, 1, 1]
+    rig.clock.ahead_s = half + 1
+    assert [rig.backend.lasting(variant, s) for s in (0.0, half, 10 * half)] == [1, 0, 0]
+    await rig.backend.ensure(rig.placement(), variant, 1, for_s=half)
+    now = rig.backend.status()
+    assert rig.backend.lasting(variant, half) == now.idle + now.busy + now.starting == 1
+    assert (await rig.invoke()).cold is False
+
+
+async def test_one_variant_is_given_up_and_the_others_stay(rig: Rig) -> None:
+    await rig.unload()
+    await rig.ensure("a")
+    await rig.ensure("b")
+    environments = rig.backend.status().idle
+    for _ in range(2):
+        await rig.unload("a")
+        await rig.backend.prepare()
+        assert dict(rig.backend.status().resident) == {"product/b": 1}
+        assert rig.backend.status().idle <= environments
+    assert (await rig.invoke("b")).loaded is False
+    assert (await rig.invoke("a")).loaded is True
+
+
+async def test_what_runs_is_given_up_at_its_end(rig: Rig) -> None:
+    await rig.ensure()
+    answer, refused = await asyncio.gather(rig.invoke(), rig.unload(), return_exceptions=True)
+    assert refused is None or isinstance(refused, Throttled)  # Lambda has no place for it beside what runs
+    np.testing.assert_allclose(answer.outputs["y"], X @ WEIGHTS["a"], rtol=1e-5)
+    await rig.unload()
+    assert rig.backend.status().resident.get("product/a", 0) == 0
+
+
+async def test_copies_are_paid_for_until_they_are_not(rig: Rig) -> None:
+    if not isinstance(rig.backend, Provisions):
+        assert rig.tier.kind in (TierKind.INLINE, TierKind.PROCESS)
+        return
+    assert await rig.backend.provision(0) is False
+    assert await rig.backend.provision(1) is True
+    assert await rig.backend.provision(1) is False
+    with pytest.raises(Throttled):
+        await rig.backend.provision(3)
+    np.testing.assert_allclose((await rig.invoke()).outputs["y"], X @ WEIGHTS["a"], rtol=1e-5)
+    assert await rig.backend.provision(0) is True
+    assert await rig.backend.provision(0) is False
+    np.testing.assert_allclose((await rig.invoke()).outputs["y"], X @ WEIGHTS["a"], rtol=1e-5)
+
+
 @pytest.mark.parametrize("by", ["invoke", "ensure"])
 async def test_bytes_that_do_not_match_their_digest_are_not_run(rig: Rig, by: str) -> None:
     rig.corrupt("a")
@@ -258,7 +346,7 @@ async def test_a_closed_backend_is_not_ready(rig: Rig) -> None:
     await rig.backend.close()
     assert not rig.backend.status().ready
     assert rig.backend.status().reason
-    for call in (rig.invoke, rig.ensure):
+    for call in (rig.invoke, rig.ensure, rig.unload):
         with pytest.raises(NotReady):
             await call()
 
@@ -288,6 +376,7 @@ async def test_its_events_are_legal_and_end_with_nothing_there(rig: Rig) -> None
     await rig.invoke("a")
     await asyncio.gather(rig.invoke("b"), rig.invoke("a"), return_exceptions=True)
     await rig.ensure("a")
+    await rig.unload("b")
     await rig.backend.close()
     fleet = Fleet.empty(rig.catalogue())
     for event in rig.events:

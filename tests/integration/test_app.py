@@ -17,12 +17,16 @@ from gateway.app import create_app
 from gateway.auth import Keyring, Principal, key_digest
 from gateway.backends.fake import FakeBackend, steady
 from gateway.backends.protocol import Invocation
+from gateway.capacity.arrivals import minute_of
+from gateway.capacity.keeper import Keeper
 from gateway.errors import EnvironmentLost, ExecutionFailed, NotReady, Throttled
 from gateway.http import face as shared
 from gateway.http import native
 from gateway.metrics import Metrics
+from gateway.schemas import CapacityResponse
 from gateway.service import Service
 from gateway.snapshots import Snapshots
+from registry.activity import Usage
 from registry.catalogue import Catalogue
 from registry.lineage import Outcome, Tried
 from registry.model import (
@@ -35,6 +39,7 @@ from registry.model import (
     Quantiles,
     Recipe,
     ServiceTime,
+    Slo,
     StartMode,
     Task,
     TensorSpec,
@@ -42,7 +47,10 @@ from registry.model import (
     TierKind,
     Variant,
 )
+from registry.stores.activity import MemoryActivity
 from runtime.codecs import text
+from scheduler.actions import Warm
+from scheduler.capacity import Plan
 
 LIMIT = 4096
 ROWS = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
@@ -342,6 +350,40 @@ async def test_docs_are_one_page_that_loads_nothing_else(gateway: Gateway) -> No
     assert "src=" not in page
     assert "http://" not in page
     assert "https://" not in page
+
+
+async def test_capacity_shows_the_last_plan_of_the_callers_tasks(guarded: Gateway) -> None:
+    planned = (Warm(Placement("sum/small", "a"), "soon"), Warm(Placement("private/x", "a"), "not theirs"))
+    activity = MemoryActivity()
+    activity.add(minute_of(time.time()) - 1, [Usage("sum", 6, 6, Slo()), Usage("private", 1, 1, Slo())])
+    keeper = Keeper(
+        activity,
+        guarded.service.snapshots,
+        guarded.backends,
+        budget_usd_per_h=0.5,
+        planner=lambda *facts, **bounds: Plan(planned, 0.1, 0.3, {"a": ("sum/small@a:1", "private/x@a:1")}, {"a": 1}),
+        reported=guarded.metrics.kept_warm,
+    )
+    headers = {"X-API-Key": "alice-key"}
+    assert (await guarded.http.get("/v1/capacity")).status_code == 401
+    nothing = (await guarded.http.get("/v1/capacity", headers=headers)).json()
+    assert (nothing["budget_usd_per_h"], nothing["at"], nothing["actions"]) == (0.0, None, [])
+    await keeper.once()
+    keyring = Keyring({key_digest("alice-key"): Principal("alice", "acme")})
+    app = create_app(guarded.service, metrics=guarded.metrics, keyring=keyring, keeper=keeper)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as http:
+        told = (await http.get("/v1/capacity", headers=headers)).json()
+        metrics = (await http.get("/metrics", headers=headers)).text
+    CapacityResponse.model_validate(told)
+    assert (told["budget_usd_per_h"], told["usd_per_h"]) == (0.5, 0.1)
+    assert (told["gain_usd_per_h"], told["residency"]) == (0.3, {"a": ["sum/small@a:1"]})
+    assert [demand["task"] for demand in told["demands"]] == ["sum"]
+    assert [(a["placement"], a["result"], a["reason"]) for a in told["actions"]] == [
+        ("sum/small@a:1", "done", "soon"),
+    ]
+    assert 'modelless_capacity_actions_total{action="warm",result="done",tier="a"} 1.0' in metrics
+    assert 'modelless_capacity_actions_total{action="warm",result="failed",tier="a"} 1.0' in metrics
+    assert "modelless_capacity_planned_usd_per_hour 0.1" in metrics
 
 
 def test_every_route_is_documented() -> None:

@@ -144,10 +144,11 @@ SETTINGS = {
     "TABLE_NAME": "facts",
     "WORKERS": '{"lambda-1769-snapstart": "arn:aws:lambda:us-east-1:000000000000:function:w:live"}',
     "TENANT_CLAIM": "sub",
+    "WARM_BUDGET_USD_PER_HOUR": "0.5",
 }
 
 
-@pytest.mark.parametrize("function", ["api", "scheduler"])
+@pytest.mark.parametrize("function", ["api", "scheduler", "prewarm", "evict"])
 def test_a_deciding_function_starts_from_its_artefact_alone(function: str, artefact: Callable[[str], Path]) -> None:
     statement = (
         f"import functions.{function}.app as app, json, sys;"
@@ -160,7 +161,7 @@ def test_a_deciding_function_starts_from_its_artefact_alone(function: str, artef
     assert {"onnxruntime", "boto3", "botocore.client"}.isdisjoint(modules)
 
 
-@pytest.mark.parametrize("function", ["api", "scheduler", "worker"])
+@pytest.mark.parametrize("function", ["api", "scheduler", "prewarm", "worker"])
 def test_every_module_is_shipped_with_bytecode(function: str, artefact: Callable[[str], Path]) -> None:
     root = artefact(function)
     bare = [

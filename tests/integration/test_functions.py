@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+import time
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from moto import mock_aws
 
 from functions.aws.catalogue import MAX_AGE_S
+from gateway.capacity.arrivals import minute_of
 from registry.catalogue import Catalogue
 from registry.model import (
     LEVELS,
@@ -23,6 +25,7 @@ from registry.model import (
     Quantiles,
     Recipe,
     ServiceTime,
+    Slo,
     Task,
     TensorSpec,
     Variant,
@@ -30,6 +33,7 @@ from registry.model import (
 from registry.prices import lambda_tiers
 from registry.store import update
 from registry.stores.dynamodb import DynamoStore
+from scheduler.requests import Request
 
 TIER = "lambda-1769-snapstart"
 USER = "arn:aws:iam::123456789012:user/ada"
@@ -73,6 +77,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoStore]:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("TABLE_NAME", "facts")
     monkeypatch.setenv("TENANT_CLAIM", "sub")
+    monkeypatch.setenv("WARM_BUDGET_USD_PER_HOUR", "1")
     monkeypatch.setenv("WORKERS", json.dumps({TIER: "arn:aws:lambda:us-east-1:123456789012:function:w:live"}))
     with mock_aws():
         import boto3
@@ -146,3 +151,22 @@ def test_the_api_plans_over_the_table(store: DynamoStore, cold: Any) -> None:
     assert answer["statusCode"] == 200
     assert json.loads(answer["body"])["chosen"]["tier"] == TIER
     assert set(api.backends.by_tier) == {TIER}
+
+
+@pytest.mark.parametrize("name", ["prewarm", "evict"])
+def test_capacity_functions_read_the_table_and_do_nothing_where_nothing_was_asked(
+    name: str, store: DynamoStore, cold: Any
+) -> None:
+    app = cold(name)
+    document = app.handler({}, Context())
+    assert (document["claimed"], document["demands"]) == (True, [])
+    assert app.handler({}, Context()) == {"claimed": False}
+
+
+def test_what_the_api_is_asked_for_is_in_the_log(store: DynamoStore, cold: Any) -> None:
+    api = cold("api")
+    api.watch.look()
+    api.activity.note(Request("sum", Slo(), 3))
+    api.activity._telling[0].result(timeout=30)
+    minutes = api.activity._activity.between(minute_of(time.time()) - 1, minute_of(time.time()) + 1)
+    assert [(u.task, u.requests, u.rows) for minute in minutes for u in minute.usages] == [("sum", 1, 3)]

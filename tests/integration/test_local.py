@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from gateway.auth import ANONYMOUS
 from gateway.backends.protocol import Invocation
+from gateway.capacity.local import keeping_warm
 from gateway.errors import Unavailable, UnknownTask
 from gateway.local import Platform, open_blobs, open_store
 from optimizer.artifact import make_artifact
@@ -30,6 +32,7 @@ from registry.model import (
 )
 from registry.prices import lambda_tiers, local_tiers
 from registry.store import update
+from registry.stores.activity import FILE, SqliteActivity
 
 WEIGHTS = np.arange(6, dtype=np.float32).reshape(3, 2)
 X = np.ones((2, 3), np.float32)
@@ -121,6 +124,21 @@ async def test_snapshots_hold_what_the_catalogue_has(tmp_path: Path) -> None:
 
         assert (reply.cold, reply.loaded) == (True, False)
         assert backend.status().resident == {variant.id: 1}
+
+
+async def test_what_was_asked_for_is_known_after_a_restart(tmp_path: Path) -> None:
+    register(tmp_path)
+    for requests in (2, 5):
+        async with Platform.open(tmp_path) as platform, keeping_warm(platform, math.inf) as keeper:
+            assert keeper is not None
+            for _ in range(requests):
+                await platform.service.predict(ANONYMOUS, "product", {"x": X})
+    log = SqliteActivity(tmp_path / FILE)
+    usages = [usage for minute in log.between(0, 2**40) for usage in minute.usages]
+    assert (sum(u.requests for u in usages), sum(u.rows for u in usages)) == (7, 14)
+    log.close()
+    async with Platform.open(tmp_path) as platform, keeping_warm(platform, 0.0) as keeper:
+        assert keeper is None
 
 
 async def test_a_profiler_finds_snapshots_without_variants(tmp_path: Path) -> None:

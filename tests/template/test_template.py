@@ -10,16 +10,21 @@ from typing import Any
 
 import pytest
 
-from functions.aws.settings import ApiSettings, SchedulerSettings
+from functions.aws.settings import ApiSettings, CapacitySettings, SchedulerSettings
 from registry.prices import lambda_tiers
 
 ROOT = Path(__file__).resolve().parents[2]
 HANDLERS = {
     "ApiFunction": "api",
     "SchedulerFunction": "scheduler",
+    "PrewarmFunction": "prewarm",
+    "EvictFunction": "evict",
     "Worker1769Function": "worker",
     "Worker3538Function": "worker",
 }
+READS = {"dynamodb:GetItem", "dynamodb:Query"}
+WRITES = {"dynamodb:PutItem", "dynamodb:UpdateItem"}
+PROVISIONS = {"lambda:GetProvisionedConcurrencyConfig", "lambda:PutProvisionedConcurrencyConfig"}
 
 
 def of_type(template: dict[str, Any], kind: str) -> dict[str, Any]:
@@ -72,6 +77,9 @@ def test_each_function_is_given_the_settings_that_it_reads(translated: dict[str,
 
     assert set(ApiSettings.VARIABLES) <= set(variables(functions["ApiFunction"]))
     assert set(SchedulerSettings.VARIABLES) <= set(variables(functions["SchedulerFunction"]))
+    for name in ("PrewarmFunction", "EvictFunction"):
+        assert set(CapacitySettings.VARIABLES) <= set(variables(functions[name])), name
+        assert variables(functions[name])["WORKERS"] == variables(functions["ApiFunction"])["WORKERS"]
 
 
 @pytest.mark.parametrize("name", ["Worker1769Function", "Worker3538Function"])
@@ -122,11 +130,48 @@ def test_each_role_may_do_only_its_functions_work(translated: dict[str, Any]) ->
         allowed.setdefault(role, set()).update([action] if isinstance(action, str) else action)
 
     assert allowed == {
-        "ApiFunctionRole": {"dynamodb:GetItem", "dynamodb:Query", "lambda:InvokeFunction"},
-        "SchedulerFunctionRole": {"dynamodb:GetItem", "dynamodb:Query"},
+        "ApiFunctionRole": {*READS, *WRITES, "lambda:InvokeFunction"},
+        "SchedulerFunctionRole": READS,
+        "PrewarmFunctionRole": {*READS, *WRITES, *PROVISIONS, "lambda:InvokeFunction"},
+        "EvictFunctionRole": {
+            *READS,
+            *WRITES,
+            *PROVISIONS,
+            "lambda:DeleteProvisionedConcurrencyConfig",
+            "lambda:InvokeFunction",
+        },
+        "PrewarmFunctionEveryMinuteRole": {"lambda:InvokeFunction"},
+        "EvictFunctionEveryMinuteRole": {"lambda:InvokeFunction"},
         "Worker1769FunctionRole": {"s3:GetObject"},
         "Worker3538FunctionRole": {"s3:GetObject"},
     }
+
+
+def test_capacity_is_kept_once_a_minute_and_only_within_a_budget(translated: dict[str, Any]) -> None:
+    schedules = of_type(translated, "AWS::Scheduler::Schedule")
+    parts = {"PrewarmFunctionAliaslive", "EvictFunctionAliaslive"}
+
+    assert translated["Conditions"]["KeepsWarm"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "WarmBudgetUsdPerHour"}, 0]}]}
+    assert translated["Parameters"]["WarmBudgetUsdPerHour"]["Default"] == 0
+    assert {s["Target"]["Arn"]["Ref"] for s in schedules.values()} == parts
+    assert {s["ScheduleExpression"] for s in schedules.values()} == {"rate(1 minute)"}
+    assert {s["Target"]["RetryPolicy"]["MaximumRetryAttempts"] for s in schedules.values()} == {0}
+    for name, resource in translated["Resources"].items():
+        if name.startswith(("Prewarm", "Evict", "CapacityLogs")):
+            assert resource["Condition"] == "KeepsWarm", name
+
+
+def test_a_run_of_capacity_ends_before_the_next_begins(translated: dict[str, Any]) -> None:
+    functions = of_type(translated, "AWS::Lambda::Function")
+
+    assert {functions[name]["Timeout"] < 60 for name in ("PrewarmFunction", "EvictFunction")} == {True}
+
+
+def test_only_the_workers_are_provisioned_or_run(translated: dict[str, Any]) -> None:
+    aliases = {"Worker1769FunctionAliaslive", "Worker3538FunctionAliaslive"}
+    for role, statement in statements(translated):
+        if role in ("PrewarmFunctionRole", "EvictFunctionRole") and "lambda:InvokeFunction" in statement["Action"]:
+            assert {resource["Ref"] for resource in statement["Resource"]} == aliases
 
 
 def test_no_front_door_is_open(translated: dict[str, Any]) -> None:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,8 +19,6 @@ from registry.catalogue import Catalogue
 from registry.errors import Unavailable
 
 ROOT = Path(__file__).resolve().parents[3]
-HEAVY = {"onnxruntime", "onnx", "boto3", "botocore", "PIL", "yaml", "starlette", "uvicorn", "sqlite3"}
-"""What an import of the handler may not bring: each is paid for by whoever needs it."""
 
 
 async def test_inputs_are_answered_with_the_decision(api: Any) -> None:
@@ -223,7 +218,8 @@ async def test_its_openapi_document_has_the_operations_of_the_http_face(api: Any
         for method, operation in item.items()
     }
     # Judging an answer and following a job take the process that knows of it; a function's seldom answers twice.
-    elsewhere = {"feedback", "listJobs", "getJob"}
+    # What is kept warm is told by the functions that see to it.
+    elsewhere = {"feedback", "listJobs", "getJob", "capacity"}
     faces = {
         (o.method, o.path, o.name)
         for o in OPERATIONS
@@ -232,28 +228,6 @@ async def test_its_openapi_document_has_the_operations_of_the_http_face(api: Any
 
     assert status == 200
     assert {(m, _unnamed(p), n) for m, p, n in served} == {(m, _unnamed(p), n) for m, p, n in faces}
-
-
-@pytest.mark.parametrize("function", ["api", "scheduler"])
-def test_a_cold_start_imports_only_what_it_needs(function: str) -> None:
-    variables = {
-        "TABLE_NAME": "facts",
-        "WORKERS": '{"lambda-1769-snapstart": "arn"}',
-        "TENANT_CLAIM": "sub",
-        "PATH": os.defpath,
-    }
-    statement = f"import functions.{function}.app, json, sys; print(json.dumps(sorted(sys.modules)))"
-    done = subprocess.run(
-        [sys.executable, "-c", statement], env=variables, cwd=ROOT, capture_output=True, text=True, check=True
-    )
-
-    modules = json.loads(done.stdout)
-    # Powertools imports the package botocore to add its user agent, a third of a millisecond; clients are submodules.
-    assert [m for m in modules if m.startswith("botocore.")] == []
-    imported = {module.partition(".")[0] for module in modules if module != "botocore"}
-    assert imported & HEAVY == set()
-    if function == "scheduler":
-        assert imported & {"pydantic", "aws_lambda_powertools"} == set()
 
 
 def _unnamed(path: str) -> str:

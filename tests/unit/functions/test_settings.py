@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import pytest
 
-from functions.aws.settings import ApiSettings, SchedulerSettings, SettingsError
+from functions.aws.settings import ApiSettings, CapacitySettings, SchedulerSettings, SettingsError
 
 WORKERS = '{"lambda-1769": "arn:aws:lambda:us-east-1:1:function:w:live"}'
+FULL = {"TABLE_NAME": "facts", "WORKERS": WORKERS, "TENANT_CLAIM": "org", "WARM_BUDGET_USD_PER_HOUR": "0.5"}
 
 
 def test_api_settings_are_read() -> None:
-    settings = ApiSettings.read({"TABLE_NAME": "facts", "WORKERS": WORKERS, "TENANT_CLAIM": "org"})
+    settings = ApiSettings.read(FULL)
 
     assert settings.table == "facts"
     assert settings.workers == {"lambda-1769": "arn:aws:lambda:us-east-1:1:function:w:live"}
     assert settings.tenant_claim == "org"
+    assert settings.budget_usd_per_h == 0.5
+    assert CapacitySettings.read(FULL) == CapacitySettings("facts", settings.workers, 0.5)
 
 
 def test_every_missing_variable_is_named() -> None:
-    with pytest.raises(SettingsError, match="TABLE_NAME, TENANT_CLAIM"):
+    with pytest.raises(SettingsError, match="TABLE_NAME, TENANT_CLAIM, WARM_BUDGET_USD_PER_HOUR"):
         ApiSettings.read({"WORKERS": WORKERS, "TENANT_CLAIM": ""})
+
+    with pytest.raises(SettingsError, match="TABLE_NAME, WORKERS, WARM_BUDGET_USD_PER_HOUR"):
+        CapacitySettings.read({})
 
     with pytest.raises(SettingsError, match="TABLE_NAME"):
         SchedulerSettings.read({})
@@ -28,4 +34,10 @@ def test_every_missing_variable_is_named() -> None:
 @pytest.mark.parametrize("workers", ["{", "[]", "{}", '{"lambda-1769": 1}', "null"])
 def test_workers_must_be_arns_by_tier(workers: str) -> None:
     with pytest.raises(SettingsError, match="WORKERS"):
-        ApiSettings.read({"TABLE_NAME": "facts", "WORKERS": workers, "TENANT_CLAIM": "sub"})
+        ApiSettings.read(FULL | {"WORKERS": workers})
+
+
+@pytest.mark.parametrize("budget", ["much", "-1", "nan", "inf"])
+def test_a_budget_is_an_amount(budget: str) -> None:
+    with pytest.raises(SettingsError, match="WARM_BUDGET_USD_PER_HOUR"):
+        CapacitySettings.read(FULL | {"WARM_BUDGET_USD_PER_HOUR": budget})

@@ -12,8 +12,8 @@ import pytest
 from gateway.auth import PUBLIC, Principal
 from gateway.decisions import DecisionLog
 from gateway.errors import AlreadyJudged, Forbidden, UnknownTask, Unprocessable
+from gateway.following import refresh
 from gateway.judgements import PUBLISH_S, Judgements
-from gateway.snapshots import refresh
 from gateway.virtual_time import run_virtually
 from optimizer.accuracy import share
 from optimizer.judged import ENOUGH

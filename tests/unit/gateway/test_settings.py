@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ def test_nothing_set_serves_this_machine_to_itself():
     settings = Settings.read({})
     assert (settings.host, settings.port, settings.keys_file) == ("127.0.0.1", 8080, None)
     assert settings.keyring().open
+    assert settings.warm_budget == math.inf
 
 
 def test_every_variable_is_read():
@@ -26,6 +28,8 @@ def test_every_variable_is_read():
             "MODELLESS_API_KEYS_FILE": "/tmp/keys",
             "MODELLESS_LAMBDA_FUNCTIONS": '{"lambda-1769": "arn:x"}',
             "MODELLESS_CONTAINERS": '{"container-gpu": "http://gpu:8080"}',
+            "MODELLESS_WARM_BUDGET": "0.25",
+            "MODELLESS_WARM_PERIOD": "30",
         }
     )
     assert settings == Settings(
@@ -36,6 +40,8 @@ def test_every_variable_is_read():
         1000,
         {"lambda-1769": "arn:x"},
         {"container-gpu": "http://gpu:8080"},
+        0.25,
+        30.0,
     )
 
 
@@ -49,6 +55,11 @@ def test_every_variable_is_read():
         ("MODELLESS_LAMBDA_FUNCTIONS", "{"),
         ("MODELLESS_LAMBDA_FUNCTIONS", '{"a": 1}'),
         ("MODELLESS_CONTAINERS", '["http://gpu:8080"]'),
+        ("MODELLESS_WARM_BUDGET", "much"),
+        ("MODELLESS_WARM_BUDGET", "-1"),
+        ("MODELLESS_WARM_BUDGET", "nan"),
+        ("MODELLESS_WARM_PERIOD", "0"),
+        ("MODELLESS_WARM_PERIOD", "often"),
     ],
 )
 def test_a_wrong_value_names_its_variable(name, value):

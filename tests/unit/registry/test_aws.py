@@ -6,8 +6,10 @@ import threading
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.session import Session
 
-from registry.aws import failures, make_client
+from registry import aws
+from registry.aws import failures, make_client, rehearse
 from registry.errors import NotFound, Unavailable
 
 pytestmark = pytest.mark.usefixtures("aws")
@@ -52,3 +54,25 @@ def test_what_the_sdk_raises_is_unavailable(error: Exception) -> None:
 def test_our_own_errors_pass() -> None:
     with pytest.raises(NotFound), failures("the table"):
         raise NotFound("blob", "x")
+
+
+def test_what_was_rehearsed_knows_no_credentials_of_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aws, "_rehearsed", None)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "EARLIER")
+    rehearse("s3")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "LATER")
+
+    signed = make_client("s3").generate_presigned_url("get_object", Params={"Bucket": "b", "Key": "k"})
+
+    assert "LATER" in signed
+    assert "EARLIER" not in signed
+
+
+def test_a_rehearsal_needs_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(session: Session) -> None:
+        raise AssertionError("credentials were asked for")
+
+    monkeypatch.setattr(aws, "_rehearsed", None)
+    monkeypatch.setattr(Session, "get_credentials", asked)
+
+    rehearse("s3")

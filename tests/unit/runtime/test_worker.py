@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import ssl
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -87,6 +89,17 @@ def test_warm_status_and_unload(worker: Worker, linear: str) -> None:
     assert worker.handle(infer(linear, {"x": X}))["loaded"] is True
 
 
+def test_an_event_keeps_its_environment_busy_for_as_long_as_it_says(
+    worker: Worker, linear: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("runtime.worker.time.sleep", slept.append)
+    worker.handle(event("warm", linear, hold_ms=1000))
+    worker.handle(event("unload", hold_ms=1000))
+    worker.handle(event("unload"))
+    assert [0.0 < s <= 1.0 for s in slept] == [True, True, False]
+
+
 def test_other_settings_are_another_load(worker: Worker, linear: str) -> None:
     for changes in ({}, {"threads": 2}, {"prepack": True}, {"variant": "t/w"}):
         assert worker.handle(event("warm", linear, **changes))["loaded"] is True
@@ -139,6 +152,9 @@ def test_what_can_never_fit_is_refused(blobs: Files, make_linear: MakeLinear) ->
         (event("infer", inputs=3), InvalidBody),
         (event("infer", inputs=[{"name": "x", "datatype": "FP32", "shape": [-1], "data": ""}]), InvalidTensor),
         (event("unload", variant=None), InvalidBody),
+        (event("unload", hold_ms=-1), InvalidBody),
+        (event("warm", hold_ms=1001), InvalidBody),
+        (event("warm", hold_ms=True), InvalidBody),
         (event("warm", "blake3:" + "0" * 64), CorruptArtifact),
         (event("warm", "../../etc/passwd"), CorruptArtifact),
         (event("warm", "blake3:" + "0" * 64, prepack=True), CorruptArtifact),
@@ -219,3 +235,46 @@ def test_two_restores_of_one_snapshot_draw_different_numbers(worker: Worker) -> 
         drawn |= {random.random(), np.random.random()}
 
     assert len(drawn) == 4
+
+
+class Recorded(Files):
+    """Files that note when they are told of a snapshot."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.told: list[str] = []
+
+    def rehearse(self) -> None:
+        self.told.append("rehearse")
+
+    def renew(self) -> None:
+        self.told.append("renew")
+
+    def get(self, digest: str) -> bytes:
+        self.told.append("get")
+        return super().get(digest)
+
+
+def test_blobs_are_rehearsed_before_the_snapshot_and_renewed_before_they_are_read_after_it(
+    blobs: Files, linear: str
+) -> None:
+    recorded = Recorded(blobs.root)
+    worker = Worker(recorded, memory_mb=1769, threads=2)
+    worker.preload([Key("t/v", linear, 2, False)])
+    recorded.told.clear()
+
+    worker.before_snapshot()
+    assert recorded.told == ["rehearse"]
+
+    worker.after_restore()
+    assert recorded.told[1:3] == ["renew", "get"]
+
+
+def test_openssls_generator_is_stirred_after_a_restore(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    stirred: list[bytes] = []
+    monkeypatch.setattr(ssl, "RAND_add", lambda data, entropy: stirred.append(data))
+
+    worker.after_restore()
+    worker.after_restore()
+
+    assert len(set(stirred)) == 2

@@ -219,9 +219,9 @@ def test_processes_that_idle_for_nothing_are_shrunk_and_lambda_is_left_alone() -
     for kind, shrunk in ((TierKind.PROCESS, 1), (TierKind.LAMBDA, 0)):
         known = catalogue({"a/v": (0.9, 10.0)}, tier("cpu", kind=kind))
         events = [EnvironmentReady("cpu", f"e{i}", ("a/v",), 0.0) for i in range(3)]
-        found = planned(known, [demand("a", 0.9)], *events, EnvironmentBusy("cpu", "e0", 1.0), now=100.0)
+        found = planned(known, [demand("a", 0.9)], *events, EnvironmentBusy("cpu", "e0", 1.0), now=200.0)
         assert [a.copies for a in found.actions if isinstance(a, Shrink)] == [1] * shrunk
-        assert not any(isinstance(a, Shrink) for a in planned(known, [demand("a", 0.9)], *events, now=30.0).actions)
+        assert not any(isinstance(a, Shrink) for a in planned(known, [demand("a", 0.9)], *events, now=100.0).actions)
 
 
 def test_an_endpoint_without_demand_goes_to_zero() -> None:
@@ -259,3 +259,14 @@ def test_impossible_settings_are_refused(change: dict[str, float], message: str)
         plan(known, Fleet.empty(known), [], 0.0, **({"period_s": 60.0} | change))
     with pytest.raises(ValueError, match=r"ask 1.5 or rate 0.0 is impossible"):
         plan(known, Fleet.empty(known), [replace(demand("a", 0.5), ask=1.5)], 0.0, period_s=60.0)
+
+
+def test_what_is_at_home_stays_there_and_who_is_crowded_out_moves() -> None:
+    known = catalogue({f"t{i}/v": (0.9, 10.0) for i in range(5)}, tier("shard-a"), tier("shard-b"), memory_mb=200.0)
+    at_home = EnvironmentReady("shard-b", "b", ("t0/v", "t1/v", "t2/v"), 0.0)
+    stays = planned(known, [demand(f"t{i}", 0.9 - 0.1 * i) for i in range(3)], at_home)
+    assert set(stays.residency) == {"shard-b"}
+    full = EnvironmentReady("shard-b", "b", ("t0/v", "t1/v", "t2/v", "t3/v"), 0.0)
+    moves = planned(known, [*(demand(f"t{i}", 0.5 - 0.1 * i) for i in range(4)), demand("t4", 0.9)], full)
+    assert {p.partition("/")[0] for p in moves.residency["shard-b"]} == {"t0", "t1", "t2", "t4"}
+    assert moves.residency["shard-a"] == ("t3/v@shard-a:1",)

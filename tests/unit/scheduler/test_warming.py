@@ -6,10 +6,10 @@ from registry.catalogue import Catalogue
 from registry.errors import NotFound
 from registry.model import Slo
 from scheduler.actions import Warm
-from scheduler.events import EnvironmentReady, Event, TierUnavailable
+from scheduler.events import EnvironmentBusy, EnvironmentReady, Event, TierUnavailable
 from scheduler.fleet import Fleet
 from scheduler.requests import Request
-from scheduler.warming import where_warm, worth_warming
+from scheduler.warming import preferred, where_warm, worth_warming
 
 
 @pytest.fixture
@@ -79,3 +79,40 @@ def test_where_warm_changes_no_fleet_and_starts_nothing(catalogue) -> None:
         (5.0, False, False),
     ]
     assert (fleet.columns.resident_until < 0).all()
+
+
+def stood_in_for(catalogue: Catalogue, *events: Event, now: float = 1.0, **hints: object) -> Warm | None:
+    fleet = Fleet.empty(catalogue)
+    for event in events:
+        fleet = fleet.apply(event)
+    return preferred(Request("t", Slo().with_hints(hints)), catalogue, fleet, now)
+
+
+def test_what_a_resident_substitute_stands_in_for_is_preferred(catalogue) -> None:
+    action = stood_in_for(catalogue, ready("small"), latency_ms=100.0)
+    assert action is not None
+    assert action.placement.variant == "t/large"
+    assert action.reason == "t/small stands in for t/large, which would be chosen were it resident"
+
+
+@pytest.mark.parametrize(
+    ("events", "hints"),
+    [
+        ((ready("large"),), {"latency_ms": 100.0}),
+        ((), {"latency_ms": 5000.0}),  # it is loaded by the request itself
+        ((ready("small"),), {"latency_ms": 10.0}),  # no other would hold it
+        ((ready("small"),), {"latency_ms": 100.0, "objective": "latency"}),
+        ((ready("small"),), {"latency_ms": 4.0}),
+        ((TierUnavailable("cpu", "off", 100.0, 0.0),), {"latency_ms": 100.0}),
+    ],
+)
+def test_nothing_is_preferred_where_no_other_variant_would_be_chosen(catalogue, events, hints) -> None:
+    assert stood_in_for(catalogue, *events, **hints) is None
+
+
+def test_what_is_resident_and_not_chosen_lacks_something_else(catalogue) -> None:
+    busy = (EnvironmentBusy("cpu", "f", 0.0), EnvironmentBusy("cpu", "g", 0.0))
+    full = (ready("small"), *(EnvironmentReady("cpu", name, (), 0.0) for name in "fg"), *busy)
+    assert stood_in_for(catalogue, *full, latency_ms=100.0) is not None
+    with pytest.raises(NotFound):
+        preferred(Request("other", Slo()), catalogue, Fleet.empty(catalogue), 0.0)

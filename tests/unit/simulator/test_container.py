@@ -10,6 +10,7 @@ from scheduler.fleet import Fleet
 from scheduler.work import Run
 from simulator.container import SCALE_IN_S, START_S, Container
 from simulator.hardware import Hardware
+from simulator.policy import Invoke
 
 V0, V1 = "t/v0@c:1", "t/v1@c:1"
 
@@ -118,7 +119,7 @@ def test_what_cannot_be_done_in_time_is_turned_away(opened) -> None:
 def test_warming_loads_in_as_many_copies_and_unloading_gives_up(opened) -> None:
     rig, host = opened(Hardware(provisioned={"c": 2}))
     placement = rig.catalogue.placements[V1]
-    rig.at(0.0, lambda: host.warm(placement, 2))
+    rig.at(0.0, lambda: host.warm(placement, 2, 0.0))
     rig.ask(host, V1, at=1.0)
     rig.at(2.0, lambda: host.unload(placement))
     rig.ask(host, V1, at=3.0)
@@ -180,3 +181,15 @@ def test_every_event_is_one_that_can_happen_to_a_fleet(opened) -> None:
     fleet = Fleet.empty(rig.catalogue).apply_all(rig.events)
     assert fleet.tier("c").running == 0
     assert len(rig.ends) == 400
+
+
+def test_of_what_was_cancelled_no_end_is_told(opened) -> None:
+    rig, host = opened()
+    invokes: list[Invoke] = []
+    kept = host.invoke
+    host.invoke = lambda invoke: (invokes.append(invoke), kept(invoke))
+    for at in (0.0, 0.001):
+        rig.ask(host, V0, at=at)
+    rig.at(0.002, lambda: host.cancel(invokes[0]))
+    rig.clock.run()
+    assert ended(rig) == [(0.07, True)]

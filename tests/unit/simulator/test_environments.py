@@ -120,21 +120,21 @@ def test_the_least_recently_used_variant_makes_room(opened) -> None:
 def test_warm_ups_overlap_reach_their_own_environments_and_are_billed(opened, in_cents) -> None:
     rig, host = opened()
     placement = rig.catalogue.placements[V0]
-    rig.at(0.0, lambda: host.warm(placement, 2))
-    rig.at(0.05, lambda: host.warm(placement, 2))  # they are on their way
+    rig.at(0.0, lambda: host.warm(placement, 2, 0.0))
+    rig.at(0.05, lambda: host.warm(placement, 2, 0.0))  # they are on their way
     rig.ask(host, V0, at=1.0)
     rig.ask(host, V0, at=1.001)
-    rig.at(2.0, lambda: host.warm(rig.catalogue.placements[V1], 3))
+    rig.at(2.0, lambda: host.warm(rig.catalogue.placements[V1], 3, 0.0))
     rig.clock.run()
     assert [(cold, loaded) for _, _, cold, loaded, _ in ended(rig)] == [(False, False)] * 2
     assert len({environment for *_, environment in ended(rig)}) == 2
-    # Warm-ups: two starts and loads; then two loads and one start with its load. Requests: two of 10 ms.
-    assert in_cents(host.close(10.0).dollars) == [7.0, 100 * (5 * 0.05 + 2 * 0.01), 60.0, 0.0, 0.0]
+    # Warm-ups, of 100 ms at least: two starts; then two loads and one start with its load. Requests: two of 10 ms.
+    assert in_cents(host.close(10.0).dollars) == [7.0, 100 * (5 * 0.1 + 2 * 0.01), 60.0, 0.0, 0.0]
 
 
 def test_what_is_to_live_together_is_warmed_in_one_environment(opened) -> None:
     rig, host = opened()
-    rig.at(0.0, lambda: [host.warm(rig.catalogue.placements[each], 1) for each in (V0, V1)])
+    rig.at(0.0, lambda: [host.warm(rig.catalogue.placements[each], 1, 60.0) for each in (V0, V1)])
     rig.ask(host, V0, at=1.0)
     rig.ask(host, V1, at=2.0)
     rig.clock.run()
@@ -151,14 +151,14 @@ def test_what_would_expire_too_soon_is_used_once_more(opened, in_cents) -> None:
     rig.ask(host, V0, at=189.0)
     rig.clock.run()
     assert [(cold, loaded) for _, _, cold, loaded, _ in ended(rig)] == [(False, False)]
-    # One start with a load of 50 ms, one use of PING_MS, one request of 10 ms.
-    assert in_cents(host.close(200.0).dollars) == [3.0, 5.0 + 10.0 + 1.0, 20.0, 0.0, 0.0]
+    # One start and one more use, of 100 ms each, and a request of 10 ms.
+    assert in_cents(host.close(200.0).dollars) == [3.0, 10.0 + 10.0 + 1.0, 20.0, 0.0, 0.0]
 
 
 def test_a_warm_up_takes_no_place_that_there_is_not(opened) -> None:
     rig, host = opened(tier={"concurrency": 1})
     rig.ask(host, V0, at=0.0)
-    rig.at(0.1, lambda: host.warm(rig.catalogue.placements[V1], 2))
+    rig.at(0.1, lambda: host.warm(rig.catalogue.placements[V1], 2, 0.0))
     rig.clock.run()
     assert len({event.environment for event in rig.events}) == 1
 
@@ -246,7 +246,7 @@ def test_every_event_is_one_that_can_happen_to_a_fleet(opened) -> None:
     rig, host = opened(Hardware(lifetimes={"a": uniform(0.5, 3.0)}, provisioned={"a": 1}))
     for i in range(60):
         rig.ask(host, (V0, V1)[i % 3 == 0], at=0.4 * i**1.05)
-    rig.at(3.3, lambda: host.warm(rig.catalogue.placements[V1], 3))
+    rig.at(3.3, lambda: host.warm(rig.catalogue.placements[V1], 3, 0.0))
     rig.at(5.1, lambda: host.unload(rig.catalogue.placements[V0]))
     rig.at(9.1, lambda: host.provision(0))
     rig.clock.run()

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from gateway.backends.container_child import Child, command_of
-from gateway.backends.container_place import Local, Watcher
+from gateway.backends.container_place import Local, Remote, Watcher
 from gateway.errors import NotReady
 from registry.model import TierKind
 from registry.prices import gpu_tier, local_tiers
@@ -204,3 +204,26 @@ def test_a_container_s_own_settings_are_not_the_child_s(monkeypatch: pytest.Monk
     environ = _environ()
     assert environ["MODELLESS_HOME"] == "/home"
     assert not {"MODELLESS_CONTAINER_MODELS", "SAGEMAKER_BIND_TO_PORT"} & set(environ)
+
+
+async def test_at_rest_it_runs_no_more_until_it_is_reached_for(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    async with local(LISTENS, str(pids)) as (place, life):
+        assert await place.rest() is False
+        await place.reach()
+        resting = asyncio.create_task(place.rest())
+        await asyncio.sleep(0)
+        # Who comes while it ends gets the next one.
+        await place.reach()
+        assert await resting is True
+        assert life.told == ["starts", "came", "went: at zero copies", "starts", "came"]
+        assert await place.rest() is True
+        assert place.reason == ""
+        assert all(gone(int(pid)) for pid in pids.read_text().split())
+
+
+async def test_what_somebody_else_keeps_is_not_put_to_rest() -> None:
+    place = Remote("http://127.0.0.1:9", Life().watcher)
+    with pytest.raises(NotReady, match="kept by somebody else"):
+        await place.rest()
+    await place.close()

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import time
+from dataclasses import replace
 
 import boto3
 import numpy as np
@@ -39,8 +40,12 @@ class Rig:
         )
         self.stub = Stubber(self.client)
         self.stub.activate()
-        self.timeouts, self.events = [], []
+        self.timeouts, self.events, self.sent = [], [], []
+        self.client.meta.events.register("before-parameter-build.lambda.Invoke", self.note)
         self.backend = LambdaBackend(tier, emit=self.events.append, function="worker:live", make_client=self.make)
+
+    def note(self, params, **_):
+        self.sent.append(json.loads(params["Payload"]))
 
     def make(self, timeout_s):
         self.timeouts.append(timeout_s)
@@ -192,15 +197,16 @@ async def test_answers_that_are_none_are_failures():
         await rig.invoke()
 
 
-async def test_ensure_warms_the_missing_copies_and_gives_up_when_lambda_has_no_more():
+async def test_ensure_sends_as_many_at_once_as_are_wanted_and_gives_up_when_lambda_has_no_more():
     rig = Rig()
-    rig.answer(reply("e1"))
-    rig.answer(reply("e1"))
-    rig.answer(reply("e2"))
+    for environment in ("e1", "e1", "e1", "e2"):
+        rig.answer(reply(environment))
     await rig.backend.ensure(PLACEMENT, VARIANT, 2)
     assert rig.backend.status().resident == {"sum/a": 2}
     await rig.backend.ensure(PLACEMENT, VARIANT, 2)
-    for _ in range(3):
+    assert len(rig.sent) == 4
+    assert {event["hold_ms"] for event in rig.sent} == {lambda_.HOLD_MS}
+    for _ in range(9):
         rig.answer(reply("e2"))
     with pytest.raises(Throttled, match="fewer than 3"):
         await rig.backend.ensure(PLACEMENT, VARIANT, 3)
@@ -208,9 +214,79 @@ async def test_ensure_warms_the_missing_copies_and_gives_up_when_lambda_has_no_m
         await rig.backend.ensure(PLACEMENT, VARIANT, 11)
 
 
+async def test_a_single_copy_is_not_held():
+    rig = Rig()
+    rig.answer(reply())
+    await rig.backend.ensure(PLACEMENT, VARIANT, 1)
+    assert [event["hold_ms"] for event in rig.sent] == [0]
+
+
+async def test_only_what_is_known_to_hold_a_variant_is_asked_to_give_it_up():
+    rig = Rig()
+    await rig.backend.unload(VARIANT)
+    assert rig.sent == []
+    now = time.monotonic()
+    rig.backend.sighted("lambda-1769-e1", ("sum/a",), now)
+    rig.backend.sighted("lambda-1769-e2", ("sum/b",), now)
+    rig.backend.sighted("lambda-1769-e2", ("sum/a",), now - 1)  # older news
+    rig.backend.sighted("lambda-1769-e3", ("sum/a",), now - ONDEMAND.idle_timeout_s - 1)  # gone by now
+    assert rig.backend.status().resident == {"sum/a": 1, "sum/b": 1}
+    for environment in ("e1", "e2"):
+        rig.answer(reply(environment, resident=("sum/b",)))
+    await rig.backend.unload(VARIANT)
+    assert rig.backend.status().resident == {"sum/b": 2}
+    assert [event["kind"] for event in rig.sent] == ["unload", "unload"]
+    rig.backend.sighted("lambda-1769-e1", ("sum/a",), time.monotonic())
+    for _ in range(6):
+        rig.answer(reply("e2", resident=()))
+    with pytest.raises(Throttled, match="1 environments of lambda-1769 were not reached"):
+        await rig.backend.unload(VARIANT)
+
+
+def provisioned(rig, count):
+    target = {"FunctionName": "worker", "Qualifier": "live"}
+    answer = {"RequestedProvisionedConcurrentExecutions": count, "Status": "IN_PROGRESS"}
+    if count:
+        rig.stub.add_response("get_provisioned_concurrency_config", answer, target)
+    else:
+        code = "ProvisionedConcurrencyConfigNotFoundException"
+        rig.stub.add_client_error("get_provisioned_concurrency_config", code, expected_params=target)
+    return target
+
+
+async def test_provisioned_concurrency_is_set_and_ended_where_it_is_another():
+    rig = Rig()
+    target = provisioned(rig, 0)
+    rig.stub.add_response("put_provisioned_concurrency_config", {}, target | {"ProvisionedConcurrentExecutions": 2})
+    assert await rig.backend.provision(2) is True
+    provisioned(rig, 2)
+    assert await rig.backend.provision(2) is False
+    provisioned(rig, 2)
+    rig.stub.add_response("delete_provisioned_concurrency_config", {}, target)
+    assert await rig.backend.provision(0) is True
+    provisioned(rig, 0)
+    assert await rig.backend.provision(0) is False
+    rig.stub.assert_no_pending_responses()
+
+
+async def test_what_cannot_be_provisioned_says_why():
+    snapstart = Rig(replace(ONDEMAND, start_mode=StartMode.SNAPSTART))
+    with pytest.raises(NotReady, match="no alias"):
+        await snapstart.backend.provision(1)
+    rig = Rig()
+    with pytest.raises(Throttled, match="allows 10"):
+        await rig.backend.provision(11)
+    rig.stub.add_client_error("get_provisioned_concurrency_config", "AccessDeniedException")
+    with pytest.raises(NotReady, match="AccessDenied"):
+        await rig.backend.provision(1)
+    rig.stub.add_client_error("get_provisioned_concurrency_config", "TooManyRequestsException")
+    with pytest.raises(Throttled):
+        await rig.backend.provision(1)
+
+
 def test_the_real_client_never_retries(monkeypatch):
     for name in ("AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "eu-west-1")
-    config = lambda_._boto3_client(8).meta.config
+    config = lambda_._botocore_client(8).meta.config
     assert config.retries["total_max_attempts"] == 1
     assert (config.connect_timeout, config.read_timeout) == (1.0, 8)

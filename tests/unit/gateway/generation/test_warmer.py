@@ -151,3 +151,47 @@ def test_a_task_that_is_gone_loads_nothing_and_few_questions_wait(
             assert loads.seen == []
 
     run_virtually(scenario())
+
+
+def test_a_substitute_answers_while_the_preferred_variant_loads(make_world: World) -> None:
+    async def scenario() -> None:
+        world = make_world(PROFILES, load_ms=1000.0)
+        async with warming(world) as loads:
+            await world.predict({"objective": "latency"})  # small is resident
+            hints = {"latency_ms": 100.0}
+            assert (await world.predict(hints)).decision.variant == "sum/small"
+            assert loads.seen == []  # nothing on the request's path
+            await a_look()
+            assert loads.seen == [("sum/large", 1)]
+            answer = await world.predict(hints)
+            assert (answer.decision.variant, answer.decision.slo_met) == ("sum/large", True)
+            await a_look()
+            assert len(loads.seen) == 1
+
+    run_virtually(scenario())
+
+
+def test_a_question_that_was_answered_is_looked_at_once_in_ten_seconds(
+    make_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[str] = []
+
+    def look(request: Any, *_: Any) -> None:
+        looks.append(request.task)
+
+    monkeypatch.setattr(module, "worth_warming", look)
+    monkeypatch.setattr(module, "preferred", look)
+
+    async def scenario() -> None:
+        world = make_world(PROFILES)
+        async with warming(world):
+            for _ in range(5):
+                await world.predict({"latency_ms": 5000.0})
+                await a_look()
+            assert len(looks) == 2  # one question, asked of both
+            await asyncio.sleep(AGAIN_S)
+            await world.predict({"latency_ms": 5000.0})
+            await a_look()
+            assert len(looks) == 4
+
+    run_virtually(scenario())

@@ -49,6 +49,35 @@ def test_a_stream_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
     assert _all_files(tmp_path) == []
 
 
+def test_parts_in_any_order_make_a_blob(tmp_path: Path) -> None:
+    def fill(handle: int) -> None:
+        os.pwrite(handle, b"two", 4)
+        os.pwrite(handle, b"one ", 0)
+
+    store = Files(tmp_path, durable=False)
+    store.assemble(digest_of(b"one two"), 7, fill)
+    assert store.get(digest_of(b"one two")) == b"one two"
+
+
+def test_a_missing_part_leaves_nothing(tmp_path: Path) -> None:
+    store = Files(tmp_path)
+    with pytest.raises(DigestMismatch):
+        store.assemble(digest_of(b"one two"), 7, lambda handle: os.pwrite(handle, b"one ", 0))
+    assert _all_files(tmp_path) == []
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_only_a_durable_store_waits_for_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durable: bool
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+
+    Files(tmp_path, durable=durable).put(b"precious")
+
+    assert bool(synced) is durable
+
+
 def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
     store = Files(tmp_path)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import boto3
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from registry.blobs import blob_name, digest_of
+from registry.blobs import blob_name, digest_of, s3
 from registry.blobs.s3 import S3Blobs
 from registry.errors import DigestMismatch, NotFound, Unavailable
 
@@ -120,3 +121,91 @@ def test_an_unreachable_endpoint_is_unavailable(client: Counting, tmp_path: Path
 def test_a_blob_that_neither_side_has_is_not_found(blobs: S3Blobs) -> None:
     with pytest.raises(NotFound):
         blobs.path(digest_of(b"nowhere"))
+
+
+class Gathering(Counting):
+    """A client whose GETs wait until so many are under way."""
+
+    def __init__(self, client: Any, at_once: int) -> None:
+        super().__init__(client)
+        self.barrier = threading.Barrier(at_once)
+        self.ranges: list[str | None] = []
+
+    def get_object(self, **arguments: Any) -> Any:
+        self.ranges.append(arguments.get("Range"))
+        self.barrier.wait(timeout=30)
+        return self.client.get_object(**arguments)
+
+
+def test_all_that_an_artifact_lacks_is_fetched_at_once(blobs: S3Blobs, client: Counting, tmp_path: Path) -> None:
+    here, *elsewhere = (blobs.put(bytes([i])) for i in range(5))
+    gathering: Any = Gathering(client.client, at_once=4)
+    reader = S3Blobs("bucket", tmp_path / "cold", client=client)  # type: ignore[arg-type]
+    reader.get(here)
+
+    wait = S3Blobs("bucket", tmp_path / "cold", client=gathering).fetch(dict.fromkeys([here, *elsewhere], 1))
+
+    assert wait is not None
+    wait()
+    before = client.calls["get_object"]
+    assert [reader.get(digest) for digest in elsewhere] == [bytes([i]) for i in range(1, 5)]
+    assert client.calls["get_object"] == before
+    assert reader.fetch(dict.fromkeys([here, *elsewhere], 1)) is None
+
+
+def test_a_large_blob_comes_in_parts_at_once(
+    blobs: S3Blobs, client: Counting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3, "RANGE_BYTES", 1000)
+    data = bytes(i % 251 for i in range(2500))
+    gathering: Any = Gathering(client.client, at_once=3)
+    reader = S3Blobs("bucket", tmp_path / "cold", client=gathering)
+
+    wait = reader.fetch({blobs.put(data): len(data)})
+
+    assert wait is not None
+    wait()
+    assert sorted(map(str, gathering.ranges)) == ["bytes=0-999", "bytes=1000-1999", "bytes=2000-2999"]
+    assert reader.get(digest_of(data)) == data
+
+
+@pytest.mark.parametrize("size", [1, 2500])
+def test_what_is_fetched_damaged_is_told_and_not_kept(
+    blobs: S3Blobs, client: Counting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(s3, "RANGE_BYTES", 1000)
+    digest = blobs.put(bytes(size))
+    client.client.put_object(Bucket="bucket", Key="blobs/" + blob_name(digest), Body=b"x" * size)
+    reader = S3Blobs("bucket", tmp_path / "cold", client=client)  # type: ignore[arg-type]
+
+    wait = reader.fetch({digest: size})
+
+    assert wait is not None
+    with pytest.raises(DigestMismatch):
+        wait()
+    assert [file for file in reader.root.rglob("*") if file.is_file()] == []
+
+
+@pytest.mark.parametrize("size", [1, 2500])
+def test_what_cannot_be_fetched_is_not_found(blobs: S3Blobs, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    monkeypatch.setattr(s3, "RANGE_BYTES", 1000)
+    wait = blobs.fetch({digest_of(b"nowhere"): size})
+
+    assert wait is not None
+    with pytest.raises(NotFound):
+        wait()
+
+
+def test_a_renewed_store_makes_its_client_anew(
+    client: Counting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    monkeypatch.setattr(s3, "make_client", lambda service: made.append(service) or client)
+    blobs = S3Blobs("bucket", tmp_path)
+    blobs.put(b"x")
+    blobs.put(b"y")
+    assert made == ["s3"]
+
+    blobs.renew()
+    blobs.put(b"z")
+    assert made == ["s3", "s3"]

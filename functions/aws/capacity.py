@@ -1,0 +1,79 @@
+"""One part of the capacity plan inside a function, as prewarm and evict carry them out; it decides nothing.
+
+Both make the same plan of the same stored minutes. Nothing but these and what was seen of environments is kept between
+two events: a new execution environment tells itself the past from the log.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from functions.aws.backends import LambdaBackends
+from functions.aws.catalogue import CatalogueWatch
+from functions.aws.settings import CapacitySettings
+from functions.aws.sightings import seen_since, take_in
+from gateway.capacity.arrivals import minute_of
+from gateway.capacity.carry_out import Part
+from gateway.capacity.keeper import Keeper
+from gateway.capacity.report import capacity_document
+from gateway.snapshots import Snapshots
+from registry.catalogue import Catalogue
+from registry.stores.dynamodb import DynamoStore
+from registry.stores.dynamodb_activity import DynamoActivity
+from registry.stores.dynamodb_sightings import DynamoSightings
+from registry.stores.dynamodb_table import DynamoTable
+
+if TYPE_CHECKING:
+    from gateway.backends.lambda_ import Client
+
+
+class Capacity:
+    """Plans once for a scheduled event, and carries its part out."""
+
+    def __init__(
+        self,
+        settings: CapacitySettings,
+        part: Part,
+        *,
+        table: DynamoTable | None = None,
+        make_lambda: Callable[[int], Client] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._part, self._clock, self._wall = part, clock, wall
+        self._snapshots = Snapshots(Catalogue.empty())
+        self._backends = LambdaBackends(
+            settings.workers, emit=self._snapshots.emit, make_client=make_lambda, clock=clock
+        )
+        table = table or DynamoTable(settings.table)
+        self._watch = CatalogueWatch(DynamoStore(table), self._snapshots, changed=self._backends.follow, clock=clock)
+        self._activity = DynamoActivity(table)
+        self._sightings = DynamoSightings(table)
+        self._keeper = Keeper(
+            self._activity,
+            self._snapshots,
+            self._backends.by_tier,
+            budget_usd_per_h=settings.budget_usd_per_h,
+            part=part,
+            clock=clock,
+            wall=wall,
+        )
+
+    async def once(self) -> dict[str, Any]:
+        """The plan and what came of this part of it; nothing where this minute was taken care of.
+
+        Events are delivered at least once, and may overlap. Raises Unavailable when the table cannot be reached.
+        """
+        began, wall = self._clock(), self._wall()
+        if not self._activity.claim(self._part.value, minute_of(wall)):
+            return {"claimed": False}
+        self._watch.look()
+        tiers = self._backends.by_tier
+        longest_s = max((backend.tier.idle_timeout_s for backend in tiers.values()), default=0.0)
+        take_in(self._sightings.since(wall - longest_s, wall), tiers, began, wall)
+        report = await self._keeper.once()
+        seen = seen_since(self._snapshots.view()[1], began, self._clock(), self._wall())
+        self._sightings.add(seen)
+        return {"claimed": True, **capacity_document(report, report.budget_usd_per_h)}

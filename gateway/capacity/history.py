@@ -1,0 +1,55 @@
+"""What tasks were asked for so far, as what to expect of the next minute; a pure function of the minutes it was told.
+
+So it need not be stored: whoever starts anew tells it the minutes that the log of activity keeps.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from registry.activity import KEPT_MINUTES, Minute, Usage
+from registry.catalogue import Catalogue
+from scheduler.capacity import Demand
+from scheduler.recurrence import Recurrence
+from scheduler.requests import Request
+
+LATELY = 10
+"""Minutes with requests that a task's rate and rows are the mean of: steady enough, and soon another."""
+
+
+class History:
+    """Ended minutes in, demands out."""
+
+    def __init__(self) -> None:
+        self._recurrence = Recurrence()
+        self._closed: int | None = None
+        """The last minute that was closed."""
+        self._lately: dict[str, deque[Usage]] = {}
+
+    def due(self, until: int) -> int:
+        """The first minute that has not been told, of those before `until` that are worth telling."""
+        oldest = until - KEPT_MINUTES
+        return oldest if self._closed is None else max(oldest, self._closed + 1)
+
+    def close(self, minutes: Iterable[Minute], until: int) -> None:
+        """Everything before minute `until` has ended, and these minutes (later than told before) had requests."""
+        for minute in minutes:
+            self._recurrence.close(minute.minute, [usage.task for usage in minute.usages])
+            self._closed = minute.minute
+            for usage in minute.usages:
+                self._lately.setdefault(usage.task, deque(maxlen=LATELY)).append(usage)
+        if self._closed is not None and self._closed < until - 1:
+            self._recurrence.close(until - 1, ())
+            self._closed = until - 1
+
+    def demands(self, catalogue: Catalogue) -> tuple[Demand, ...]:
+        """What to expect of each of the catalogue's tasks that was ever asked for."""
+        return tuple(self._demand(task) for task in self._lately if task in catalogue.tasks)
+
+    def _demand(self, task: str) -> Demand:
+        lately = self._lately[task]
+        requests = sum(usage.requests for usage in lately)
+        rows = max(1, round(sum(usage.rows for usage in lately) / requests))
+        rate = requests / len(lately) / 60
+        return Demand(task, self._recurrence.ahead(task), rate, Request(task, lately[-1].slo, rows))

@@ -1,0 +1,149 @@
+"""Once a minute: notes what was asked for, plans from it, and has that carried out; never on a request's path."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Protocol, TypeVar
+
+from gateway.backends.protocol import Backend
+from gateway.capacity.arrivals import Arrivals, minute_of
+from gateway.capacity.carry_out import Part, carry_out, tier_of
+from gateway.capacity.history import History
+from gateway.capacity.report import Report
+from gateway.snapshots import Snapshots
+from registry.activity import ActivityLog, Usage
+from registry.catalogue import Catalogue
+from registry.errors import RegistryError
+from scheduler.capacity import Demand, Plan, plan
+from scheduler.events import TierUnavailable
+from scheduler.fleet import Fleet
+
+log = logging.getLogger(__name__)
+
+PERIOD_S = 60.0
+"""Between two plans: the minute that activity is told in."""
+
+
+T = TypeVar("T")
+
+
+class InThread(Protocol):
+    """`asyncio.to_thread`, or what stands for it."""
+
+    def __call__(self, work: Callable[[], T], /) -> Awaitable[T]:
+        """What `work` returns or raises."""
+
+
+class Planner(Protocol):
+    """`scheduler.capacity.plan`, or what stands for it."""
+
+    def __call__(
+        self,
+        catalogue: Catalogue,
+        fleet: Fleet,
+        demands: Sequence[Demand],
+        now: float,
+        *,
+        period_s: float,
+        budget_usd_per_h: float,
+    ) -> Plan:
+        """What to do now; pure."""
+
+
+class Keeper:
+    """Keeps warm what is worth it within a budget. All methods are for the backends' loop."""
+
+    def __init__(
+        self,
+        activity: ActivityLog,
+        snapshots: Snapshots,
+        backends: Mapping[str, Backend],
+        *,
+        budget_usd_per_h: float,
+        arrivals: Arrivals | None = None,
+        period_s: float = PERIOD_S,
+        planner: Planner = plan,
+        part: Part = Part.WHOLE,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+        reported: Callable[[Report], None] = lambda _: None,
+        in_thread: InThread = asyncio.to_thread,
+    ) -> None:
+        """`clock` is the backends'; `arrivals` are this process's own, where it has any to write down.
+
+        Of a plan this `part` is carried out. `in_thread` runs what would keep the loop: the log's I/O, and the plan.
+        """
+        self.last: Report | None = None
+        self.budget_usd_per_h = budget_usd_per_h
+        self._activity = activity
+        self._snapshots = snapshots
+        self._backends = backends
+        self._arrivals = arrivals or Arrivals(wall=wall)
+        self._period_s = period_s
+        self._planner = planner
+        self._part = part
+        self._clock, self._wall = clock, wall
+        self._reported = reported
+        self._in_thread = in_thread
+        self._history = History()
+
+    async def keep_running(self) -> None:
+        """A plan at once and then one each period, until cancelled; the next makes up for one that fails."""
+        while True:
+            began = self._clock()
+            try:
+                await self.once()
+            except RegistryError as fault:
+                log.warning("what to keep warm cannot be planned: %s", fault)
+            except Exception:  # the outermost handler of a plan: the next one may do better
+                log.exception("keeping warm")
+            await asyncio.sleep(max(0.0, began + self._period_s - self._clock()))
+
+    async def once(self) -> Report:
+        """Make one plan and carry it out; raises Unavailable when activity cannot be written or read."""
+        await self.write_down()
+        at = self._wall()
+        catalogue, fleet = self._snapshots.view()
+        now = self._clock()
+        work = partial(self._planned, minute_of(at), catalogue, _served(fleet, self._backends, now), now)
+        planned, demands = await self._in_thread(work)
+        actions = [action for action in planned.actions if tier_of(action) in self._backends]
+        outcomes = await carry_out(actions, self._backends, catalogue, part=self._part)
+        self.last = Report(at, planned, self.budget_usd_per_h, demands, outcomes)
+        self._reported(self.last)
+        return self.last
+
+    async def write_down(self) -> None:
+        """Add this process's own arrivals to the log; raises Unavailable, and then keeps them."""
+        taken = self._arrivals.take()
+        try:
+            await self._in_thread(partial(_add, self._activity, taken))
+        except RegistryError:
+            self._arrivals.give_back(taken)
+            raise
+
+    def _planned(self, minute: int, catalogue: Catalogue, fleet: Fleet, now: float) -> tuple[Plan, tuple[Demand, ...]]:
+        """A plan as of a minute, with every minute before it; on a thread, one at a time."""
+        self._history.close(self._activity.between(self._history.due(minute), minute), minute)
+        demands = self._history.demands(catalogue)
+        period_s, budget = self._period_s, self.budget_usd_per_h
+        planned = self._planner(catalogue, fleet, demands, now, period_s=period_s, budget_usd_per_h=budget)
+        return planned, demands
+
+
+def _served(fleet: Fleet, backends: Mapping[str, Backend], now: float) -> Fleet:
+    """A fleet without the tiers that nothing serves here: what would be ready there is ready for nobody."""
+    for tier in fleet.layout.tiers:
+        if tier.name not in backends:
+            fleet = fleet.apply(TierUnavailable(tier.name, "no backend serves it here", math.inf, now))
+    return fleet
+
+
+def _add(activity: ActivityLog, taken: Mapping[int, tuple[Usage, ...]]) -> None:
+    for minute, usages in taken.items():
+        activity.add(minute, usages)

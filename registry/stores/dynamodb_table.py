@@ -1,0 +1,50 @@
+"""One DynamoDB table with the keys `pk` and `sk`, as the logs that live in it use it; knows nothing of what is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+from registry.aws import failures, make_client
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+
+class DynamoTable:
+    """A table and a client, which is made when it is first needed if not given."""
+
+    def __init__(self, name: str, client: DynamoDBClient | None = None) -> None:
+        self.name = name
+        self._given = client
+
+    @property
+    def client(self) -> DynamoDBClient:
+        """The client; safe for threads."""
+        if self._given is None:
+            self._given = make_client("dynamodb")
+        return self._given
+
+    def failures(self) -> AbstractContextManager[None]:
+        """What DynamoDB refuses, or a network that is down, as Unavailable."""
+        return failures(f"DynamoDB table {self.name}")
+
+    def between(self, partition: str, first: str, last: str) -> Iterator[dict[str, Any]]:
+        """The items of a partition from one sort key to another, both included; each page is read when it is needed.
+
+        Raises Unavailable.
+        """
+        request: dict[str, Any] = {
+            "TableName": self.name,
+            "KeyConditionExpression": "pk = :pk AND sk BETWEEN :first AND :last",
+            "ExpressionAttributeValues": {":pk": {"S": partition}, ":first": {"S": first}, ":last": {"S": last}},
+            "ConsistentRead": True,
+        }
+        while True:
+            with self.failures():
+                page = self.client.query(**request)
+            yield from page["Items"]
+            if "LastEvaluatedKey" not in page:
+                return
+            request["ExclusiveStartKey"] = page["LastEvaluatedKey"]

@@ -1,0 +1,253 @@
+"""Prewarm and evict over one table as moto plays it, and Lambda as our own client does: one plan, two hands."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from moto import mock_aws
+
+from functions.aws import capacity as module
+from functions.aws.capacity import Capacity
+from functions.aws.settings import CapacitySettings
+from gateway.capacity.carry_out import Part
+from registry.activity import Usage
+from registry.catalogue import Catalogue
+from registry.model import (
+    LEVELS,
+    Accuracy,
+    Placement,
+    Profile,
+    Quantiles,
+    Recipe,
+    ServiceTime,
+    Slo,
+    StartMode,
+    Task,
+    TensorSpec,
+    Variant,
+)
+from registry.prices import lambda_price, lambda_tiers
+from registry.store import update
+from registry.stores.dynamodb import DynamoStore
+from registry.stores.dynamodb_activity import DynamoActivity
+from registry.stores.dynamodb_sightings import DynamoSightings
+from registry.stores.dynamodb_table import DynamoTable
+from scheduler.actions import Provision, Unload, Warm
+from scheduler.capacity import Plan
+
+ONDEMAND = next(tier for tier in lambda_tiers() if tier.name == "lambda-1769")
+PAID = replace(
+    ONDEMAND,
+    name="lambda-paid",
+    start_mode=StartMode.PROVISIONED,
+    price=lambda_price(1769, start_mode=StartMode.PROVISIONED),
+)
+WORKERS = {tier.name: f"arn:aws:lambda:us-east-1:1:function:{tier.name}:live" for tier in (ONDEMAND, PAID)}
+START = 29_000_000 * 60.0 + 20.0
+FINE = Placement("sum/fine", ONDEMAND.name)
+
+
+def steady(ms: float) -> Quantiles:
+    return Quantiles((ms,) * len(LEVELS), ms)
+
+
+def catalogue(base: Catalogue) -> Catalogue:
+    """Task `sum` on both tiers: quick where it is resident, late where it is not."""
+    spec = (TensorSpec("x", "FP32", (-1, 2)),)
+    task = Task("sum", spec, (TensorSpec("y", "FP32", (-1,)),), "accuracy", Slo(latency_ms=100.0))
+    variant = Variant("sum", "fine", "blake3:" + "0" * 64, Recipe("t"), Accuracy(0.98, 0.97, 0.99, 500, "wilson"))
+    made = base.with_tasks(task).with_variants(variant).with_tiers(ONDEMAND, PAID)
+    for placement in (FINE, Placement("sum/fine", PAID.name)):
+        service = (ServiceTime(1, steady(5.0), 5.0), ServiceTime(8, steady(9.0), 9.0))
+        profile = Profile(placement.id, service, steady(400.0), steady(600.0), 20.0, "t", "none", 30, "2026")
+        made = made.with_placements(placement).with_profiles(profile)
+    return made
+
+
+class Lambda:
+    """Two functions on Lambda: environments that hold variants, and what is provisioned of each alias."""
+
+    def __init__(self) -> None:
+        self.environments: dict[str, set[str]] = {}
+        self.provisioned: dict[str, int] = {}
+        self.sent: list[dict[str, Any]] = []
+        self.refuses = False
+
+    def invoke(self, **request: Any) -> dict[str, Any]:
+        if self.refuses:
+            raise ClientError({"Error": {"Code": "TooManyRequestsException", "Message": "busy"}}, "Invoke")
+        event = json.loads(request["Payload"])
+        self.sent.append(event)
+        resident = self.environments.setdefault("e1", set())
+        (resident.add if event["kind"] == "warm" else resident.discard)(event["variant"])
+        body = {"environment": "e1", "resident": sorted(resident), "loaded": True, "load_ms": 1.0, "run_ms": 0.0}
+        tail = base64.b64encode(b"REPORT Duration: 1.50 ms Billed Duration: 2 ms").decode()
+        return {"LogResult": tail, "Payload": io.BytesIO(json.dumps(body).encode())}
+
+    def get_provisioned_concurrency_config(self, **target: Any) -> dict[str, Any]:
+        if target["FunctionName"] not in self.provisioned:
+            code = "ProvisionedConcurrencyConfigNotFoundException"
+            raise ClientError({"Error": {"Code": code, "Message": "none"}}, "GetProvisionedConcurrencyConfig")
+        return {"RequestedProvisionedConcurrentExecutions": self.provisioned[target["FunctionName"]]}
+
+    def put_provisioned_concurrency_config(self, **request: Any) -> dict[str, Any]:
+        self.provisioned[request["FunctionName"]] = request["ProvisionedConcurrentExecutions"]
+        return {}
+
+    def delete_provisioned_concurrency_config(self, **target: Any) -> dict[str, Any]:
+        del self.provisioned[target["FunctionName"]]
+        return {}
+
+
+class Cloud:
+    """The table, Lambda, and both functions, each of which can be started anew."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.table = DynamoTable("facts")
+        self.log = DynamoActivity(self.table)
+        self.worker = Lambda()
+
+    def function(self, part: Part, budget: float = 1.0) -> Capacity:
+        return Capacity(
+            CapacitySettings("facts", WORKERS, budget),
+            part,
+            table=self.table,
+            make_lambda=lambda timeout_s: self.worker,
+            clock=lambda: self.now,
+            wall=lambda: START + self.now,
+        )
+
+    def asked(self, *minutes: int) -> None:
+        for minute in minutes:
+            self.log.add(29_000_000 + minute, [Usage("sum", 3, 3, Slo(latency_ms=100.0))])
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        import boto3
+
+        boto3.client("dynamodb").create_table(
+            TableName="facts",
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in ("pk", "sk")],
+            KeySchema=[{"AttributeName": n, "KeyType": k} for n, k in (("pk", "HASH"), ("sk", "RANGE"))],
+        )
+        update(DynamoStore("facts"), catalogue)
+        yield Cloud()
+
+
+def planning(monkeypatch: pytest.MonkeyPatch, *actions: Any) -> None:
+    """Have every plan want these actions."""
+
+    def fixed(*facts: Any, **bounds: float) -> Plan:
+        return Plan(actions, 0.1, 0.2, {}, {})
+
+    keeper = module.Keeper
+    monkeypatch.setattr(module, "Keeper", lambda *given, **named: keeper(*given, planner=fixed, **named))
+
+
+def results(document: dict[str, Any]) -> list[tuple[str, str, str]]:
+    return [(a["action"], a["tier"], a["result"]) for a in document["actions"]]
+
+
+async def test_what_is_asked_for_every_minute_is_warm_before_it_is_asked_for_again(cloud: Cloud) -> None:
+    cloud.asked(*range(30))
+    cloud.now = 30 * 60.0
+    document = await cloud.function(Part.GROW).once()
+    (demand,) = document["demands"]
+    assert demand["probability"] > 0.5
+    assert ("warm", ONDEMAND.name, "done") in results(document)
+    assert cloud.worker.environments["e1"] == {"sum/fine"}
+    assert document["usd_per_h"] <= document["budget_usd_per_h"] == 1.0
+    assert json.loads(json.dumps(document)) == document
+
+
+async def test_what_was_never_asked_for_warms_nothing(cloud: Cloud) -> None:
+    document = await cloud.function(Part.GROW).once()
+    assert (document["claimed"], document["demands"]) == (True, [])
+    assert cloud.worker.sent == []
+
+
+async def test_overlapping_schedules_and_restarts_do_no_more_than_one(cloud: Cloud) -> None:
+    cloud.asked(*range(30))
+    cloud.now = 30 * 60.0
+    first = cloud.function(Part.GROW)
+    done, late = await asyncio.gather(first.once(), cloud.function(Part.GROW).once())
+    assert sorted([done["claimed"], late["claimed"]]) == [False, True]
+    assert await first.once() == {"claimed": False}
+    sent = len(cloud.worker.sent)
+    cloud.now += 60.0
+    # Another environment knows from the table what is warm, so it warms nothing again.
+    again = await cloud.function(Part.GROW).once()
+    assert ("warm", ONDEMAND.name, "already so") in results(again)
+    assert len(cloud.worker.sent) == sent
+
+
+async def test_both_functions_plan_the_same_and_each_carries_out_its_part(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planning(monkeypatch, Warm(FINE, "soon"), Provision(PAID.name, 2, "it pays"), Unload(FINE, "late"))
+    cloud.asked(1, 2, 3)
+    cloud.now = 300.0
+    grow, shrink = cloud.function(Part.GROW), cloud.function(Part.SHRINK)
+    grown = await grow.once()
+    assert results(grown) == [("warm", ONDEMAND.name, "done"), ("provision", PAID.name, "done")]
+    assert cloud.worker.provisioned == {f"arn:aws:lambda:us-east-1:1:function:{PAID.name}": 2}
+    shrunk = await shrink.once()
+    assert shrunk["demands"] == grown["demands"]
+    # What prewarm has warmed, evict knows from the table.
+    assert results(shrunk) == [("provision", PAID.name, "already so"), ("unload", ONDEMAND.name, "done")]
+    assert cloud.worker.environments["e1"] == set()
+
+
+async def test_a_count_is_raised_by_one_and_lowered_by_the_other(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    function = f"arn:aws:lambda:us-east-1:1:function:{PAID.name}"
+    for wanted, part, result, left in (
+        (3, Part.SHRINK, "already so", {function: 2}),
+        (3, Part.GROW, "done", {function: 3}),
+        (1, Part.GROW, "already so", {function: 3}),
+        (1, Part.SHRINK, "done", {function: 1}),
+        (0, Part.SHRINK, "done", {}),
+    ):
+        with pytest.MonkeyPatch.context() as patch:
+            planning(patch, Provision(PAID.name, wanted, ""))
+            cloud.now += 60.0
+            if not cloud.worker.provisioned:
+                cloud.worker.provisioned = {function: 2}
+            assert results(await cloud.function(part).once()) == [("provision", PAID.name, result)]
+        assert cloud.worker.provisioned == left
+
+
+async def test_what_fails_is_told_and_tried_again_the_next_minute(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planning(monkeypatch, Warm(FINE, "soon"))
+    function = cloud.function(Part.GROW)
+    cloud.worker.refuses = True
+    (action,) = (await function.once())["actions"]
+    assert (action["result"], "busy" in action["why"]) == ("failed", True)
+    cloud.worker.refuses = False
+    cloud.now += 60.0
+    assert results(await function.once()) == [("warm", ONDEMAND.name, "done")]
+
+
+async def test_what_others_saw_long_ago_is_gone(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    planning(monkeypatch, Warm(FINE, "soon"))
+    await cloud.function(Part.GROW).once()
+    assert [s.resident for s in DynamoSightings(cloud.table).since(START, START + 1)] == [("sum/fine",)]
+    cloud.now = ONDEMAND.idle_timeout_s + 60.0
+    assert results(await cloud.function(Part.GROW).once()) == [("warm", ONDEMAND.name, "done")]
+    assert len(cloud.worker.sent) == 2
