@@ -13,7 +13,6 @@ from typing import Protocol, TypeVar
 from gateway.backends.protocol import Backend
 from gateway.capacity.arrivals import Arrivals, minute_of
 from gateway.capacity.carry_out import Part, carry_out, tier_of
-from gateway.capacity.history import History
 from gateway.capacity.report import Report
 from gateway.snapshots import Snapshots
 from registry.activity import ActivityLog, Usage
@@ -22,6 +21,7 @@ from registry.errors import RegistryError
 from scheduler.capacity import Demand, Plan, plan
 from scheduler.events import TierUnavailable
 from scheduler.fleet import Fleet
+from scheduler.history import History
 
 log = logging.getLogger(__name__)
 

@@ -1,26 +1,24 @@
 """Our scheduler with its capacity planned every minute, from what was asked before; how is not decided here.
 
-`scheduler.recurrence` says how probably each task is asked for next, `scheduler.capacity` what to have warm for that.
+`scheduler.history` says how each task is asked for next, `scheduler.capacity` what to have warm for that, as on the
+platform, where `gateway.capacity` does the same.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from registry.activity import Minute, Usage
 from registry.catalogue import Catalogue
 from scheduler import actions
-from scheduler.capacity import WORTH_USD, Demand, plan
+from scheduler.capacity import WORTH_USD, plan
 from scheduler.fleet import Fleet
-from scheduler.newcomers import Newcomers
-from scheduler.recurrence import Recurrence
-from scheduler.requests import Request
+from scheduler.history import History
 from simulator.policies.modelless import PERIOD_S, Modelless
 from simulator.policy import Action, Job
 
-LATELY = 10
-"""Minutes with requests that a task's rate is the mean of: steady enough, and soon another."""
+MINUTE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,58 +35,33 @@ class Planner:
 
     def __init__(self, budget: Budget, period_s: float = PERIOD_S) -> None:
         self._budget, self._period_s = budget, period_s
-        self._recurrence = Recurrence()
-        self._newcomers = Newcomers()
-        self._counts: dict[str, int] = {}
-        """Requests of the minute that is not over, by task."""
-        self._lately: dict[str, deque[int]] = {}
-        """Requests of each of the last minutes that had any."""
-        self._typical: dict[str, Request] = {}
-        """The last request of each task."""
+        self._history = History()
+        self._usages: dict[int, dict[str, Usage]] = {}
+        """Of the minutes that are not closed, by task."""
 
     def arrived(self, job: Job) -> None:
         """A request came, whatever comes of it."""
         request = job.request
-        self._counts[request.task] = self._counts.get(request.task, 0) + 1
-        self._typical[request.task] = request
+        usages = self._usages.setdefault(int(job.arrived // MINUTE_S), {})
+        one = Usage(request.task, 1, request.rows, request.slo)
+        known = usages.get(request.task)
+        usages[request.task] = one if known is None else known.plus(one)
 
     def __call__(self, catalogue: Catalogue, fleet: Fleet, now: float) -> Iterable[actions.Action]:
         """What to keep warm until the next call, a period after the last."""
-        minute = round(now / self._period_s)
-        if minute > 0:
-            self._close(minute - 1, len(catalogue.tasks))
+        until = int(now // MINUTE_S)
+        ended = [minute for minute in self._usages if minute < until]
+        self._history.close([Minute(each, tuple(self._usages.pop(each).values())) for each in ended], until)
         made = plan(
             catalogue,
             fleet,
-            self._demands(catalogue),
+            self._history.demands(catalogue),
             now,
             period_s=self._period_s,
             budget_usd_per_h=self._budget.usd_per_h,
             worth_usd=self._budget.worth_usd,
         )
         return made.actions
-
-    def _close(self, minute: int, tasks: int) -> None:
-        self._recurrence.close(minute, self._counts)
-        new = sum(task not in self._lately for task in self._counts)
-        self._newcomers.close(tasks - len(self._lately), new)
-        for task, count in self._counts.items():
-            self._lately.setdefault(task, deque(maxlen=LATELY)).append(count)
-        self._counts = {}
-
-    def _demands(self, catalogue: Catalogue) -> list[Demand]:
-        """What to expect of every task, also of those that were never asked for."""
-        ahead = self._newcomers.ahead()
-        waiting = [task for task in catalogue.tasks.values() if task.name not in self._lately]
-        return [
-            *(self._demand(task) for task in self._lately),
-            *(Demand(t.name, ahead, 1 / self._period_s, Request(t.name, t.default_slo)) for t in waiting),
-        ]
-
-    def _demand(self, task: str) -> Demand:
-        lately = self._lately[task]
-        rate = sum(lately) / len(lately) / self._period_s
-        return Demand(task, self._recurrence.ahead(task), rate, self._typical[task])
 
 
 class Prewarming(Modelless):
