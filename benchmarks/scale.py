@@ -17,7 +17,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -67,6 +66,9 @@ PERIODS = 5
 ROOM = 3.0
 """Environments beyond what the load keeps busy on average."""
 
+STARTED_S = 1.0
+"""When the first request may come: what is provisioned has started by then."""
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -99,6 +101,7 @@ def case(tasks: int, rate: float, requests: int) -> dict[str, Any]:
     facts = catalogue(tasks, tiers)
     seconds = requests / rate
     streams = _streams(tasks, rate, seconds)
+    seconds += STARTED_S
     policy = _Timed(Modelless(facts))
     began = time.process_time()
     outcome = simulate(facts, streams, policy, seconds=seconds, seed=1, hardware=hardware)
@@ -233,7 +236,7 @@ def _streams(tasks: int, rate: float, seconds: float) -> list[Stream]:
     weights = 1.0 / np.arange(1, tasks + 1)
     weights /= weights.sum()
     return [
-        Stream(f"t{i:05d}", replace(SLO), poisson(rate * weight, seconds, seed=i))
+        Stream(f"t{i:05d}", SLO, STARTED_S + poisson(rate * weight, seconds, seed=i))
         for i, weight in enumerate(weights.tolist())
     ]
 
