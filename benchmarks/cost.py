@@ -60,7 +60,7 @@ LOADS = (10, 100, 1_000, 10_000)
 MOST = 30_000
 """Requests of one simulation; at a load that has more in a day, the day's first part is simulated."""
 
-LEAST_MINUTES = 10
+LEAST_MINUTES = 6
 
 ROUTER_MB = 512
 """Of the api, prewarm and evict functions (template.yaml)."""
@@ -246,20 +246,24 @@ COMPARED = ("per_model", "shared", "lambda_per_model")
 
 
 def ends_at(loads: Sequence[Mapping[str, Figures]], name: str, mine: str) -> float | None:
-    """Requests a second at which `mine` begins to cost as much as another system, on a line between the logarithms.
+    """Requests a second at which `mine` begins to cost as much as another system, or to attain less than per-model
+    endpoints do (by more than TOLERANCE), whichever is sooner; on lines over the logarithm of the load.
 
     0 where it does from the first load on, and None where it does not within the loads.
     """
-    points = [
-        (np.log(of_load[mine]["rate"]), np.log(of_load[name]["usd_per_day"] / of_load[mine]["usd_per_day"]))
-        for of_load in loads
-        if name in of_load
-    ]
-    return 0.0 if points[0][1] <= 0 else next(_crossings(points), None)
+    seen_at = [of_load for of_load in loads if name in of_load]
+    rates = np.log([of_load[mine]["rate"] for of_load in seen_at])
+    cheaper = np.log([of_load[name]["usd_per_day"] / of_load[mine]["usd_per_day"] for of_load in seen_at])
+    attains = [of_load[mine]["attainment"] - of_load["per_model"]["attainment"] + TOLERANCE for of_load in seen_at]
+    ends = [end for margin in (cheaper.tolist(), attains) for end in _falls(rates.tolist(), margin)]
+    return min(ends, default=None)
 
 
-def _crossings(points: Sequence[tuple[float, float]]) -> Iterator[float]:
-    for (x, y), (next_x, next_y) in pairwise(points):
+def _falls(rates: Sequence[float], margins: Sequence[float]) -> Iterator[float]:
+    """Where a margin is used up, by the logarithms of the loads."""
+    if margins[0] <= 0:
+        yield 0.0
+    for (x, y), (next_x, next_y) in pairwise(zip(rates, margins, strict=True)):
         if y > 0 >= next_y:
             yield float(np.exp(x + (next_x - x) * y / (y - next_y)))
 

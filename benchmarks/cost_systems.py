@@ -113,10 +113,13 @@ def per_model(apps: Sequence[Application], streams: Sequence[Stream]) -> System:
 
 
 def shared(apps: Sequence[Application], streams: Sequence[Stream]) -> System:
-    """Always-on copies of one endpoint that hold every variant that may answer; SlackFit decides which does."""
-    times = np.sort(np.concatenate([stream.times for stream in streams]))
-    rate = busiest(times)
-    sizes = [_common(apps, tier, rate) for tier in _fargate("shared", whole=True)]
+    """Always-on copies of one endpoint that hold every variant that may answer; SlackFit decides which does.
+
+    It takes faster variants where many wait, so that the copies are enough for each task's fastest.
+    """
+    rate = busiest(np.concatenate([stream.times for stream in streams]))
+    asked = [len(stream.times) for stream in streams]
+    sizes = [_common(apps, asked, tier, rate) for tier in _fargate("shared", whole=True)]
     placed, _, copies = min((size for size in sizes if size is not None), key=lambda s: s[2] * _usd_per_s(s[1]))
     made = catalogue(placed)
     return System(made, lambda: SlackFit(made, copies), _hardware())
@@ -222,15 +225,18 @@ def _function(app: Application) -> Placed:
     raise ValueError(f"no function holds the SLO of {app.task.name}")
 
 
-def _common(apps: Sequence[Application], tier: Tier, rate: float) -> tuple[list[Placed], Tier, int] | None:
+def _common(
+    apps: Sequence[Application], asked: Sequence[int], tier: Tier, rate: float
+) -> tuple[list[Placed], Tier, int] | None:
     """What one size of a shared endpoint would hold and how many are needed; None where it does not hold all."""
     held = [(app, _held(app.models, app.slo, tier)) for app in apps]
     memory_mb = sum(each.memory_mb for _, of_app in held for each in of_app)
     if not all(of_app for _, of_app in held) or memory_mb > tier.memory_mb * MEMORY_SHARE:
         return None
-    slowest_ms = max(each.ms for _, of_app in held for each in of_app)
+    fastest_ms = [min(each.ms for each in of_app) for _, of_app in held]
+    mean_ms = float(np.dot(fastest_ms, asked)) / max(1, sum(asked))
     placed = [(app, each.model, tier) for app, of_app in held for each in of_app]
-    return placed, tier, _copies(rate * slowest_ms / 1000, tier)
+    return placed, tier, _copies(rate * mean_ms / 1000, tier)
 
 
 def _best(app: Application, tier: Tier) -> Held | None:

@@ -63,14 +63,18 @@ def test_a_load_is_so_many_applications_each_at_its_own_time() -> None:
     assert many.min() > 200
 
 
-def test_the_advantage_ends_where_the_costs_cross() -> None:
-    loads = [
-        {"a": {"usd_per_day": 100.0}, "b": {"rate": rate, "usd_per_day": usd}} for rate, usd in ((1, 10), (100, 1000))
-    ]
+def test_the_advantage_ends_where_the_costs_cross_or_less_is_attained() -> None:
+    def at(rate: float, usd: float, attainment: float = 1.0) -> dict[str, dict[str, float]]:
+        return {
+            "per_model": {"usd_per_day": 100.0, "attainment": 1.0},
+            "ours": {"rate": rate, "usd_per_day": usd, "attainment": attainment},
+        }
 
-    assert cost.ends_at(loads, "a", "b") == pytest.approx(10.0)
-    assert cost.ends_at(loads[:1], "a", "b") is None
-    assert cost.ends_at(loads[1:], "a", "b") == 0.0
+    assert cost.ends_at([at(1, 10), at(100, 1000)], "per_model", "ours") == pytest.approx(10.0)
+    assert cost.ends_at([at(1, 10), at(100, 20)], "per_model", "ours") is None
+    assert cost.ends_at([at(1, 1000)], "per_model", "ours") == 0.0
+    low = 1.0 - 2 * cost.TOLERANCE
+    assert cost.ends_at([at(1, 10), at(100, 20, low)], "per_model", "ours") == pytest.approx(10.0)
 
 
 def test_more_is_counted_for_ours_than_for_the_others(folder: Path) -> None:
