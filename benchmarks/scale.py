@@ -63,11 +63,11 @@ VARIANTS = {"small": (0.8, 2.0), "medium": (0.9, 5.0), "large": (0.95, 20.0)}
 SIZES_MB = (1769, 3538)
 SLO = Slo(latency_ms=50.0)
 PERIODS = 5
-ROOM = 3.0
-"""Environments beyond what the load keeps busy on average."""
+ROOM = 2.0
+"""Environments for each that the load keeps busy on average."""
 
-STARTED_S = 1.0
-"""When the first request may come: what is provisioned has started by then."""
+LOADING = 50
+"""Environments more where there are many tasks, each of which has to be loaded once."""
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -97,11 +97,10 @@ def _apart(tasks: int, rate: float, requests: int) -> dict[str, Any]:
 def case(tasks: int, rate: float, requests: int) -> dict[str, Any]:
     """What one case takes."""
     before = _resident_mb()
-    tiers, hardware = _tiers(rate)
+    tiers, hardware = _tiers(tasks, rate)
     facts = catalogue(tasks, tiers)
     seconds = requests / rate
     streams = _streams(tasks, rate, seconds)
-    seconds += STARTED_S
     policy = _Timed(Modelless(facts))
     began = time.process_time()
     outcome = simulate(facts, streams, policy, seconds=seconds, seed=1, hardware=hardware)
@@ -213,9 +212,9 @@ def catalogue(tasks: int, tiers: Sequence[Tier]) -> Catalogue:
     )
 
 
-def _tiers(rate: float) -> tuple[tuple[Tier, ...], Hardware]:
-    """Provisioned functions of two sizes, with room for the load on each."""
-    copies = max(4, math.ceil(ROOM * rate * VARIANTS["large"][1] / 1000))
+def _tiers(tasks: int, rate: float) -> tuple[tuple[Tier, ...], Hardware]:
+    """Provisioned functions of two sizes, with room on each for the load, and for what is loaded for the first time."""
+    copies = min(tasks, LOADING) + math.ceil(ROOM * rate * VARIANTS["large"][1] / 1000)
     tiers = tuple(
         Tier(
             name=f"lambda-{memory_mb}",
@@ -236,8 +235,7 @@ def _streams(tasks: int, rate: float, seconds: float) -> list[Stream]:
     weights = 1.0 / np.arange(1, tasks + 1)
     weights /= weights.sum()
     return [
-        Stream(f"t{i:05d}", SLO, STARTED_S + poisson(rate * weight, seconds, seed=i))
-        for i, weight in enumerate(weights.tolist())
+        Stream(f"t{i:05d}", SLO, poisson(rate * weight, seconds, seed=i)) for i, weight in enumerate(weights.tolist())
     ]
 
 

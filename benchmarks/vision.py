@@ -129,7 +129,7 @@ def _profile(placement: Placement, model: Model, tier: Tier) -> Profile:
     service = []
     for rows in BATCHES:
         latency = _lognormal(fixed_ms + one_ms * rows**BATCH_POWER, SHAPE)
-        service.append(ServiceTime(rows, latency, latency.mean))
+        service.append(ServiceTime(rows, latency, latency.mean + tier.price.step_ms / 2))
     megabytes = model.parameters_m * 4
     return Profile(
         placement=placement.id,

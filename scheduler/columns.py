@@ -64,7 +64,7 @@ def columns_of(
         holders=np.zeros(count, dtype=np.intp),
         restored=restored,
         any_restored=bool(restored.any()),
-        refused_until=np.array([refused_until(layout, tiers, failing, quarantined, i) for i in range(count)]),
+        refused_until=_all_refused_until(layout, tiers, failing, quarantined),
         free_until=np.full(len(tiers), -np.inf),
         full=np.zeros(len(tiers), dtype=np.bool_),
         any_full=False,
@@ -132,6 +132,18 @@ def refused_until(
     refusal = failing.get(placement.id)
     unavailable_until = tiers[int(layout.tier_of[number])].unavailable_until
     return max(unavailable_until, refusal.until) if refusal else unavailable_until
+
+
+def _all_refused_until(
+    layout: Layout, tiers: tuple[TierState, ...], failing: Mapping[str, Refusal], quarantined: Mapping[str, str]
+) -> Floats:
+    """`refused_until` of every placement; one by one only where more than its tier is the matter."""
+    found: Floats = np.array([state.unavailable_until for state in tiers]).take(layout.tier_of)
+    troubled = {layout.number[id_] for id_ in failing}
+    troubled.update(int(i) for variant in quarantined for i in layout.of_variant.get(variant, NONE))
+    for number in troubled:
+        found[number] = refused_until(layout, tiers, failing, quarantined, number)
+    return found
 
 
 def restored_in(layout: Layout, tiers: tuple[TierState, ...]) -> NDArray[np.bool_]:

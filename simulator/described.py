@@ -167,7 +167,7 @@ def _profile(placement: Placement, tier: Tier, described: _Described) -> Profile
     service = []
     for rows, ms in described.service_ms:
         latency = _lognormal(ms * slower, spread)
-        service.append(ServiceTime(rows, latency, latency.mean))
+        service.append(ServiceTime(rows, latency, latency.mean + tier.price.step_ms / 2))
     starts: Mapping[StartMode, Callable[[], Quantiles]] = {
         StartMode.ALWAYS: lambda: ZERO,
         StartMode.SNAPSTART: lambda: _lognormal(described.restore_ms, spread),

@@ -81,6 +81,7 @@ class Environments:
         self._snapshot = stage.hardware.snapshots.get(tier.name, ())
         self._meter, self._provisioned_meter = _meters(tier)
         self._room = QUEUE if tier.kind is TierKind.PROCESS else 0
+        self._bound = tier.kind is TierKind.LAMBDA or tier.name in stage.hardware.bound
         catalogue = stage.catalogue
         profiled = [p for p in catalogue.placements.values() if p.tier == tier.name and p.id in catalogue.profiles]
         self._memory = {p.variant: catalogue.profiles[p.id].memory_mb for p in profiled}
@@ -95,6 +96,8 @@ class Environments:
         self._to_warm: deque[tuple[Placement, int, float]] = deque()
         self._warming = 0
         """Warm-ups under way."""
+        self._starting = 0
+        """Environments that start for whoever will wait longest by then."""
         self._going: dict[int, _Going] = {}
         self._provisioned = 0
         self._started = 0
@@ -107,13 +110,18 @@ class Environments:
         """See Host."""
         if self._snapshot:
             self._emit(SnapshotTaken(self.tier.name, tuple(sorted(self._snapshot)), self._clock.now))
-        self.provision(self._stage.hardware.provisioned.get(self.tier.name, 0))
+        standing = self._stage.hardware.provisioned.get(self.tier.name, 0)
+        for _ in range(min(standing, self.tier.concurrency) if self._any is not None else 0):
+            self._provisioned += 1
+            self._ready(self._begun(self._any), 0.0, partial(self._provided, self._clock.now))
 
     def invoke(self, invoke: Invoke) -> None:
         """See Host."""
         going = _Going(invoke, self._clock.now)
         if invoke.placement.id not in self._stage.catalogue.profiles:
             self._fail(going, "not ready", NOT_READY_S)
+        elif not self._bound:
+            self._join(going)
         elif self._taken < self.tier.concurrency:
             self._begin(going)
         elif len(self._waiting) < self._room:
@@ -197,6 +205,32 @@ class Environments:
         end = failed(self._stage, going.invoke, reason, retry_after_s)
         self._clock.at(self._clock.now, END, partial(self._ended, end, 0.0))
 
+    def _join(self, going: _Going) -> None:
+        """In an idle environment, or else in a queue for all: whoever waits longest has the next that is free, which
+        need not be the one that was started for it (`gateway.environments.pool`)."""
+        if self._clock.now > self._first_death:
+            self._expire()
+        if self._idle:
+            self._begin(going)
+            return
+        if len(self._waiting) >= self._starting:
+            if self._taken < self.tier.concurrency:
+                self._starting += 1
+                self._start(going.invoke.placement, self._first_in_line)
+            elif len(self._waiting) - self._starting >= self._room:
+                self._fail(going, "throttled", THROTTLED_S[self.tier.kind])
+                return
+        self._waiting.append(going)
+
+    def _first_in_line(self, environment: Environment, init_ms: float) -> None:
+        self._starting -= 1
+        if self._waiting:
+            going = self._waiting.popleft()
+            self._going[id(going.invoke)] = going
+            self._first_run(going, environment, init_ms)
+        else:
+            self._release(environment)
+
     def _begin(self, going: _Going) -> None:
         """In an idle environment, or else in a new one; the tier has room for one more."""
         going.began = self._clock.now
@@ -254,13 +288,17 @@ class Environments:
 
     def _start(self, placement: Placement, then: Callable[[Environment, float], None]) -> None:
         """A new environment, taken, for whatever comes after its start of so many milliseconds."""
+        environment, init_ms = self._begun(placement), self._times.init_ms(placement.id)
+        self._clock.at(self._clock.now + init_ms / 1000, START, partial(self._ready, environment, init_ms, then))
+
+    def _begun(self, placement: Placement) -> Environment:
+        """A new environment, taken and starting."""
         self._started += 1
         self._taken += 1
-        now, name = self._clock.now, f"{self.tier.name}-{self._started}"
+        name = f"{self.tier.name}-{self._started}"
         environment = self._all[name] = Environment(name, placement.variant)
-        self._emit(EnvironmentStarting(self.tier.name, name, now))
-        init_ms = self._times.init_ms(placement.id)
-        self._clock.at(now + init_ms / 1000, START, partial(self._ready, environment, init_ms, then))
+        self._emit(EnvironmentStarting(self.tier.name, name, self._clock.now))
+        return environment
 
     def _ready(self, environment: Environment, init_ms: float, then: Callable[[Environment, float], None]) -> None:
         environment.expected = ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import Protocol
@@ -59,8 +59,11 @@ class Hardware:
     """What network and gateway add to every answer, whatever runs it (`benchmarks.overhead`: added_p50_ms)."""
     lifetimes: Mapping[str, Lifetime] = field(default_factory=dict)
     """Default: the tier's idle timeout, always."""
+    bound: Collection[str] = ()
+    """Tiers of kind `process` whose every start is for the request that it began for, as on Lambda; default: none, as
+    whoever waits longest has what is free first (`gateway.environments.pool`)."""
     provisioned: Mapping[str, int] = field(default_factory=dict)
-    """Environments or copies that are paid for from the start. Default: one copy of a container, and no environment."""
+    """Environments or copies that are there, and paid for, from the start. Default: one copy of a container."""
     snapshots: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Variants (ids) that the environments of a SnapStart tier start with; default: none."""
     start_s: Mapping[str, float] = field(default_factory=dict)

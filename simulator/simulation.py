@@ -180,7 +180,8 @@ class _Simulation:
         variants = np.array(self._variant, dtype=np.int32)
         accuracy = np.array([*(v.accuracy.value for v in self._catalogue.variants.values()), 0.0])
         cold, loaded = _flags(self._cold), _flags(self._loaded)
-        best = np.array([self._best(request) for request in self._requests], dtype=np.int32)
+        nothing = Fleet.empty(self._catalogue)
+        best = np.array([self._best(request, nothing) for request in self._requests], dtype=np.int32)
         other = variants != best.take(self._stream) if len(best) else np.zeros(0, np.bool_)
         return Outcome(
             slos=tuple(s.slo for s in self._streams),
@@ -201,9 +202,9 @@ class _Simulation:
             started=sum(use.started for use in used.values()),
         )
 
-    def _best(self, request: Request) -> int:
+    def _best(self, request: Request, nothing: Fleet) -> int:
         """The variant that would be chosen, were everything resident and as profiled."""
-        ranked = where_warm(request, self._catalogue, Fleet.empty(self._catalogue), 0.0).ranked
+        ranked = where_warm(request, self._catalogue, nothing, 0.0).ranked
         return self._numbers[ranked[0].placement.variant] if ranked else NOBODY
 
 

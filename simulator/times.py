@@ -68,7 +68,10 @@ class Times:
         i = table.layout.number[placement] - table.span.start
         batch: Batch = table.batch(rows)
         alone = next((s for s in profile.service if s.rows >= rows), profile.service[-1])
-        billed = min(1.0, alone.billed_ms / alone.latency.mean) if alone.latency.mean > 0 else 1.0
+        # What was billed is in whole steps, half a step more than it took on average; and it is rounded up once more.
+        step_ms = self._catalogue.tiers[self._catalogue.placements[placement].tier].price.step_ms
+        took_ms = max(0.0, alone.billed_ms - step_ms / 2)
+        billed = min(1.0, took_ms / alone.latency.mean) if alone.latency.mean > 0 else 1.0
         return Service(batch.grid[:, i].tolist(), billed)
 
 

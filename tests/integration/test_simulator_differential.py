@@ -41,6 +41,7 @@ from registry.model import (
     Variant,
 )
 from simulator.environments import QUEUE, THROTTLED_S
+from simulator.hardware import Hardware
 from simulator.policies.modelless import Modelless
 from simulator.policy import Action, Ended, Invoke, Job, Reject
 from simulator.simulation import Stream, simulate
@@ -157,7 +158,9 @@ def in_simulator(catalogue: Catalogue, asks: Sequence[Ask]) -> list[Answered]:
         Stream(task, slo, np.array([a.at for a in asks if (a.task, a.slo, a.rows) == (task, slo, rows)]), rows)
         for task, slo, rows in kinds
     ]
-    outcome = simulate(catalogue, streams, policy, seconds=math.inf, seed=0)
+    # Nobody but who asked for it gets what a fake backend starts.
+    hardware = Hardware(bound=catalogue.tiers)
+    outcome = simulate(catalogue, streams, policy, seconds=math.inf, seed=0, hardware=hardware)
     return [
         Answered(
             tuple(policy.tried[i]),

@@ -8,7 +8,8 @@ import pytest
 
 from registry.model import Price, StartMode, TierKind
 from registry.prices import lambda_price
-from scheduler.events import EnvironmentGone, EnvironmentReady, SnapshotTaken
+from scheduler.capacity import PING_MS
+from scheduler.events import EnvironmentBusy, EnvironmentGone, EnvironmentReady, SnapshotTaken
 from scheduler.fleet import Fleet
 from simulator.environments import BURST, QUEUE, Environments
 from simulator.hardware import Hardware, constant, uniform
@@ -128,8 +129,8 @@ def test_warm_ups_overlap_reach_their_own_environments_and_are_billed(opened, in
     rig.clock.run()
     assert [(cold, loaded) for _, _, cold, loaded, _ in ended(rig)] == [(False, False)] * 2
     assert len({environment for *_, environment in ended(rig)}) == 2
-    # Warm-ups, of 100 ms at least: two starts; then two loads and one start with its load. Requests: two of 10 ms.
-    assert in_cents(host.close(10.0).dollars) == [7.0, 100 * (5 * 0.1 + 2 * 0.01), 60.0, 0.0, 0.0]
+    # Warm-ups, longer than the loads in them: two with starts, then two and one with a start. Requests: two of 10 ms.
+    assert in_cents(host.close(10.0).dollars) == [7.0, 100 * (5 * PING_MS / 1000 + 2 * 0.01), 60.0, 0.0, 0.0]
 
 
 def test_what_is_to_live_together_is_warmed_in_one_environment(opened) -> None:
@@ -140,19 +141,6 @@ def test_what_is_to_live_together_is_warmed_in_one_environment(opened) -> None:
     rig.clock.run()
     assert [(cold, loaded, where) for _, _, cold, loaded, where in ended(rig)] == [(False, False, "a-1")] * 2
     assert host.close(10.0).started == 1
-
-
-def test_what_would_expire_too_soon_is_used_once_more(opened, in_cents) -> None:
-    rig, host = opened(tier={"idle_timeout_s": 100.0})
-    placement = rig.catalogue.placements[V0]
-    rig.at(0.0, lambda: host.warm(placement, 1, 60.0))
-    rig.at(40.0, lambda: host.warm(placement, 1, 60.0))  # sixty seconds are left
-    rig.at(90.0, lambda: host.warm(placement, 1, 60.0))  # half of its time at least, but no longer
-    rig.ask(host, V0, at=189.0)
-    rig.clock.run()
-    assert [(cold, loaded) for _, _, cold, loaded, _ in ended(rig)] == [(False, False)]
-    # One start and one more use, of 100 ms each, and a request of 10 ms.
-    assert in_cents(host.close(200.0).dollars) == [3.0, 10.0 + 10.0 + 1.0, 20.0, 0.0, 0.0]
 
 
 def test_a_warm_up_takes_no_place_that_there_is_not(opened) -> None:
@@ -193,7 +181,7 @@ def test_provisioned_environments_are_warm_paid_idle_and_come_first(opened, in_c
     dollars = host.close(7200.0).dollars
     assert dollars.idle == pytest.approx(7200.0 * paid.usd_per_idle_s)
     assert dollars.busy == pytest.approx(0.070 * paid.usd_per_busy_s + 0.060 * on_demand.usd_per_busy_s)
-    assert dollars.init == pytest.approx(0.200 * paid.usd_per_busy_s + 0.200 * on_demand.usd_per_busy_s)
+    assert dollars.init == pytest.approx(0.200 * on_demand.usd_per_busy_s)  # the other one was there already
 
 
 def test_provisioned_concurrency_is_paid_for_five_minutes_at_least(opened) -> None:
@@ -228,7 +216,30 @@ def test_a_cancelled_invocation_never_begins_or_ends_untold(opened) -> None:
     rig.at(0.1, lambda: host.cancel(invokes[0]))
     rig.at(0.1, lambda: host.cancel(invokes[1]))
     rig.clock.run()
-    assert ended(rig) == [(0.27, True, False, False, "a-1")]
+    # What was started for the first is there for the last, who alone still waits.
+    assert ended(rig) == [(0.26, True, True, True, "a-1")]
+
+
+def test_who_waits_longest_has_the_process_that_is_free_first_whoever_it_was_started_for(opened) -> None:
+    for hardware, expected in (
+        (Hardware(), [(0.26, True, True, True, "a-1"), (0.27, True, False, False, "a-1")]),
+        (Hardware(bound=["a"]), [(0.26, True, True, True, "a-1"), (0.41, True, True, True, "a-2")]),
+    ):
+        rig, host = opened(hardware, tier={"kind": TierKind.PROCESS, "concurrency": 2})
+        rig.ask(host, V0, at=0.0)
+        rig.ask(host, V0, at=0.15)
+        rig.clock.run()
+        assert ended(rig) == expected
+        # The second environment is started either way, and stays; nobody is billed for a start that nobody met.
+        assert host.close(1.0).started == 2
+
+
+def test_an_environment_that_nobody_waited_for_any_more_is_cold_for_nobody(opened) -> None:
+    rig, host = opened(tier={"kind": TierKind.PROCESS, "concurrency": 2})
+    for at in (0.0, 0.15, 0.5, 0.505):
+        rig.ask(host, V0, at=at)
+    rig.clock.run()
+    assert ended(rig)[2:] == [(0.51, True, False, False, "a-1"), (0.565, True, False, True, "a-2")]
 
 
 def test_what_was_never_measured_is_not_ready(opened, make_rig) -> None:
@@ -252,3 +263,23 @@ def test_every_event_is_one_that_can_happen_to_a_fleet(opened) -> None:
     rig.clock.run()
     fleet = Fleet.empty(rig.catalogue).apply_all(rig.events)
     assert fleet.tier("a").running == fleet.tier("a").starting == 0
+
+
+def test_an_environment_that_would_idle_out_is_used_once_more_and_one_that_would_not_is_left(opened) -> None:
+    rig, host = opened()
+    placement = rig.catalogue.placements[V0]
+    timeout_s = host.tier.idle_timeout_s
+    rig.at(0.0, lambda: host.warm(placement, 1, 0.0))
+    busy: list[float] = []
+
+    def look(at: float) -> None:
+        before = len(rig.events)
+        host.warm(placement, 1, 2.0)
+        busy.extend(at for event in rig.events[before:] if isinstance(event, EnvironmentBusy))
+
+    for at in (timeout_s - 3.0, timeout_s - 1.0, timeout_s + 1.0):
+        rig.at(at, lambda at=at: look(at))
+    rig.ask(host, V0, at=2 * timeout_s - 2.0)
+    rig.clock.run()
+    assert busy == [timeout_s - 1.0]
+    assert [(cold, loaded) for _, _, cold, loaded, _ in ended(rig)] == [(False, False)]

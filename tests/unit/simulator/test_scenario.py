@@ -131,7 +131,7 @@ def test_described_variants_have_profiles_on_their_tiers(read: Read) -> None:
     median, tail = (small.service[0].latency.ms[LEVELS.index(level)] for level in (0.5, 0.95))
     assert median == pytest.approx(10.0)
     assert tail == pytest.approx(10.0 * np.exp(0.2 * 1.6448536))
-    assert small.service[0].billed_ms == pytest.approx(10.0 * np.exp(0.02))
+    assert small.service[0].billed_ms == pytest.approx(10.0 * np.exp(0.02) + 0.5)  # in whole milliseconds
     assert catalogue.profiles["t/small@container-cpu:1"].init.mean == 0.0  # it is always there
 
 
