@@ -290,12 +290,13 @@ async def test_one_variant_is_given_up_and_the_others_stay(rig: Rig) -> None:
     await rig.unload()
     await rig.ensure("a")
     await rig.ensure("b")
-    environments = rig.backend.status().idle
+    before = rig.backend.status()
     for _ in range(2):
         await rig.unload("a")
         await rig.backend.prepare()
         assert dict(rig.backend.status().resident) == {"product/b": 1}
-        assert rig.backend.status().idle <= environments
+        # One that has just answered may be on its way to idle.
+        assert rig.backend.status().idle <= before.idle + before.busy
     assert (await rig.invoke("b")).loaded is False
     assert (await rig.invoke("a")).loaded is True
 
