@@ -110,10 +110,11 @@ class Environments:
         """See Host."""
         if self._snapshot:
             self._emit(SnapshotTaken(self.tier.name, tuple(sorted(self._snapshot)), self._clock.now))
-        standing = self._stage.hardware.provisioned.get(self.tier.name, 0)
-        for _ in range(min(standing, self.tier.concurrency) if self._any is not None else 0):
-            self._provisioned += 1
-            self._ready(self._begun(self._any), 0.0, partial(self._provided, self._clock.now))
+        standing, anything = self._stage.hardware.provisioned.get(self.tier.name, 0), self._any
+        for _ in range(min(standing, self.tier.concurrency)):
+            if anything is not None:
+                self._provisioned += 1
+                self._ready(self._begun(anything), 0.0, partial(self._provided, self._clock.now))
 
     def invoke(self, invoke: Invoke) -> None:
         """See Host."""
