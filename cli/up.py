@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from contextlib import suppress
@@ -13,6 +14,12 @@ import click
 
 from cli.options import home_option, json_option
 from cli.output import screen
+
+
+def _amount(context: click.Context, option: click.Parameter, given: float | None) -> float | None:
+    if given is not None and math.isnan(given):  # which a range lets through
+        raise click.BadParameter("nan is no amount; give 0 or more")
+    return given
 
 
 @click.command()
@@ -35,11 +42,12 @@ from cli.output import screen
 @click.option(
     "--warm-budget",
     type=click.FloatRange(min=0),
+    callback=_amount,
     envvar="MODELLESS_WARM_BUDGET",
     default=None,
     metavar="USD_PER_HOUR",
     help="Most dollars an hour, at the tiers' prices, for what is kept warm ahead of requests; 0 keeps nothing warm."
-    "  [default: what fits]",
+    " Planned every MODELLESS_WARM_PERIOD seconds (60).  [env: MODELLESS_WARM_BUDGET; default: what fits]",
 )
 @json_option
 def up(home: Path, *, host: str, port: int, generate: bool, warm_budget: float | None, as_json: bool) -> None:

@@ -19,6 +19,9 @@ BODY_LIMIT = 16 * 2**20
 BODY_S = 60.0
 """Longest that a body may take to arrive, as nginx has it (`client_body_timeout`): BODY_LIMIT at 2 Mbit/s."""
 
+LONGEST_PERIOD_S = 3600.0
+"""Between two plans of what is kept warm: what is foreseen is the next minute."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -57,7 +60,9 @@ class Settings:
             functions=_strings(variables, "MODELLESS_LAMBDA_FUNCTIONS", '{"lambda-1769": "arn"}'),
             containers=containers_of(variables),
             warm_budget=_amount(variables, "MODELLESS_WARM_BUDGET", defaults.warm_budget, "US dollars per hour"),
-            warm_period_s=_amount(variables, "MODELLESS_WARM_PERIOD", defaults.warm_period_s, "seconds", least=1.0),
+            warm_period_s=_amount(
+                variables, "MODELLESS_WARM_PERIOD", defaults.warm_period_s, "seconds", least=1.0, most=LONGEST_PERIOD_S
+            ),
         )
 
     def keyring(self) -> Keyring:
@@ -79,14 +84,23 @@ def _whole(variables: Mapping[str, str], name: str, default: int, most: int) -> 
     return int(text)
 
 
-def _amount(variables: Mapping[str, str], name: str, default: float, unit: str, *, least: float = 0.0) -> float:
+def _amount(
+    variables: Mapping[str, str],
+    name: str,
+    default: float,
+    unit: str,
+    *,
+    least: float = 0.0,
+    most: float = math.inf,
+) -> float:
     text = variables.get(name)
     try:
         value = float(text) if text else default
     except ValueError:
         value = math.nan
-    if not value >= least:
-        raise InvalidValue(name, f"{text!r} is no number of {unit}", f"give {least:g} or more")
+    if not least <= value <= most:
+        bounds = f"give {least:g} or more" if most == math.inf else f"give {least:g} to {most:g}"
+        raise InvalidValue(name, f"{text!r} is no number of {unit}", bounds)
     return value
 
 

@@ -22,9 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.catalogue import Catalogue
-from registry.model import StartMode, Tier, TierKind
+from registry.model import SHARED, Placement, StartMode, Tier, TierKind
 from registry.prices import invocation_cost
 from scheduler.actions import Action, Provision, Shrink, Unload, Warm
+from scheduler.columns import NONE
+from scheduler.environments import State
 from scheduler.fleet import Fleet
 from scheduler.prospects import Prospects, prospects
 from scheduler.quantiles import Floats
@@ -36,8 +38,13 @@ WORTH_USD = 1e-3
 MEMORY_SHARE = 0.8
 """Of an environment's memory that planned variants may take; the rest is for the runtime and what requests bring."""
 
+RESERVE_MB, INLINE_SHARE = 192, 0.75
+"""What a worker keeps from variants, to which it leaves a half at least (runtime.worker), and the part that a gateway's
+process leaves them (gateway.backends.inline): what is beyond that would push itself out, every period anew."""
+
 PING_MS = 100.0
-"""Billed duration of a warm-up: overlapping ones hold their environments so long, that each reaches another one."""
+"""Billed duration of a warm-up. Those that overlap hold their environments for half as long again, so that each reaches
+another one, but are sent less often than is reckoned here."""
 
 RENEWED = 0.5
 """Share of its idle lifetime after which an environment is used once more to keep it; what Lambda's is, nobody says."""
@@ -86,6 +93,8 @@ class _Options:
     of: Prospects
     weight: Floats
     """Requests expected to meet each cold otherwise."""
+    rate: Floats
+    """Requests a second that are expected of each one's task."""
 
 
 def plan(
@@ -125,6 +134,13 @@ def holding_usd(tier: Tier, period_s: float) -> float:
     return invocation_cost(tier.price, PING_MS) * period_s / (tier.idle_timeout_s * RENEWED)
 
 
+def room_mb(tier: Tier) -> float:
+    """How much of one environment of a tier planned variants may take."""
+    inline = tier.kind is TierKind.INLINE
+    kept = INLINE_SHARE * tier.memory_mb if inline else max(tier.memory_mb / 2, tier.memory_mb - RESERVE_MB)
+    return min(MEMORY_SHARE * tier.memory_mb, kept)
+
+
 ENDPOINTS = frozenset({TierKind.CONTAINER, TierKind.GPU})
 """Kinds of tier whose environments are copies of a container, paid for by the second."""
 
@@ -139,6 +155,9 @@ class _Offer:
     net: float
 
 
+_NOTHING = _Offer(np.zeros(0, dtype=np.intp), 0, 0.0, 0.0)
+
+
 def _opened(fleet: Fleet, options: _Options, best: Floats, budget_usd: float, period_s: float) -> dict[int, _Offer]:
     """The tiers to keep and what they hold, the one that gains most first; `best` ends as what answers are worth then.
 
@@ -150,8 +169,9 @@ def _opened(fleet: Fleet, options: _Options, best: Floats, budget_usd: float, pe
     bounds = [(-math.inf, tier) for tier in sorted(set(options.of.tier.tolist()))]
     while bounds:
         _, tier = heappop(bounds)
-        offer = _offer(options, best, fleet.layout.tiers[tier], _open_to(options, tier, home), period_s)
-        if offer.net <= NOTHING or offer.price > budget_usd:
+        here = _open_to(options, tier, home)
+        offer = _offer(options, best, fleet.layout.tiers[tier], here, period_s, budget_usd=budget_usd)
+        if offer.net <= NOTHING:
             continue
         if bounds and offer.net < -bounds[0][0]:
             heappush(bounds, (-offer.net, tier))
@@ -165,9 +185,6 @@ def _opened(fleet: Fleet, options: _Options, best: Floats, budget_usd: float, pe
             home[crowded_out] = NOWHERE
             bounds = [(-math.inf, other) for _, other in sorted(bounds, key=itemgetter(1))]
     return chosen
-
-
-_NOTHING = _Offer(np.zeros(0, dtype=np.intp), 0, 0.0, 0.0)
 
 
 def _settled(options: _Options, best: Floats, fleet: Fleet, period_s: float) -> NDArray[np.intp]:
@@ -191,7 +208,15 @@ def _open_to(options: _Options, tier: int, home: NDArray[np.intp]) -> NDArray[np
     return found
 
 
-def _offer(options: _Options, best: Floats, tier: Tier, here: NDArray[np.intp], period_s: float) -> _Offer:
+def _offer(
+    options: _Options,
+    best: Floats,
+    tier: Tier,
+    here: NDArray[np.intp],
+    period_s: float,
+    *,
+    budget_usd: float = math.inf,
+) -> _Offer:
     """The variants that a tier would gain most by, by gain for their memory until it is full; one of each task.
 
     `here` are the options on the tier to choose from.
@@ -206,12 +231,24 @@ def _offer(options: _Options, best: Floats, tier: Tier, here: NDArray[np.intp], 
     order = order[np.sort(firsts)]
     order = order[gains[order] > NOTHING]
     members, gains = here[order], gains[order]
-    fits = _packed(gains, options.of.memory_mb[members], tier.memory_mb * MEMORY_SHARE)
+    fits = _packed(gains, options.of.memory_mb[members], room_mb(tier))
     members, gains = members[fits], gains[fits]
-    load = float((options.weight[members] * options.of.busy_s[members]).sum()) / period_s
-    copies = min(tier.concurrency, copies_for(load)) if tier.start_mode is not StartMode.ALWAYS else 1
-    price = holding_usd(tier, period_s) * copies
-    return _Offer(members, copies, price, float(gains.sum()) - price)
+    load = float((options.rate[members] * options.of.busy_s[members]).sum())
+    copies, net = _copies(tier, load, float(gains.sum()), holding_usd(tier, period_s), budget_usd)
+    return _Offer(members, copies, holding_usd(tier, period_s) * copies, net) if copies else _NOTHING
+
+
+def _copies(tier: Tier, load: float, gain: float, each_usd: float, budget_usd: float) -> tuple[int, float]:
+    """How many copies of a tier gain most beyond their price, and how much; as many as suffice have all of `gain`."""
+    # Where all runs share one environment there is one.
+    most = min(1 if tier.kind in SHARED else tier.concurrency, copies_for(load))
+    if most * each_usd > budget_usd:
+        most = int(budget_usd / each_usd)
+    if not most:
+        return 0, 0.0
+    net = gain * np.minimum(1.0, found_free(load, most) / COPIES_LEVEL) - each_usd * np.arange(1, most + 1)
+    best = int(np.argmax(net))
+    return best + 1, float(net[best])
 
 
 def _packed(gains: Floats, memory_mb: Floats, most_mb: float) -> NDArray[np.intp]:
@@ -225,6 +262,18 @@ def _packed(gains: Floats, memory_mb: Floats, most_mb: float) -> NDArray[np.intp
             kept.append(i)
             left -= float(memory_mb[i])
     return np.array(kept, dtype=np.intp)
+
+
+def found_free(load: float, most: int) -> Floats:
+    """The part of the requests that find one of 1, 2 and so on to `most` environments free at a load.
+
+    Those that do not are lost to them (Erlang's loss formula, 1917, by its recursion).
+    """
+    refused, shares = 1.0, []
+    for copies in range(1, most + 1):
+        refused = load * refused / (copies + load * refused)
+        shares.append(1.0 - refused)
+    return np.array(shares)
 
 
 def copies_for(load: float, level: float = COPIES_LEVEL) -> int:
@@ -250,9 +299,10 @@ def _options(fleet: Fleet, demands: Sequence[Demand], now: float, worth_usd: flo
     found = prospects(fleet, [demand.request for demand in demands], now, worth_usd)
     best = np.zeros(len(demands))
     np.maximum.at(best, found.request, found.kept_nothing_usd)
-    ask, rate = (np.array([getattr(demand, name) for demand in demands], dtype=np.float64) for name in ("ask", "rate"))
+    columns = (np.array([getattr(demand, name) for demand in demands], dtype=np.float64) for name in ("ask", "rate"))
+    ask, rate = (column[found.request] for column in columns)
     # Who comes while it starts is late too.
-    return _Options(found, ask[found.request] * (1.0 + rate[found.request] * found.start_s)), best
+    return _Options(found, ask * (1.0 + rate * found.start_s), ask * rate), best
 
 
 def _actions(
@@ -266,10 +316,11 @@ def _actions(
 ) -> tuple[Action, ...]:
     """What it takes to get there: make room first, then copies, then what lives in them."""
     actions: list[Action] = []
+    asks = {demand.task: demand.ask for demand in demands}
     for number, tier in enumerate(fleet.layout.tiers):
         offer = chosen.get(number, _NOTHING)
-        actions += _room(fleet, options, number, offer.members)
-        actions += _sized(tier, offer.copies, _long_idle(fleet, number, now), period_s)
+        actions += _room(fleet, options, number, offer.members, asks)
+        actions += _sized(tier, offer.copies, _Standing.of(fleet, number, now), period_s)
         for i in offer.members.tolist():
             demand = demands[int(options.of.request[i])]
             reason = (
@@ -280,41 +331,79 @@ def _actions(
     return tuple(actions)
 
 
-def _room(fleet: Fleet, options: _Options, number: int, members: NDArray[np.intp]) -> list[Action]:
-    """Unload what is resident and not planned, where what is planned would not fit beside it."""
-    layout, tier, profiles = fleet.layout, fleet.layout.tiers[number], fleet.layout.catalogue.profiles
+def _room(
+    fleet: Fleet, options: _Options, number: int, members: NDArray[np.intp], asks: Mapping[str, float]
+) -> list[Action]:
+    """Unload what is resident and not planned, where what is planned would not fit beside it.
+
+    What is asked for least goes first, and of that the largest.
+    """
+    tier, planned_mb = fleet.layout.tiers[number], float(options.of.memory_mb[members].sum())
     planned = {options.of.placements[i].variant for i in members.tolist()}
-    held = {variant for e in fleet.tiers[number].environments.values() for variant in e.resident} - planned
-    found = [layout.placements[int(i)] for v in held for i in layout.of_variant_on.get((number, v), ())]
-    others = [placement for placement in found if placement.id in profiles]
-    needed = float(options.of.memory_mb[members].sum()) + sum(profiles[p.id].memory_mb for p in others)
-    actions: list[Action] = []
-    for placement in sorted(others, key=lambda p: (-profiles[p.id].memory_mb, p.id)):
-        if needed <= tier.memory_mb * MEMORY_SHARE:
-            break
-        needed -= profiles[placement.id].memory_mb
-        what = f"{len(members)} planned variants of {float(options.of.memory_mb[members].sum()):.0f} MB need its room"
-        actions.append(Unload(placement, f"{what} on {tier.name}"))
-    return actions
+    leaving: dict[str, Placement] = {}
+    for environment in fleet.tiers[number].environments.values():
+        others = {v: _largest(fleet, number, v) for v in environment.resident if v not in planned and v not in leaving}
+        held = {v: found for v, found in others.items() if found is not None}
+        needed = planned_mb + sum(mb for mb, _ in held.values())
+        for variant in sorted(held, key=lambda v: (asks.get(held[v][1].task, 0.0), -held[v][0], v)):
+            if needed <= room_mb(tier):
+                break
+            needed -= held[variant][0]
+            leaving[variant] = held[variant][1]
+    reason = f"{len(members)} planned variants of {planned_mb:.0f} MB need its room on {tier.name}"
+    return [Unload(placement, reason) for placement in leaving.values()]
 
 
-def _long_idle(fleet: Fleet, number: int, now: float) -> int:
-    """Environments of a tier that have run nothing for so long that one that is planned would be renewed."""
-    after_s = RENEWED * fleet.layout.tiers[number].idle_timeout_s
-    environments = fleet.tiers[number].environments.values()
-    return sum(not e.running and now - e.used_at >= after_s for e in environments)
+def _largest(fleet: Fleet, number: int, variant: str) -> tuple[float, Placement] | None:
+    """The memory (MB) that a variant takes on a tier at most, and a placement of such; None where none is measured."""
+    layout, profiles = fleet.layout, fleet.layout.catalogue.profiles
+    found = [layout.placements[i] for i in layout.of_variant_on.get((number, variant), NONE).tolist()]
+    measured = [(profiles[placement.id].memory_mb, placement) for placement in found if placement.id in profiles]
+    return max(measured, key=itemgetter(0), default=None)
 
 
-def _sized(tier: Tier, wanted: int, long_idle: int, period_s: float) -> list[Action]:
-    """The tier's number of copies, where that is ours to say, and idle processes that nothing is planned for."""
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """Environments of a tier that are there, and of them those that run nothing."""
+
+    there: int
+    idle: int
+    long_idle: int
+    """Those that have run nothing for so long that one that is planned would be renewed."""
+
+    @classmethod
+    def of(cls, fleet: Fleet, number: int, now: float) -> _Standing:
+        after_s = RENEWED * fleet.layout.tiers[number].idle_timeout_s
+        environments = fleet.tiers[number].environments.values()
+        idle = [environment for environment in environments if environment.state is State.IDLE]
+        return cls(len(environments), len(idle), sum(now - environment.used_at >= after_s for environment in idle))
+
+    @property
+    def wanted(self) -> int:
+        """Those that somebody uses, or did a moment ago."""
+        return self.there - self.long_idle
+
+
+def _sized(tier: Tier, planned: int, standing: _Standing, period_s: float) -> list[Action]:
+    """The tier's number of copies, where that is ours to say, and idle processes that nothing is planned for.
+
+    What requests use is not taken from them: neither an endpoint that they started, nor a process between two of them.
+    """
     if tier.start_mode is StartMode.ALWAYS:
         return []
-    if tier.start_mode is StartMode.PROVISIONED or tier.kind in ENDPOINTS:
-        return [Provision(tier.name, wanted, f"{wanted} copies are planned for the next {period_s:g} s")]
+    plan_is = f"{planned} copies are planned for the next {period_s:g} s"
+    if tier.kind in ENDPOINTS:
+        copies = max(planned, standing.wanted)
+        used = "" if copies == planned else f", and {copies} were used lately"
+        return [Provision(tier.name, copies, plan_is + used)]
+    if tier.start_mode is StartMode.PROVISIONED:
+        return [Provision(tier.name, planned, plan_is)]
     # Lambda keeps idle environments for nothing; processes of this machine take its memory.
-    if tier.kind is not TierKind.PROCESS or long_idle <= wanted:
+    spare = standing.long_idle - planned
+    if tier.kind is not TierKind.PROCESS or spare <= 0:
         return []
-    return [Shrink(tier.name, wanted, f"{long_idle} have been idle for long, and {wanted} are planned")]
+    reason = f"{standing.long_idle} have been idle for long, and {planned} are planned"
+    return [Shrink(tier.name, standing.idle - spare, reason)]
 
 
 def _check(demands: Sequence[Demand], period_s: float, budget_usd_per_h: float) -> None:

@@ -5,17 +5,19 @@ So it need not be stored: whoever starts anew tells it the minutes that the log 
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
+from statistics import median
 
 from registry.activity import KEPT_MINUTES, Minute, Usage
 from registry.catalogue import Catalogue
+from registry.model import Slo
 from scheduler.capacity import Demand
 from scheduler.recurrence import DAY, Recurrence
 from scheduler.requests import Request
 
 LATELY = 10
-"""Minutes with requests that a task's rate and rows are the mean of: steady enough, and soon another."""
+"""Minutes with requests that a task's rate is the mean of, and its rows the median: steady enough, and soon another."""
 
 
 class History:
@@ -30,7 +32,12 @@ class History:
         """The first minute in which each task was asked for."""
 
     def due(self, until: int) -> int:
-        """The first minute that has not been told, of those before `until` that are worth telling."""
+        """The first minute that has not been told, of those before `until` that are worth telling.
+
+        Where the clock was put back behind what was told, that was never so: all is to be told anew.
+        """
+        if self._closed is not None and until < self._closed:
+            self._recurrence, self._closed, self._lately, self._first = Recurrence(), None, {}, {}
         oldest = until - KEPT_MINUTES
         return oldest if self._closed is None else max(oldest, self._closed + 1)
 
@@ -70,6 +77,13 @@ class History:
     def _demand(self, task: str) -> Demand:
         lately = self._lately[task]
         requests = sum(usage.requests for usage in lately)
-        rows = max(1, round(sum(usage.rows for usage in lately) / requests))
+        # One batch that nothing takes is not to say what a task is asked for.
+        rows = max(1, round(median(usage.rows / usage.requests for usage in lately)))
         rate = requests / len(lately) / 60
-        return Demand(task, self._recurrence.ahead(task), rate, Request(task, lately[-1].slo, rows))
+        return Demand(task, self._recurrence.ahead(task), rate, Request(task, _usual(lately), rows))
+
+
+def _usual(usages: deque[Usage]) -> Slo:
+    """The SLO of most minutes, the latest of several: what one caller asks for once is not what a task is kept for."""
+    counts = Counter(usage.slo for usage in reversed(usages))
+    return max(counts, key=counts.__getitem__)

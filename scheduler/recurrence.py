@@ -93,35 +93,36 @@ class Counts:
     def __init__(self, size: int, *, shared: bool) -> None:
         """With so many cells, for each task or for all."""
         self._size, self._shared = size, shared
-        self._cells = np.zeros((int(shared), size, 2), dtype=np.float32)
+        self._cells = np.zeros((size if shared else 0, 2), dtype=np.float32)
 
     def grow(self, tasks: int) -> None:
-        """Have room for so many tasks."""
-        if not self._shared and tasks > len(self._cells):
-            self._cells = _grown(self._cells, tasks)
+        """Have room for so many tasks: for twice as many as before, so that tasks that come one by one are not slow."""
+        if not self._shared and tasks * self._size > len(self._cells):
+            self._cells = _grown(self._cells, max(tasks * self._size, 2 * len(self._cells)))
 
-    def says(self, values: Ints) -> Floats:
-        """Log-odds for each task, drawn to 0 where little was counted; `values` are the context's, by task."""
-        counts = self._cells[self._place(values)]
-        times = counts.sum(axis=1)
+    def place(self, values: Ints) -> Ints:
+        """The cell of each task; `values` are the context's, by task."""
+        cells = _spread(values, self._size)
+        return cells if self._shared else cells + np.arange(len(values)) * self._size
+
+    def says(self, place: Ints) -> Floats:
+        """Log-odds for each task, drawn to 0 where little was counted."""
+        counts = self._cells[place]
+        times = counts[:, 0] + counts[:, 1]
         p = (counts[:, 1] + PRIOR * RARE) / (times + PRIOR)
         found: Floats = _logit(p) * (times / (times + DOUBT))
         return found
 
-    def note(self, values: Ints, asked: Bools, known: Bools) -> None:
+    def note(self, place: Ints, asked: Bools, known: Bools) -> None:
         """Count one minute of every task that is known."""
+        place, asked = place[known], asked[known]
         if self._shared:
-            np.add.at(self._cells[0], (_spread(values[known], self._size), asked[known].astype(np.int64)), 1.0)
+            np.add.at(self._cells.reshape(-1), 2 * place + asked, np.float32(1.0))
             return
-        rows, cells = self._place(values)
-        counts = self._cells[rows, cells]
-        counts *= np.minimum(1.0, KEPT / np.maximum(counts.sum(axis=1, keepdims=True), KEPT))
+        counts = self._cells[place]
+        counts *= np.minimum(1.0, KEPT / np.maximum(counts[:, :1] + counts[:, 1:], KEPT))
         counts[np.arange(len(counts)), asked.astype(np.int64)] += 1.0
-        self._cells[rows[known], cells[known]] = counts[known]
-
-    def _place(self, values: Ints) -> tuple[Ints, Ints]:
-        rows = np.zeros(len(values), dtype=np.int64) if self._shared else np.arange(len(values))
-        return rows, _spread(values, self._size)
+        self._cells[place] = counts
 
 
 def _first_weights(gates: int) -> Floats:
@@ -135,12 +136,16 @@ def _first_weights(gates: int) -> Floats:
 
 def _grown(rows: NDArray[Any], count: int) -> NDArray[Any]:
     """The same rows and new ones of zeros, `count` in all."""
-    more = np.zeros((count - len(rows), *rows.shape[1:]), dtype=rows.dtype)
-    return np.concatenate([rows, more])
+    # Memory that is only asked for is not taken yet.
+    found = np.zeros((count, *rows.shape[1:]), dtype=rows.dtype)
+    found[: len(rows)] = rows
+    return found
 
 
 def _spread(values: Ints, size: int) -> Ints:
     """The cell of each value: itself where there is one, else by multiplicative hashing (Knuth, vol. 3, 6.4)."""
+    if values.max(initial=0) < size:
+        return values
     hashed = ((values * 2654435761) & 0xFFFFFFFF) * size >> 32
     found: Ints = np.where(values < size, values, hashed)
     return found
@@ -232,8 +237,10 @@ class Recurrence:
         return self._mixed
 
     def _mix(self) -> _Mixed:
-        own, shared, gates = self._contexts()
-        said = [c.says(v) for c, v in zip((*self._own, *self._shared), (*own, *shared), strict=True)]
+        contexts, gates = self._contexts()
+        every = (*self._own, *self._shared)
+        places = [counts.place(values) for counts, values in zip(every, contexts, strict=True)]
+        said = [counts.says(place) for counts, place in zip(every, places, strict=True)]
         inputs = np.array([*said, *_logit(np.clip(self._rates, 1e-3, 1.0 - 1e-3)), np.ones(len(self.tasks))])
         mixtures = [
             _logistic((weights[gate].T * inputs).sum(axis=0))
@@ -241,18 +248,19 @@ class Recurrence:
         ]
         mean = np.mean([np.log(p / (1.0 - p)) for p in mixtures], axis=0)
         probability = np.where(self._known, _logistic(mean), 0.0)
-        return _Mixed(own, shared, gates, inputs, mixtures, probability)
+        return _Mixed(places, gates, inputs, mixtures, probability)
 
     def _learn(self, mixed: _Mixed, asked: Bools) -> None:
         known = self._known
         for weights, gate, said in zip(self._weights, mixed.gates, mixed.mixtures, strict=True):
             steps = mixed.inputs * ((asked - said) * LEARNING * known)
-            np.add.at(weights, gate, steps.T)
-        for counts, values in zip((*self._own, *self._shared), (*mixed.own, *mixed.shared), strict=True):
-            counts.note(values, asked, known)
+            cells = gate[:, None] * weights.shape[1] + np.arange(weights.shape[1])
+            np.add.at(weights.reshape(-1), cells.reshape(-1), steps.T.reshape(-1))
+        for counts, place in zip((*self._own, *self._shared), mixed.places, strict=True):
+            counts.note(place, asked, known)
 
-    def _contexts(self) -> tuple[list[Ints], list[Ints], list[Ints]]:
-        """Each context's value, by task: a task's own, all tasks', and what gates the mixtures."""
+    def _contexts(self) -> tuple[list[Ints], list[Ints]]:
+        """Each context's value, by task, a task's own first and then all tasks'; and what gates the mixtures."""
         minute = self._minute or 0
         gap = np.where(self._known, minute - self._last, 0)
         since, before = np.minimum(gap, LONGEST), np.minimum(self._before, LONGEST)
@@ -266,7 +274,7 @@ class Recurrence:
         shared = [since * RATE_GATES + rate, both, last_8 * RATE_GATES + rate, lags * 25 + log_gap]
         gates = (np.minimum(log_gap // 2, GAP_GATES - 1), rate, _steps(self._age, 2 * AGE_GATES - 1) // 2)
         a_day_later = lags >= 1 << len(LAGS)
-        return own, shared, [np.where(a_day_later, size + g, g) for g, size in zip(gates, GATES, strict=True)]
+        return [*own, *shared], [np.where(a_day_later, size + g, g) for g, size in zip(gates, GATES, strict=True)]
 
     def _bits(self, count: int) -> Ints:
         """Whether each task was asked for in each of the last minutes, as one number, the newest in its highest bit."""
@@ -295,8 +303,8 @@ def _steps(values: Ints | Floats, most: int) -> Ints:
 class _Mixed:
     """What was expected of one minute, and of what."""
 
-    own: Sequence[Ints]
-    shared: Sequence[Ints]
+    places: Sequence[Ints]
+    """The cell of each context, by task."""
     gates: Sequence[Ints]
     inputs: Floats
     mixtures: Sequence[Floats]

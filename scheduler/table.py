@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from registry.catalogue import Catalogue
-from registry.model import LEVELS, Placement, Price, ServiceTime
+from registry.model import LEVELS, Placement, Price, Quantiles, ServiceTime
 from scheduler.drift import IQR
 from scheduler.layout import Layout, Span, layout_of
 from scheduler.quantiles import Floats, add, deviation
@@ -37,6 +38,13 @@ ROUNDED = 5e-7
 
 SIZES_KEPT = 128
 """Batch sizes whose columns a table keeps: twice the default largest batch, some 0.3 kB a placement each."""
+
+SUMS_KEPT = 4096
+"""Tasks whose sums of distributions are kept beyond a snapshot: the next one mostly has the same profiles, and where
+accuracies are judged it comes within a minute."""
+
+Measured = tuple[tuple[ServiceTime, ...], Quantiles, Quantiles]
+"""Service, load and INIT of a placement."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -183,7 +191,8 @@ def _between(low: Floats, high: Floats, share: Floats) -> Floats:
 def table_of(catalogue: Catalogue, task: str) -> Table:
     """The table of a task, compiled once per snapshot; raises NotFound for an unknown task.
 
-    Compiling sums distributions, which takes some 0.2 ms a placement; a caller that cannot wait asks for it beforehand.
+    Compiling sums distributions, which takes some 0.2 ms a placement unless it was done for another snapshot; a caller
+    that cannot wait asks for it beforehand.
     """
     return catalogue.derived((table_of, task), lambda snapshot: _compile(snapshot, task))
 
@@ -194,9 +203,7 @@ def _compile(catalogue: Catalogue, task: str) -> Table:
     span = layout.spans[task]
     placements = layout.placements[span.start : span.measured]
     profiles = [catalogue.profiles[p.id] for p in placements]
-    services = [_at_two_sizes(profile.service) for profile in profiles]
-    sizes, service, billed = _padded(services)
-    load, init = _grid([p.load.ms for p in profiles]), _grid([p.init.ms for p in profiles])
+    sizes, times, billed = _summed(tuple((profile.service, profile.load, profile.init) for profile in profiles))
     return Table(
         task=task,
         layout=layout,
@@ -208,13 +215,22 @@ def _compile(catalogue: Catalogue, task: str) -> Table:
         max_batch=np.array([p.max_batch for p in placements], dtype=np.intp),
         most_rows=max((p.max_batch for p in placements), default=0),
         sizes=sizes,
-        times=_finish_times(service, load, init),
+        times=times,
         billed_ms=billed,
         load_ms=np.array([p.load.mean for p in profiles], dtype=np.float64),
         init_ms=np.array([p.init.mean for p in profiles], dtype=np.float64),
         memory_mb=np.array([profile.memory_mb for profile in profiles], dtype=np.float64),
         prices=Prices.of([catalogue.tiers[p.tier].price for p in placements]),
     )
+
+
+@lru_cache(SUMS_KEPT)
+def _summed(measured: tuple[Measured, ...]) -> tuple[Floats, Floats, Floats]:
+    """Sizes, finish times and billed durations of a task's placements, as a table has them; nobody changes them."""
+    services = [_at_two_sizes(service) for service, _, _ in measured]
+    sizes, service, billed = _padded(services)
+    load, init = _grid([load.ms for _, load, _ in measured]), _grid([init.ms for _, _, init in measured])
+    return sizes, _finish_times(service, load, init), billed
 
 
 def _finish_times(service: Floats, load: Floats, init: Floats) -> Floats:

@@ -15,7 +15,15 @@ from scheduler.actions import Warm
 from scheduler.choose import choose
 from scheduler.decision import Decision
 from scheduler.fleet import Fleet
+from scheduler.ranking import Ranking
 from scheduler.requests import Request
+
+
+def to_load(request: Request, catalogue: Catalogue, fleet: Fleet, now: float) -> Warm | None:
+    """What is worth warming for a request, or else what it would prefer, each as below; it takes two decisions."""
+    fleet = fleet.follow(catalogue)
+    best = where_warm(request, catalogue, fleet, now).ranked
+    return _worth_warming(best, fleet, now) or _preferred(best, request, catalogue, fleet, now)
 
 
 def worth_warming(request: Request, catalogue: Catalogue, fleet: Fleet, now: float) -> Warm | None:
@@ -25,7 +33,10 @@ def worth_warming(request: Request, catalogue: Catalogue, fleet: Fleet, now: flo
     Expectations are a decision's own (`choose`), paces and margins included. Raises NotFound for an unknown task.
     """
     fleet = fleet.follow(catalogue)
-    ranked = where_warm(request, catalogue, fleet, now).ranked
+    return _worth_warming(where_warm(request, catalogue, fleet, now).ranked, fleet, now)
+
+
+def _worth_warming(ranked: Ranking, fleet: Fleet, now: float) -> Warm | None:
     held = ranked[: ranked.held]
     if not held or any(fleet.tier(e.placement.tier).warm_with(e.placement.variant, now) for e in held):
         return None
@@ -41,7 +52,11 @@ def preferred(request: Request, catalogue: Catalogue, fleet: Fleet, now: float) 
     would not hold the SLO either. Raises NotFound for an unknown task.
     """
     fleet = fleet.follow(catalogue)
-    chosen, best = choose(request, catalogue, fleet, now).ranked, where_warm(request, catalogue, fleet, now).ranked
+    return _preferred(where_warm(request, catalogue, fleet, now).ranked, request, catalogue, fleet, now)
+
+
+def _preferred(best: Ranking, request: Request, catalogue: Catalogue, fleet: Fleet, now: float) -> Warm | None:
+    chosen = choose(request, catalogue, fleet, now).ranked
     if not (chosen and best.held) or chosen[0].placement.variant == best[0].placement.variant:
         return None
     first, instead = best[0].placement, chosen[0].placement.variant

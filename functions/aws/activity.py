@@ -30,7 +30,8 @@ log = logging.getLogger(__name__)
 STEP = 10
 """Requests to a write are so many times those to the last: a rate of 1,000 a minute is told with four writes."""
 
-Taken = Mapping[int, tuple[Usage, ...]]
+Taken = dict[int, tuple[Usage, ...]]
+"""Usages by minute that are to be written; each leaves when it is."""
 
 
 class Activity:
@@ -80,11 +81,13 @@ class Activity:
         try:
             take_in(ended.result(), self._backends, self._clock(), self._wall())
         except RegistryError as fault:
-            self._arrivals.give_back(taken)
             log.warning("activity cannot be told: %s", fault)
+        except Exception:  # the outermost handler of a telling: the answer that looks is not to suffer
+            log.exception("telling activity")
+        self._arrivals.give_back(taken)
 
     def _start(self) -> None:
-        now, wall, taken = self._clock(), self._wall(), self._arrivals.take()
+        now, wall, taken = self._clock(), self._wall(), dict(self._arrivals.take())
         seen = seen_since(self._snapshots.view()[1], self._told_at, now, wall)
         self._told_at = now
         longest_s = max((backend.tier.idle_timeout_s for backend in self._backends.values()), default=0.0)
@@ -92,7 +95,8 @@ class Activity:
 
     def _tell(self, taken: Taken, seen: tuple[Sighting, ...], since: float, wall: float) -> tuple[Sighting, ...]:
         """On the thread: write what was asked for and seen, and read what others saw."""
-        for minute, usages in taken.items():
-            self._activity.add(minute, usages)
+        for minute in sorted(taken):
+            self._activity.add(minute, taken[minute])
+            del taken[minute]
         self._sightings.add(seen)
         return self._sightings.since(since, wall)

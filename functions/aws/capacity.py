@@ -6,6 +6,7 @@ two events: a new execution environment tells itself the past from the log.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from functions.aws.catalogue import CatalogueWatch
 from functions.aws.settings import CapacitySettings
 from functions.aws.sightings import seen_since, take_in
 from gateway.capacity.arrivals import minute_of
-from gateway.capacity.carry_out import Part
+from gateway.capacity.carry_out import Part, Result
 from gateway.capacity.keeper import Keeper
 from gateway.capacity.report import capacity_document
 from gateway.snapshots import Snapshots
@@ -27,6 +28,11 @@ from registry.stores.dynamodb_table import DynamoTable
 
 if TYPE_CHECKING:
     from gateway.backends.lambda_ import Client
+
+log = logging.getLogger(__name__)
+
+WITHIN_S = 30.0
+"""Of its minute in which an action may begin: what a function is stopped in, nobody hears of."""
 
 
 class Capacity:
@@ -57,6 +63,7 @@ class Capacity:
             self._backends.by_tier,
             budget_usd_per_h=settings.budget_usd_per_h,
             part=part,
+            within_s=WITHIN_S,
             clock=clock,
             wall=wall,
         )
@@ -76,4 +83,7 @@ class Capacity:
         report = await self._keeper.once()
         seen = seen_since(self._snapshots.view()[1], began, self._clock(), self._wall())
         self._sightings.add(seen)
-        return {"claimed": True, **capacity_document(report, report.budget_usd_per_h)}
+        document = capacity_document(report, report.budget_usd_per_h)
+        changed = [action for action in document["actions"] if action["result"] != Result.ALREADY]
+        log.info("%s: %d tasks, $%.6g an hour: %s", self._part, len(report.demands), document["usd_per_h"], changed)
+        return {"claimed": True, **document}

@@ -148,10 +148,12 @@ class LambdaBackend:
         """Send as many warm-ups at once as copies are wanted, until so many environments hold the variant.
 
         As many as are wanted, and not only as are missing: nobody can say which environment gets one, so those that
-        hold it must be kept busy meanwhile. Raises Throttled when too few do after WARM_ROUNDS.
+        hold it must be kept busy meanwhile. Of more than there are calls at once nobody can say that they are not the
+        same, so these are all. Raises Throttled when too few hold it after WARM_ROUNDS.
         """
         if copies > self.tier.concurrency:
             raise Throttled(f"{self.tier.name} allows {self.tier.concurrency} environments")
+        copies = min(copies, self._most)
         event = warm_event(placement, variant, hold_ms=HOLD_MS if copies > 1 else 0)
         for _ in range(WARM_ROUNDS):
             self._check_open()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -28,6 +28,7 @@ class Result(StrEnum):
 
     DONE = "done"
     ALREADY = "already so"
+    LEFT = "left to the next plan"
     FAILED = "failed"
 
 
@@ -67,11 +68,12 @@ async def carry_out(
     *,
     part: Part = Part.WHOLE,
     at_once: int = AT_ONCE,
+    goes_on: Callable[[], bool] = lambda: True,
 ) -> tuple[Outcome, ...]:
     """The outcome of each action of `part`, in their order; `at_once` of them are under way at a time, one of a tier.
 
-    What makes room comes before what needs it. One that fails spoils none of the others, and is decided again from what
-    the fleet then is.
+    What has not begun when it no longer `goes_on` is left. What makes room comes before what needs it. One that fails
+    spoils none of the others, and is decided again from what the fleet then is.
     """
     slots = asyncio.Semaphore(at_once)
     tiers: dict[str, list[tuple[int, Action]]] = {}
@@ -83,7 +85,10 @@ async def carry_out(
         outcomes = []
         for place, action in ordered:
             async with slots:
-                outcomes.append((place, await _outcome(action, backends, catalogue, part)))
+                came = await _outcome(action, backends, catalogue, part) if goes_on() else Outcome(action, Result.LEFT)
+                outcomes.append((place, came))
+            # A thousand that are so already are not to hold up the loop together.
+            await asyncio.sleep(0)
         return outcomes
 
     found = [each for group in await asyncio.gather(*map(on_one, tiers.values())) for each in group]
@@ -136,9 +141,10 @@ async def _warm(action: Warm, backend: Backend, catalogue: Catalogue) -> bool:
     if placement.id not in catalogue.placements:
         raise NotReady(f"placement {placement.id} is not in the catalogue any more")
     variant = catalogue.variants[placement.variant]
-    holding = backend.status().resident.get(variant.id, 0)
     if isinstance(backend, Expires):
         holding = backend.lasting(variant, action.for_s)
+    else:
+        holding = backend.status().resident.get(variant.id, 0)
     # One copy serves every slot of an environment that all runs share.
     if holding >= (1 if backend.tier.kind in SHARED else action.copies):
         return False

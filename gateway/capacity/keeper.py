@@ -6,7 +6,8 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
+from dataclasses import replace
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -15,7 +16,7 @@ from gateway.capacity.arrivals import Arrivals, minute_of
 from gateway.capacity.carry_out import Part, carry_out, tier_of
 from gateway.capacity.report import Report
 from gateway.snapshots import Snapshots
-from registry.activity import ActivityLog, Usage
+from registry.activity import ActivityLog
 from registry.catalogue import Catalogue
 from registry.errors import RegistryError
 from scheduler.capacity import Demand, Plan, plan
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 PERIOD_S = 60.0
 """Between two plans: the minute that activity is told in."""
 
+AT_ONCE_MINUTES = 240
+"""Of the past that are read and learnt at once: a second of work where a thousand tasks are asked for."""
 
 T = TypeVar("T")
 
@@ -69,6 +72,7 @@ class Keeper:
         period_s: float = PERIOD_S,
         planner: Planner = plan,
         part: Part = Part.WHOLE,
+        within_s: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         reported: Callable[[Report], None] = lambda _: None,
@@ -76,7 +80,8 @@ class Keeper:
     ) -> None:
         """`clock` is the backends'; `arrivals` are this process's own, where it has any to write down.
 
-        Of a plan this `part` is carried out. `in_thread` runs what would keep the loop: the log's I/O, and the plan.
+        Of a plan this `part` is carried out, and of that what can begin `within_s` of when it was asked for.
+        `in_thread` runs what would keep the loop: the log's I/O, and the plan.
         """
         self.last: Report | None = None
         self.budget_usd_per_h = budget_usd_per_h
@@ -86,7 +91,7 @@ class Keeper:
         self._arrivals = arrivals or Arrivals(wall=wall)
         self._period_s = period_s
         self._planner = planner
-        self._part = part
+        self._part, self._within_s = part, within_s
         self._clock, self._wall = clock, wall
         self._reported = reported
         self._in_thread = in_thread
@@ -106,44 +111,56 @@ class Keeper:
 
     async def once(self) -> Report:
         """Make one plan and carry it out; raises Unavailable when activity cannot be written or read."""
+        until = self._clock() + self._within_s
         await self.write_down()
         at = self._wall()
+        await self._catch_up(minute_of(at))
         catalogue, fleet = self._snapshots.view()
         now = self._clock()
-        work = partial(self._planned, minute_of(at), catalogue, _served(fleet, self._backends, now), now)
+        work = partial(self._planned, catalogue, fleet, frozenset(self._backends), now)
         planned, demands = await self._in_thread(work)
         actions = [action for action in planned.actions if tier_of(action) in self._backends]
-        outcomes = await carry_out(actions, self._backends, catalogue, part=self._part)
+        outcomes = await carry_out(
+            actions, self._backends, catalogue, part=self._part, goes_on=lambda: self._clock() < until
+        )
         self.last = Report(at, planned, self.budget_usd_per_h, demands, outcomes)
         self._reported(self.last)
         return self.last
 
     async def write_down(self) -> None:
         """Add this process's own arrivals to the log; raises Unavailable, and then keeps them."""
-        taken = self._arrivals.take()
+        taken = dict(self._arrivals.take())
         try:
-            await self._in_thread(partial(_add, self._activity, taken))
+            for minute in sorted(taken):
+                await self._in_thread(partial(self._activity.add, minute, taken[minute]))
+                del taken[minute]
         except RegistryError:
             self._arrivals.give_back(taken)
             raise
 
-    def _planned(self, minute: int, catalogue: Catalogue, fleet: Fleet, now: float) -> tuple[Plan, tuple[Demand, ...]]:
-        """A plan as of a minute, with every minute before it; on a thread, one at a time."""
-        self._history.close(self._activity.between(self._history.due(minute), minute), minute)
+    async def _catch_up(self, minute: int) -> None:
+        """Learn every minute before this one, some at a time: two days of many tasks are not held, nor waited for."""
+        for first in range(self._history.due(minute), minute, AT_ONCE_MINUTES):
+            await self._in_thread(partial(self._learn, first, min(first + AT_ONCE_MINUTES, minute)))
+
+    def _learn(self, first: int, until: int) -> None:
+        self._history.close(self._activity.between(first, until), until)
+
+    def _planned(
+        self, catalogue: Catalogue, fleet: Fleet, served: Set[str], now: float
+    ) -> tuple[Plan, tuple[Demand, ...]]:
+        """A plan of what was learnt, and what is expected within a minute; on a thread, one at a time."""
         demands = self._history.demands(catalogue)
-        period_s, budget = self._period_s, self.budget_usd_per_h
-        planned = self._planner(catalogue, fleet, demands, now, period_s=period_s, budget_usd_per_h=budget)
-        return planned, demands
+        # However soon the next plan comes, one is made for a minute at least: that is what is expected.
+        period_s = max(self._period_s, PERIOD_S)
+        within = [replace(d, ask=1.0 - (1.0 - d.ask) ** (period_s / PERIOD_S)) for d in demands]
+        fleet, budget = _served(fleet, served, now), self.budget_usd_per_h
+        return self._planner(catalogue, fleet, within, now, period_s=period_s, budget_usd_per_h=budget), demands
 
 
-def _served(fleet: Fleet, backends: Mapping[str, Backend], now: float) -> Fleet:
+def _served(fleet: Fleet, served: Set[str], now: float) -> Fleet:
     """A fleet without the tiers that nothing serves here: what would be ready there is ready for nobody."""
     for tier in fleet.layout.tiers:
-        if tier.name not in backends:
+        if tier.name not in served:
             fleet = fleet.apply(TierUnavailable(tier.name, "no backend serves it here", math.inf, now))
     return fleet
-
-
-def _add(activity: ActivityLog, taken: Mapping[int, tuple[Usage, ...]]) -> None:
-    for minute, usages in taken.items():
-        activity.add(minute, usages)

@@ -17,12 +17,12 @@ from registry.catalogue import Catalogue
 from registry.errors import NotFound
 from registry.model import Placement, Slo
 from scheduler.requests import Request
-from scheduler.warming import preferred, worth_warming
+from scheduler.warming import to_load
 
 log = logging.getLogger(__name__)
 
 EVERY_S = 0.25
-"""At least this between two looks at what was asked: each question costs as much as a decision."""
+"""At least this between two looks at what was asked: each question costs as much as two decisions or three."""
 
 AGAIN_S = 10.0
 """At least this between two loads of one placement: what is pushed out again at once is not fought for. And between two
@@ -96,7 +96,7 @@ class Warmer:
     def _wanted(self, request: Request) -> tuple[Placement, int, Catalogue] | None:
         now, (catalogue, fleet) = self._clock(), self._snapshots.view()
         try:
-            action = worth_warming(request, catalogue, fleet, now) or preferred(request, catalogue, fleet, now)
+            action = to_load(request, catalogue, fleet, now)
         except NotFound:  # the task was taken away meanwhile
             return None
         if action is None or action.placement.tier in self._under_way:

@@ -40,6 +40,9 @@ ROWS_DIGITS = 9
 
 _ID_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-_.:/")
 
+BYTES_EACH = 300
+"""Of a demand or an action in the report on capacity, as JSON."""
+
 
 class Native:
     """The endpoints of /v1."""
@@ -150,7 +153,11 @@ class Native:
         """What is kept warm ahead of requests, and why."""
         owned = {task.name for task in self._service.tasks(self._face.principal(request))} | {""}
         report, budget = (self._keeper.last, self._keeper.budget_usd_per_h) if self._keeper else (None, 0.0)
-        return _json(capacity_document(report, budget, owned.__contains__))
+        size = BYTES_EACH * (len(report.demands) + len(report.outcomes)) if report else 0
+        return Response(
+            await off_loop(size, lambda: dumps(capacity_document(report, budget, owned.__contains__))),
+            media_type="application/json",
+        )
 
     async def job(self, request: Request) -> Response:
         """One of them."""

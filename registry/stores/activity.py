@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterable
+from functools import lru_cache
 
 from registry.activity import KEPT_MINUTES, Minute, Usage
 from registry.documents import from_document, to_document
@@ -13,6 +14,9 @@ from registry.stores.database import Database
 
 FILE = "activity.db"
 """Its name in a home."""
+
+SLOS_KEPT = 4096
+"""Texts whose SLO is known without reading them: most of a log's are the same few."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS usage (
@@ -25,6 +29,15 @@ CREATE TABLE IF NOT EXISTS usage (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS claim (name TEXT PRIMARY KEY, minute INTEGER NOT NULL) STRICT
 """
+
+
+@lru_cache(SLOS_KEPT)
+def slo_of(text: str) -> Slo:
+    """The SLO that a log holds as JSON; one without bounds where it is none that this release knows."""
+    try:
+        return from_document(Slo, json.loads(text))
+    except ValueError:  # an InvalidValue is one too
+        return Slo()
 
 
 class MemoryActivity:
@@ -89,7 +102,7 @@ class SqliteActivity(Database):
             ).fetchall()
         found: dict[int, list[Usage]] = {}
         for minute, task, requests, count, slo in rows:
-            found.setdefault(minute, []).append(Usage(task, requests, count, from_document(Slo, json.loads(slo))))
+            found.setdefault(minute, []).append(Usage(task, requests, count, slo_of(slo)))
         return tuple(Minute(minute, tuple(usages)) for minute, usages in found.items())
 
     def claim(self, name: str, minute: int) -> bool:

@@ -1,36 +1,33 @@
-"""The log of activity in the catalogue's DynamoDB table: one item for each minute and shard, which adds itself up."""
+"""The log of activity in the catalogue's DynamoDB table: one item for each minute and task, which adds itself up."""
 
 from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from registry.activity import KEPT_MINUTES, Minute, Usage
-from registry.documents import from_document, to_document
-from registry.model import Slo
+from registry.documents import to_document
+from registry.stores.activity import slo_of
 from registry.stores.dynamodb_table import DynamoTable
 
 SHARDS = 4
-"""Items of a minute. One takes 1,000 writes a second, and an environment writes a few times a minute; but an item is
-also limited to 400 KB, some 2,500 tasks."""
-
-TASKS = 25
-"""In one write: an update has at most 300 operators and 4 KB of expression (DynamoDB Developer Guide, quotas)."""
+"""Partitions of a day. One takes 1,000 writes a second, and one of an item under 1 KB counts as one (DynamoDB Developer
+Guide, quotas): an item of many tasks would count as so many as it has kilobytes, and end at 400."""
 
 DAY = 1440
-"""In minutes: whoever starts anew reads all that is kept with three queries."""
+"""In minutes: whoever starts anew reads all that is kept with three queries of each shard, and their further pages."""
 
 CLAIMS = "CAPACITY"
 """The partition of claims."""
 
 
 class DynamoActivity:
-    """Keeps the minutes of a day under the partition key `ACTIVITY#<day>`, until their `ttl`.
+    """Keeps the minutes of a day under the partition keys `ACTIVITY#<day>#<shard>`, until their `ttl`.
 
     A write adds to counters in place, so writers need not know of each other; one whose answer was lost, and that the
-    SDK sent again, is counted twice. `shard` is drawn when it is not given.
+    SDK sent again, is counted twice. `shard` is where this one writes, drawn when it is not given.
     """
 
     def __init__(self, table: DynamoTable, *, shard: int | None = None) -> None:
@@ -38,23 +35,33 @@ class DynamoActivity:
         self._shard = secrets.randbelow(SHARDS) if shard is None else shard
 
     def add(self, minute: int, usages: Iterable[Usage]) -> None:
-        """See ActivityLog."""
-        each = list(usages)
-        for start in range(0, len(each), TASKS):
+        """See ActivityLog; a write for each task, in turn."""
+        for usage in usages:
             with self._table.failures():
                 self._table.client.update_item(
                     TableName=self._table.name,
-                    Key={"pk": {"S": _partition(minute)}, "sk": {"S": f"{minute:010d}#{self._shard}"}},
-                    **_addition(minute, each[start : start + TASKS]),
+                    Key={
+                        "pk": {"S": _partition(minute // DAY, self._shard)},
+                        "sk": {"S": f"{minute:010d}#{usage.task}"},
+                    },
+                    UpdateExpression="SET #slo = :slo, #ttl = :ttl ADD #requests :requests, #rows :rows",
+                    ExpressionAttributeNames={f"#{name}": name for name in ("slo", "ttl", "requests", "rows")},
+                    ExpressionAttributeValues={
+                        ":slo": {"S": json.dumps(to_document(usage.slo))},
+                        ":ttl": {"N": str((minute + KEPT_MINUTES) * 60)},
+                        ":requests": {"N": str(usage.requests)},
+                        ":rows": {"N": str(usage.rows)},
+                    },
                 )
 
     def between(self, first: int, end: int) -> tuple[Minute, ...]:
         """See ActivityLog."""
         found: dict[int, dict[str, Usage]] = {}
         for item in self._items(first, end):
-            kept = found.setdefault(int(item["minute"]["N"]), {})
-            for usage in _usages(item):
-                kept[usage.task] = kept[usage.task].plus(usage) if usage.task in kept else usage
+            minute, _, task = item["sk"]["S"].partition("#")
+            usage = Usage(task, int(item["requests"]["N"]), int(item["rows"]["N"]), slo_of(item["slo"]["S"]))
+            kept = found.setdefault(int(minute), {})
+            kept[task] = kept[task].plus(usage) if task in kept else usage
         return tuple(Minute(m, tuple(kept[task] for task in sorted(kept))) for m, kept in sorted(found.items()))
 
     def claim(self, name: str, minute: int) -> bool:
@@ -79,37 +86,12 @@ class DynamoActivity:
 
     def _items(self, first: int, end: int) -> Iterator[dict[str, Any]]:
         """The items of the minutes from `first` on and before `end`, partition after partition."""
+        if first >= end:  # a range that ends before it begins is refused
+            return
         for day in range(first // DAY, (end - 1) // DAY + 1):
-            yield from self._table.between(_partition(day * DAY), f"{first:010d}", f"{end - 1:010d}~")
+            for shard in range(SHARDS):
+                yield from self._table.between(_partition(day, shard), f"{first:010d}", f"{end - 1:010d}~")
 
 
-def _partition(minute: int) -> str:
-    return f"ACTIVITY#{minute // DAY}"
-
-
-def _addition(minute: int, usages: Sequence[Usage]) -> dict[str, Any]:
-    """The parts of an update that add these usages to their item."""
-    names = {"#minute": "minute", "#ttl": "ttl"}
-    values: dict[str, Any] = {
-        ":minute": {"N": str(minute)},
-        ":ttl": {"N": str((minute + KEPT_MINUTES) * 60)},
-    }
-    for i, usage in enumerate(usages):
-        names |= {f"#n{i}": f"n:{usage.task}", f"#r{i}": f"r:{usage.task}", f"#s{i}": f"s:{usage.task}"}
-        values |= {f":n{i}": {"N": str(usage.requests)}, f":r{i}": {"N": str(usage.rows)}}
-        values[f":s{i}"] = {"S": json.dumps(to_document(usage.slo))}
-    sums = ", ".join(f"#n{i} :n{i}, #r{i} :r{i}" for i in range(len(usages)))
-    slos = "".join(f", #s{i} = :s{i}" for i in range(len(usages)))
-    return {
-        "UpdateExpression": f"SET #minute = :minute, #ttl = :ttl{slos} ADD {sums}",
-        "ExpressionAttributeNames": names,
-        "ExpressionAttributeValues": values,
-    }
-
-
-def _usages(item: dict[str, Any]) -> Iterator[Usage]:
-    for name in item:
-        if name.startswith("n:"):
-            task = name.removeprefix("n:")
-            slo = from_document(Slo, json.loads(item[f"s:{task}"]["S"]))
-            yield Usage(task, int(item[name]["N"]), int(item[f"r:{task}"]["N"]), slo)
+def _partition(day: int, shard: int) -> str:
+    return f"ACTIVITY#{day}#{shard}"

@@ -141,6 +141,18 @@ async def test_what_was_asked_for_is_known_after_a_restart(tmp_path: Path) -> No
         assert keeper is None
 
 
+async def test_a_log_that_is_none_keeps_nobody_from_being_served(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    register(tmp_path)
+    (tmp_path / FILE).write_bytes(b"no database, but long enough to be taken for the head of one" * 20)
+    async with Platform.open(tmp_path) as platform, keeping_warm(platform, math.inf) as keeper:
+        assert keeper is not None
+        await platform.service.predict(ANONYMOUS, "product", {"x": X})
+        await keeper.write_down()
+    assert FILE in caplog.text
+
+
 async def test_a_profiler_finds_snapshots_without_variants(tmp_path: Path) -> None:
     tier = "process-1769-snapstart"
     catalogue = register(tmp_path, tier)

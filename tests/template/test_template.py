@@ -35,7 +35,7 @@ def statements(template: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]
     for name, role in of_type(template, "AWS::IAM::Role").items():
         for policy in role.get("Policies", []):
             for statement in policy["PolicyDocument"]["Statement"]:
-                yield name, statement
+                yield name, statement["Fn::If"][1] if "Fn::If" in statement else statement
 
 
 def variables(function: dict[str, Any]) -> dict[str, Any]:
@@ -159,6 +159,23 @@ def test_capacity_is_kept_once_a_minute_and_only_within_a_budget(translated: dic
     for name, resource in translated["Resources"].items():
         if name.startswith(("Prewarm", "Evict", "CapacityLogs")):
             assert resource["Condition"] == "KeepsWarm", name
+
+
+def test_who_writes_to_the_log_of_activity_writes_nothing_else(translated: dict[str, Any]) -> None:
+    """Counters are added to, sightings and claims replaced: none touches the catalogue."""
+    keys = {"dynamodb:UpdateItem": {"ApiFunctionRole": ["ACTIVITY#*"]}, "dynamodb:PutItem": {}}
+    for role in ("PrewarmFunctionRole", "EvictFunctionRole"):
+        keys["dynamodb:UpdateItem"][role] = ["CAPACITY"]
+    for role in ("ApiFunctionRole", "PrewarmFunctionRole", "EvictFunctionRole"):
+        keys["dynamodb:PutItem"][role] = ["SEEN#*"]
+    found: dict[str, dict[str, Any]] = {action: {} for action in keys}
+    for role, statement in statements(translated):
+        allowed = [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
+        for action in set(keys).intersection(allowed):
+            found[action][role] = statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
+    assert found == keys
+    api = translated["Resources"]["ApiFunctionRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
+    assert [statement["Fn::If"][0] for statement in api if "Fn::If" in statement] == ["KeepsWarm", "KeepsWarm"]
 
 
 def test_a_run_of_capacity_ends_before_the_next_begins(translated: dict[str, Any]) -> None:

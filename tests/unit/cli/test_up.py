@@ -26,6 +26,14 @@ def test_a_keys_file_that_cannot_be_read_is_bad_input(invoke: Invoke, tmp_path: 
     assert "keys.json" in result.stderr
 
 
+def test_a_budget_that_is_no_amount_is_bad_input(invoke: Invoke, tmp_path: Path) -> None:
+    for budget in ("-1", "nan", "much"):
+        result = invoke("up", "--home", str(tmp_path / "home"), "--warm-budget", budget)
+
+        assert result.exit_code == 2
+        assert "--warm-budget" in result.stderr
+
+
 def test_a_setting_that_is_no_number_is_bad_input(invoke: Invoke, tmp_path: Path) -> None:
     result = invoke("up", "--home", str(tmp_path / "home"), env={"MODELLESS_BODY_LIMIT": "lots"})
 

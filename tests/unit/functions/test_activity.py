@@ -38,7 +38,7 @@ class Later(Executor):
         for future, work in self.waiting:
             try:
                 future.set_result(work())
-            except Unavailable as fault:
+            except (Unavailable, KeyError) as fault:
                 future.set_exception(fault)
         self.waiting.clear()
 
@@ -137,6 +137,27 @@ def test_what_could_not_be_told_is_told_with_the_next(rig: Rig, caplog: pytest.L
     rig.thread.work()
     assert rig.told() == {0: [("sum", 1)], 1: [("sum", 1)]}
     assert "throttled" in caplog.text
+
+
+def test_what_was_told_before_a_fault_is_not_told_again(rig: Rig) -> None:
+    rig.seen.fault = Unavailable("facts", "throttled")
+    rig.ask("sum")
+    rig.thread.work()
+    rig.seen.fault = None
+    rig.ask("sum", "secret")
+    rig.thread.work()
+    assert rig.told() == {0: [("secret", 1), ("sum", 2)]}
+
+
+def test_a_fault_that_nobody_expected_fails_no_answer(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    rig.seen.fault = KeyError("resident")
+    rig.ask("sum")
+    rig.thread.work()
+    rig.seen.fault = None
+    rig.ask("secret")
+    rig.thread.work()
+    assert rig.told() == {0: [("secret", 1), ("sum", 1)]}
+    assert "telling activity" in caplog.text
 
 
 def test_environments_are_told_once_and_those_of_others_are_taken_in(rig: Rig) -> None:

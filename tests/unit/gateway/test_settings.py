@@ -59,6 +59,7 @@ def test_every_variable_is_read():
         ("MODELLESS_WARM_BUDGET", "-1"),
         ("MODELLESS_WARM_BUDGET", "nan"),
         ("MODELLESS_WARM_PERIOD", "0"),
+        ("MODELLESS_WARM_PERIOD", "inf"),
         ("MODELLESS_WARM_PERIOD", "often"),
     ],
 )

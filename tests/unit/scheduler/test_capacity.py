@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.backends import inline
 from registry.catalogue import Catalogue
 from registry.model import (
     LEVELS,
@@ -25,9 +26,23 @@ from registry.model import (
     TierKind,
     Variant,
 )
+from runtime import worker
 from scheduler.actions import Provision, Shrink, Unload, Warm
-from scheduler.capacity import MEMORY_SHARE, PING_MS, RENEWED, Demand, Plan, copies_for, holding_usd, plan
-from scheduler.events import EnvironmentBusy, EnvironmentReady, Event
+from scheduler.capacity import (
+    INLINE_SHARE,
+    MEMORY_SHARE,
+    PING_MS,
+    RENEWED,
+    RESERVE_MB,
+    Demand,
+    Plan,
+    copies_for,
+    found_free,
+    holding_usd,
+    plan,
+    room_mb,
+)
+from scheduler.events import EnvironmentBusy, EnvironmentReady, EnvironmentStarting, Event
 from scheduler.fleet import Fleet
 from scheduler.requests import Request
 
@@ -186,8 +201,22 @@ def test_who_comes_while_it_starts_counts_too() -> None:
 
 def test_requests_that_overlap_have_copies() -> None:
     known = catalogue({"a/v": (0.9, 1000.0)}, tier("cpu"))
-    found = planned(known, [demand("a", 1.0, rate=0.05, latency_ms=1500.0)])
-    assert found.copies == {"cpu": copies_for((1.0 + 0.05 * 2.0) * 1.0 / PERIOD_S)}
+    assert planned(known, [demand("a", 1.0, rate=0.05, latency_ms=1500.0)]).copies == {"cpu": 1}
+    assert planned(known, [demand("a", 0.5, rate=2.0, latency_ms=1500.0)]).copies == {"cpu": copies_for(1.0)}
+    assert planned(known, [demand("a", 1.0, rate=100.0, latency_ms=1500.0)]).copies == {"cpu": 10}
+
+
+def test_what_all_runs_share_is_one_copy_whatever_the_load() -> None:
+    gpu = tier("gpu", kind=TierKind.GPU, price=Price(1e-6, usd_per_idle_s=1e-6), concurrency=4)
+    found = planned(catalogue({"a/v": (0.9, 100.0)}, gpu), [demand("a", 1.0, rate=50.0, latency_ms=1500.0)])
+    assert found.copies == {"gpu": 1}
+    assert found.actions[0].copies == 1  # type: ignore[union-attr]
+
+
+def test_a_copy_more_has_to_pay_for_itself() -> None:
+    """Of the three that suffice for a load of one, the third would serve a twentieth of what the first does."""
+    dear = catalogue({"a/v": (0.9, 1000.0)}, provisioned("cpu", 60 * 0.9e-3))
+    assert planned(dear, [demand("a", 1.0, rate=1.0, latency_ms=1500.0)]).copies == {"cpu": 1}
 
 
 @pytest.mark.parametrize(
@@ -222,6 +251,72 @@ def test_processes_that_idle_for_nothing_are_shrunk_and_lambda_is_left_alone() -
         found = planned(known, [demand("a", 0.9)], *events, EnvironmentBusy("cpu", "e0", 1.0), now=200.0)
         assert [a.copies for a in found.actions if isinstance(a, Shrink)] == [1] * shrunk
         assert not any(isinstance(a, Shrink) for a in planned(known, [demand("a", 0.9)], *events, now=100.0).actions)
+
+
+def test_what_is_used_between_two_requests_is_not_shrunk() -> None:
+    """Of two that are long idle one is planned, so one goes; what was used a moment ago, or starts, is none of them."""
+    known = catalogue({"a/v": (0.9, 10.0)}, tier("cpu", kind=TierKind.PROCESS))
+    long_idle = [EnvironmentReady("cpu", f"old{i}", ("a/v",), 0.0) for i in range(2)]
+    used = [EnvironmentReady("cpu", f"new{i}", ("a/v",), 199.0) for i in range(3)]
+    starting = [EnvironmentStarting("cpu", f"next{i}", 199.0) for i in range(3)]
+    found = planned(known, [demand("a", 0.9)], *long_idle, *used, *starting, now=200.0)
+    assert [a.copies for a in found.actions if isinstance(a, Shrink)] == [4]
+    alone = planned(known, [demand("a", 0.9)], long_idle[0], *used, *starting, now=200.0)
+    assert not any(isinstance(a, Shrink) for a in alone.actions)
+
+
+def test_an_endpoint_that_requests_use_is_not_taken_from_them() -> None:
+    gpu = tier("gpu", kind=TierKind.GPU, price=Price(1e-4, usd_per_idle_s=3e-4), concurrency=1)
+    known = catalogue({"a/v": (0.9, 10.0)}, gpu)
+    used = EnvironmentReady("gpu", "e", ("a/v",), 100.0)
+    assert [(a.copies, "used lately" in a.reason) for a in planned(known, [], used, now=200.0).actions] == [(1, True)]
+    assert [a.copies for a in planned(known, [], used, now=300.0).actions] == [0]
+
+
+def test_what_is_planned_fits_into_what_an_environment_keeps_resident() -> None:
+    facts = ((TierKind.PROCESS, 400, 208.0), (TierKind.PROCESS, 300, 150.0), (TierKind.LAMBDA, 1769, 1415.2))
+    for kind, memory_mb, room in (*facts, (TierKind.INLINE, 2048, 1536.0)):
+        assert room_mb(tier("t", kind=kind, memory_mb=memory_mb)) == pytest.approx(room)
+    assert (RESERVE_MB, INLINE_SHARE) == (worker.RESERVE_MB, inline.ENVIRONMENT_SHARE)
+    known = catalogue({f"t{i}/v": (0.9, 10.0) for i in range(4)}, tier("cpu", memory_mb=400), memory_mb=80.0)
+    assert len(planned(known, [demand(f"t{i}", 0.5) for i in range(4)]).residency["cpu"]) == 2
+
+
+def test_what_is_asked_for_least_is_unloaded_once_whatever_its_placements() -> None:
+    """Four times 250 MB and a fifth do not fit; of one variant's two placements one is named."""
+    known = catalogue({f"t{i}/v": (0.9, 10.0) for i in range(4)}, tier("cpu"), memory_mb=250.0)
+    twice = Placement("t1/v", "cpu", threads=2)
+    known = known.with_placements(twice).with_profiles(replace(known.profiles["t1/v@cpu:1"], placement=twice.id))
+    ready = EnvironmentReady("cpu", "e", ("t0/v", "t1/v", "t2/v"), 0.0)
+    small = Demand("t2", 0.3, 0.0, Request("t2", Slo(min_accuracy=0.99)))
+    found = planned(known, [demand("t3", 0.5), demand("t0", 0.5), small], ready)
+    assert [a.placement.variant for a in found.actions if isinstance(a, Unload)] == ["t1/v"]
+
+
+def test_each_environment_has_its_own_room() -> None:
+    known = catalogue({f"t{i}/v": (0.9, 10.0) for i in range(4)}, tier("cpu"), memory_mb=250.0)
+    apart = [EnvironmentReady("cpu", f"e{i}", (f"t{i}/v",), 0.0) for i in range(3)]
+    assert not any(isinstance(a, Unload) for a in planned(known, [demand("t3", 0.5)], *apart).actions)
+
+
+def test_fewer_copies_than_suffice_are_better_than_none() -> None:
+    """Three copies suffice for a load of one; the budget pays for one, which is free for a part of the requests."""
+    known = catalogue({"a/v": (0.9, 1000.0)}, provisioned("cpu", 0.01))
+    asked = [demand("a", 1.0, rate=1.0, latency_ms=1500.0)]
+    whole, half = planned(known, asked), planned(known, asked, budget_usd_per_h=0.015)
+    assert (whole.copies, half.copies) == ({"cpu": 3}, {"cpu": 1})
+    assert half.usd_per_h == pytest.approx(0.01)
+    assert 0 < half.gain_usd_per_h < whole.gain_usd_per_h
+    assert planned(known, asked, budget_usd_per_h=0.009).copies == {}
+
+
+@pytest.mark.parametrize(
+    ("load", "copies", "share"),
+    [(0.0, 1, 1.0), (1.0, 1, 0.5), (1.0, 3, 0.9375), (10.0, 10, 0.7854), (900.0, 9, 0.01)],
+)
+def test_what_part_of_requests_finds_a_copy_free(load: float, copies: int, share: float) -> None:
+    """By Erlang's tables."""
+    assert found_free(load, copies)[-1] == pytest.approx(share, abs=1e-4)
 
 
 def test_an_endpoint_without_demand_goes_to_zero() -> None:

@@ -75,3 +75,34 @@ def test_what_waits_in_vain_is_expected_less_and_as_often_as_those_before_it() -
     assert [demand.ask for demand in history.demands(CATALOGUE)] == [pytest.approx(1 / (3 * DAY))] * 2
     history.close([minute(100 + DAY, "sum")], 101 + DAY)
     assert history.demands(CATALOGUE)[-1].ask == pytest.approx(2 / (3 * DAY + 1))
+
+
+def test_one_caller_s_slo_is_not_the_task_s() -> None:
+    history = History()
+    history.close([minute(n, "sum", slo=Slo(min_accuracy=0.5) if n % 2 else TIGHT) for n in range(9)], 9)
+    history.close([minute(9, "sum", slo=Slo(latency_ms=1e-3))], 10)
+    assert [d.request.slo for d in history.demands(CATALOGUE) if d.task == "sum"] == [TIGHT]
+
+
+def test_a_clock_that_is_put_back_has_everything_told_anew() -> None:
+    told, fresh = History(), History()
+    ahead = [minute(n, "sum") for n in range(9_000, 9_010)]
+    told.close([*(minute(n, "sum") for n in range(100, 110)), *ahead], 9_010)
+    assert told.due(200) == 200 - KEPT_MINUTES
+    for history in (told, fresh):
+        history.close([minute(n, "rare") for n in range(190, 200)], 200)
+    assert told.demands(CATALOGUE) == fresh.demands(CATALOGUE) != ()
+
+
+def test_a_clock_that_steps_back_a_second_has_nothing_told_twice() -> None:
+    history = History()
+    history.close([minute(100, "sum")], 101)
+    assert history.due(100) == 101
+    assert history.due(101) == 101
+
+
+def test_one_huge_batch_is_not_what_a_task_is_asked_for() -> None:
+    history = History()
+    history.close([minute(n, "sum") for n in range(9)], 9)
+    history.close([minute(9, "sum", requests=1, rows=1_000_000)], 10)
+    assert [d.request.rows for d in history.demands(CATALOGUE) if d.task == "sum"] == [2]

@@ -118,6 +118,18 @@ def test_tables_and_batches_are_made_once(build, spec) -> None:
     assert table_of(catalogue, "t").batch(3) is table_of(catalogue, "t").batch(3)
 
 
+def test_what_was_measured_is_summed_once_for_all_snapshots(build, spec, flat) -> None:
+    first = build(spec("a", accuracy=0.9, load=flat(7.0)), spec("b"))
+    judged, measured = (
+        build(spec("a", accuracy=0.8, load=flat(7.0)), spec("b")),
+        build(spec("a", load=flat(8.0)), spec("b")),
+    )
+    tables = [table_of(catalogue, "t") for catalogue in (first, judged, measured)]
+    assert tables[0].accuracy.tolist() != tables[1].accuracy.tolist()
+    assert tables[0].times is tables[1].times
+    assert tables[0].times.tolist() != tables[2].times.tolist()
+
+
 def test_an_unmeasured_task_has_an_empty_table(build, spec) -> None:
     table = table_of(build(spec("a", profiled=False)), "t")
     assert table.placements == ()

@@ -9,7 +9,7 @@ from scheduler.actions import Warm
 from scheduler.events import EnvironmentBusy, EnvironmentReady, Event, TierUnavailable
 from scheduler.fleet import Fleet
 from scheduler.requests import Request
-from scheduler.warming import preferred, where_warm, worth_warming
+from scheduler.warming import preferred, to_load, where_warm, worth_warming
 
 
 @pytest.fixture
@@ -116,3 +116,13 @@ def test_what_is_resident_and_not_chosen_lacks_something_else(catalogue) -> None
     assert stood_in_for(catalogue, *full, latency_ms=100.0) is not None
     with pytest.raises(NotFound):
         preferred(Request("other", Slo()), catalogue, Fleet.empty(catalogue), 0.0)
+
+
+def test_what_is_to_be_loaded_is_what_is_worth_it_or_else_preferred(catalogue) -> None:
+    fleets = [Fleet.empty(catalogue)] + [Fleet.empty(catalogue).apply(ready(name)) for name in ("small", "large")]
+    expected = [worth_warming, preferred, None]
+    request = Request("t", Slo(latency_ms=50.0))
+    for fleet, says in zip(fleets, expected, strict=True):
+        action = to_load(request, catalogue, fleet, 1.0)
+        assert action == (None if says is None else says(request, catalogue, fleet, 1.0))
+        assert (action is None) == (says is None)

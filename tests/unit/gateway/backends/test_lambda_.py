@@ -30,7 +30,7 @@ X = np.ones((1, 3), np.float32)
 
 
 class Rig:
-    def __init__(self, tier=ONDEMAND):
+    def __init__(self, tier=ONDEMAND, **options):
         self.client = boto3.client(
             "lambda",
             region_name="eu-west-1",
@@ -42,7 +42,9 @@ class Rig:
         self.stub.activate()
         self.timeouts, self.events, self.sent = [], [], []
         self.client.meta.events.register("before-parameter-build.lambda.Invoke", self.note)
-        self.backend = LambdaBackend(tier, emit=self.events.append, function="worker:live", make_client=self.make)
+        self.backend = LambdaBackend(
+            tier, emit=self.events.append, function="worker:live", make_client=self.make, **options
+        )
 
     def note(self, params, **_):
         self.sent.append(json.loads(params["Payload"]))
@@ -212,6 +214,14 @@ async def test_ensure_sends_as_many_at_once_as_are_wanted_and_gives_up_when_lamb
         await rig.backend.ensure(PLACEMENT, VARIANT, 3)
     with pytest.raises(Throttled, match="allows 10"):
         await rig.backend.ensure(PLACEMENT, VARIANT, 11)
+
+
+async def test_ensure_asks_for_no_more_than_can_be_told_apart():
+    rig = Rig(threads=2)
+    for environment in ("e1", "e2"):
+        rig.answer(reply(environment))
+    await rig.backend.ensure(PLACEMENT, VARIANT, 3)
+    assert len(rig.sent) == 2
 
 
 async def test_a_single_copy_is_not_held():

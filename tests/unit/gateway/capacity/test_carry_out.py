@@ -117,6 +117,25 @@ def test_room_is_made_before_it_is_taken_and_one_of_a_tier_is_under_way(
     run_virtually(scenario())
 
 
+def test_others_have_their_turn_between_two_that_are_so_already(make_world: World) -> None:
+    async def scenario() -> None:
+        world, turns = make_world(PROFILES), 0
+        await carried(world, Warm(SMALL, ""))
+
+        async def turning() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        other = asyncio.create_task(turning())
+        assert await carried(world, *[Warm(SMALL, "")] * 50) == [("already so", "")] * 50
+        other.cancel()
+        assert turns >= 50
+
+    run_virtually(scenario())
+
+
 def test_a_backend_without_the_means_says_so(make_world: World) -> None:
     class Plain:
         """Neither unloads nor is paid for by the copy."""

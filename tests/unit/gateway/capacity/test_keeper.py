@@ -11,7 +11,7 @@ import pytest
 
 from gateway.capacity.arrivals import Arrivals
 from gateway.capacity.carry_out import Part, Result, tier_of
-from gateway.capacity.keeper import PERIOD_S, Keeper
+from gateway.capacity.keeper import AT_ONCE_MINUTES, PERIOD_S, Keeper
 from gateway.capacity.report import Report, capacity_document
 from gateway.virtual_time import run_virtually
 from registry.activity import Usage
@@ -20,6 +20,7 @@ from registry.model import Placement, Slo
 from registry.stores.activity import MemoryActivity
 from scheduler.actions import Provision, Shrink, Unload, Warm
 from scheduler.capacity import Plan, plan
+from scheduler.history import History
 from scheduler.recurrence import DAY
 from scheduler.requests import Request
 
@@ -173,6 +174,92 @@ def test_arrivals_that_cannot_be_written_down_are_kept(make_world: World) -> Non
         activity.full = False
         await keeper.write_down()
         assert len(activity.between(0, 2**40)) == 1
+
+    run_virtually(scenario())
+
+
+def test_what_was_written_down_before_a_fault_is_not_counted_again(make_world: World) -> None:
+    class Fills(MemoryActivity):
+        """Has room for one minute."""
+
+        room = 1
+
+        def add(self, minute: int, usages: Any) -> None:
+            self.room -= 1
+            if self.room < 0:
+                raise Unavailable("activity", "the disk is full")
+            super().add(minute, usages)
+
+    async def scenario() -> None:
+        world, activity = make_world(PROFILES), Fills()
+        arrivals = Arrivals(wall=lambda: START + world.clock())
+        keeper = keeper_of(world, Planning(), activity=activity, arrivals=arrivals)
+        for _ in range(2):
+            arrivals.note(Request("sum", Slo()))
+            await asyncio.sleep(60)
+        with pytest.raises(Unavailable):
+            await keeper.write_down()
+        activity.room = 9
+        await keeper.write_down()
+        assert [m.usages[0].requests for m in activity.between(0, 2**40)] == [1, 1]
+
+    run_virtually(scenario())
+
+
+def test_two_days_are_learnt_in_parts_and_come_to_the_same(make_world: World) -> None:
+    class Asked(MemoryActivity):
+        """Notes how much was asked for at once."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.spans: list[tuple[int, int]] = []
+
+        def between(self, first: int, end: int) -> Any:
+            self.spans.append((first, end))
+            return super().between(first, end)
+
+    async def scenario() -> None:
+        world, activity, history = make_world(PROFILES), Asked(), History()
+        for minute in range(-600, 0, 7):
+            activity.add(29_000_000 + minute, [Usage("sum", 1, 1, Slo())])
+        report = await keeper_of(world, Planning(), activity=activity).once()
+        assert max(end - first for first, end in activity.spans) <= AT_ONCE_MINUTES
+        assert [first for first, _ in activity.spans[1:]] == [end for _, end in activity.spans[:-1]]
+        history.close(activity.between(0, 29_000_000), 29_000_000)
+        assert report.demands == history.demands(world.catalogue) != ()
+
+    run_virtually(scenario())
+
+
+@pytest.mark.parametrize(("period_s", "planned_s", "minutes"), [(15.0, 60.0, 1), (60.0, 60.0, 1), (180.0, 180.0, 3)])
+def test_a_plan_is_for_a_minute_at_least_and_for_all_until_the_next(
+    make_world: World, period_s: float, planned_s: float, minutes: int
+) -> None:
+    async def scenario() -> None:
+        world, planning, activity = make_world(PROFILES), Planning(), MemoryActivity()
+        activity.add(29_000_000 - 3, [Usage("sum", 1, 1, Slo())])
+        report = await keeper_of(world, planning, activity=activity, period_s=period_s).once()
+        ((demand, *_), _, bounds) = planning.asked[0]
+        assert bounds["period_s"] == planned_s
+        assert demand.ask == pytest.approx(1 - (1 - report.demands[0].ask) ** minutes)
+
+    run_virtually(scenario())
+
+
+def test_a_plan_that_has_no_time_left_is_left_to_the_next(make_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        world = make_world({("small", "a"): 5.0, ("large", "a"): 20.0})
+        ensure = world.backends["a"].ensure
+
+        async def slow(*given: Any, **named: Any) -> None:
+            await asyncio.sleep(10)
+            await ensure(*given, **named)
+
+        monkeypatch.setattr(world.backends["a"], "ensure", slow)
+        actions = (Warm(SMALL, ""), Warm(Placement("sum/large", "a"), ""))
+        keeper = keeper_of(world, Planning(*actions), within_s=5.0)
+        assert [o.result for o in (await keeper.once()).outcomes] == [Result.DONE, Result.LEFT]
+        assert [o.result for o in (await keeper.once()).outcomes] == [Result.ALREADY, Result.DONE]
 
     run_virtually(scenario())
 

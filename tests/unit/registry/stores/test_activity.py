@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,18 @@ def test_a_file_is_found_again(tmp_path: Path) -> None:
     second = SqliteActivity(tmp_path / "activity.db")
     assert [m.minute for m in second.between(NOW, NOW + 1)] == [NOW]
     second.close()
+
+
+def test_an_slo_of_another_release_is_one_without_bounds(tmp_path: Path) -> None:
+    log = SqliteActivity(tmp_path / "activity.db")
+    log.add(NOW, [Usage("digits", 1, 1, Slo(latency_ms=5.0))])
+    with sqlite3.connect(tmp_path / "activity.db") as file:
+        for task, slo in (("flowers", '{"carbon_g": 1}'), ("wine", "{"), ("zoo", '{"latency_ms": -1}')):
+            file.execute("INSERT INTO usage VALUES (?, ?, 1, 1, ?)", (NOW, task, slo))
+    file.close()
+    (minute,) = log.between(NOW, NOW + 1)
+    assert [usage.slo for usage in minute.usages] == [Slo(latency_ms=5.0), Slo(), Slo(), Slo()]
+    log.close()
 
 
 def test_a_file_that_is_no_database_is_unavailable(tmp_path: Path) -> None:
