@@ -93,19 +93,14 @@ def tiers() -> tuple[Tier, ...]:
 
 def catalogue(tasks: Sequence[str] = ("images",), slo: Slo = SLO) -> Catalogue:
     """Every model for every task on every tier."""
-    variants = [_variant(task, model) for task in tasks for model in MODELS]
-    placed = [
-        (Placement(variant.id, tier.name, tier.threads, max_batch=BATCHES[-1]), tier)
-        for variant in variants
-        for tier in tiers()
-    ]
+    placed = [placed_on(variant_of(task, model), model, tier) for task in tasks for model in MODELS for tier in tiers()]
     return (
         Catalogue.empty()
         .with_tasks(*(_task(name, slo) for name in tasks))
         .with_tiers(*tiers())
-        .with_variants(*variants)
+        .with_variants(*(variant_of(task, model) for task in tasks for model in MODELS))
         .with_placements(*(placement for placement, _ in placed))
-        .with_profiles(*(_profile(placement, tier) for placement, tier in placed))
+        .with_profiles(*(profile for _, profile in placed))
     )
 
 
@@ -114,19 +109,26 @@ def _task(name: str, slo: Slo) -> Task:
     return Task(name, (image,), (label,), "accuracy", default_slo=slo)
 
 
-def _variant(task: str, model: Model) -> Variant:
-    spread = 1.96 * (model.accuracy * (1 - model.accuracy) / IMAGES) ** 0.5
-    accuracy = Accuracy(model.accuracy, model.accuracy - spread, model.accuracy + spread, IMAGES, "wilson")
-    digest = f"blake3:{MODELS.index(model):064x}"
-    return Variant(task, model.name, digest, Recipe("torchvision"), accuracy, int(model.parameters_m * 4e6))
+def variant_of(task: str, model: Model, rows: int = IMAGES) -> Variant:
+    """A model as a variant of a task, its accuracy measured on so many rows."""
+    spread = 1.96 * (model.accuracy * (1 - model.accuracy) / rows) ** 0.5
+    accuracy = Accuracy(model.accuracy, model.accuracy - spread, model.accuracy + spread, rows, "wilson")
+    digest = f"blake3:{int(model.parameters_m * 1e6):064x}"
+    return Variant(task, model.name, digest, Recipe("published"), accuracy, int(model.parameters_m * 4e6))
 
 
-def _profile(placement: Placement, tier: Tier) -> Profile:
-    model = next(model for model in MODELS if model.name == placement.variant.partition("/")[2])
-    one_ms = model.work_g / (RATE_G * (TWO_CORES if tier.threads > 1 else 1.0)) * 1000
+def placed_on(variant: Variant, model: Model, tier: Tier) -> tuple[Placement, Profile]:
+    """A model's variant on a tier, and what is assumed of it there; part of a core takes longer in proportion."""
+    placement = Placement(variant.id, tier.name, tier.threads, max_batch=BATCHES[-1])
+    return placement, _profile(placement, model, tier)
+
+
+def _profile(placement: Placement, model: Model, tier: Tier) -> Profile:
+    cores = TWO_CORES if tier.threads > 1 else min(1.0, tier.vcpus)
+    one_ms, fixed_ms = model.work_g / (RATE_G * cores) * 1000, FIXED_MS / min(1.0, cores)
     service = []
     for rows in BATCHES:
-        latency = _lognormal(FIXED_MS + one_ms * rows**BATCH_POWER, SHAPE)
+        latency = _lognormal(fixed_ms + one_ms * rows**BATCH_POWER, SHAPE)
         service.append(ServiceTime(rows, latency, latency.mean + tier.price.step_ms / 2))
     megabytes = model.parameters_m * 4
     return Profile(

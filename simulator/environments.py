@@ -93,6 +93,9 @@ class Environments:
         self._taken = 0
         """Environments that start, run or are being warmed: no request can have them."""
         self._waiting: deque[_Going] = deque()
+        self._to_warm: deque[tuple[Placement, int, float]] = deque()
+        self._warming = 0
+        """Warm-ups under way."""
         self._starting = 0
         """Environments that start for whoever will wait longest by then."""
         self._going: dict[int, _Going] = {}
@@ -107,10 +110,11 @@ class Environments:
         """See Host."""
         if self._snapshot:
             self._emit(SnapshotTaken(self.tier.name, tuple(sorted(self._snapshot)), self._clock.now))
-        standing = self._stage.hardware.provisioned.get(self.tier.name, 0)
-        for _ in range(min(standing, self.tier.concurrency) if self._any is not None else 0):
-            self._provisioned += 1
-            self._ready(self._begun(self._any), 0.0, partial(self._provided, self._clock.now))
+        standing, anything = self._stage.hardware.provisioned.get(self.tier.name, 0), self._any
+        for _ in range(min(standing, self.tier.concurrency)):
+            if anything is not None:
+                self._provisioned += 1
+                self._ready(self._begun(anything), 0.0, partial(self._provided, self._clock.now))
 
     def invoke(self, invoke: Invoke) -> None:
         """See Host."""
@@ -129,28 +133,11 @@ class Environments:
     def warm(self, placement: Placement, copies: int, for_s: float) -> None:
         """See Host. A warm-up is an invocation that runs nothing; it is billed as one, and takes an environment.
 
-        An environment that holds the variant and would idle out before then is used once more, by what a caller knows:
-        the tier's idle timeout, and not how long this environment will really live.
+        One placement after the other (`gateway.capacity.carry_out`): what is to live together would else start an
+        environment each.
         """
-        self._expire()
-        variant, now = placement.variant, self._clock.now
-        holding = sum(variant in e.resident or variant == e.expected for e in self._all.values())
-        used_before = now - self.tier.idle_timeout_s + min(for_s, self.tier.idle_timeout_s / 2)
-        stale = [e for e in self._idle if variant in e.resident and e.idle_since < used_before and self._idles_out(e)]
-        for environment in stale[: max(0, copies - (holding - len(stale)))]:
-            self._take(environment)
-            self._warm_up(placement, environment)
-        for _ in range(copies - holding):
-            if self._taken >= self.tier.concurrency:
-                return
-            found = next((e for e in self._idle if variant not in e.resident), None)
-            if found is not None:
-                self._take(found)
-                self._warm_up(placement, found)
-            elif len(self._all) < self.tier.concurrency and self._may_start():
-                self._start(placement, partial(self._warm_up, placement))
-            else:
-                return
+        self._to_warm.append((placement, copies, for_s))
+        self._warm_next()
 
     def _idles_out(self, environment: Environment) -> bool:
         return environment.provisioned_at is None and self.tier.start_mode not in KEPT
@@ -320,12 +307,49 @@ class Environments:
         self._emit(EnvironmentReady(self.tier.name, environment.id, self._snapshot, self._clock.now))
         then(environment, init_ms)
 
+    def _warm_next(self) -> None:
+        """Begin with the next that is to be warm, unless warm-ups of another one are under way."""
+        while self._to_warm and not self._warming:
+            self._expire()
+            self._have_warm(*self._to_warm.popleft())
+
+    def _have_warm(self, placement: Placement, copies: int, for_s: float) -> None:
+        """An environment that holds the variant and would idle out before then is used once more.
+
+        By what a caller knows: the tier's idle timeout, and not how long this environment will really live.
+        """
+        variant, now = placement.variant, self._clock.now
+        holding = sum(variant in e.resident or variant == e.expected for e in self._all.values())
+        used_before = now - self.tier.idle_timeout_s + min(for_s, self.tier.idle_timeout_s / 2)
+        stale = [e for e in self._idle if variant in e.resident and e.idle_since < used_before and self._idles_out(e)]
+        for environment in stale[: max(0, copies - (holding - len(stale)))]:
+            self._take(environment)
+            self._warming += 1
+            self._warm_up(placement, environment)
+        for _ in range(copies - holding):
+            if self._taken >= self.tier.concurrency:
+                return
+            found = next((e for e in self._idle if variant not in e.resident), None)
+            if found is None and (len(self._all) >= self.tier.concurrency or not self._may_start()):
+                return
+            self._warming += 1
+            if found is None:
+                self._start(placement, partial(self._warm_up, placement))
+            else:
+                self._take(found)
+                self._warm_up(placement, found)
+
     def _warm_up(self, placement: Placement, environment: Environment, init_ms: float | None = None) -> None:
         now = self._clock.now
         self._emit(EnvironmentBusy(self.tier.name, environment.id, now))
         held_ms = max(PING_MS, self._load_ms(environment, placement) or 0.0)
         self._meter_of(environment).add(held_ms, init_ms)
-        self._clock.at(now + held_ms / 1000, END, partial(self._release, environment))
+        self._clock.at(now + held_ms / 1000, END, partial(self._warmed, environment))
+
+    def _warmed(self, environment: Environment) -> None:
+        self._warming -= 1
+        self._release(environment)
+        self._warm_next()
 
     def _provided(self, asked_at: float, environment: Environment, init_ms: float) -> None:
         """A provisioned environment is there; it is paid for since it was asked for."""

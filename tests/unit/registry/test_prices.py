@@ -114,7 +114,7 @@ def test_a_price_that_does_not_exist_is_refused() -> None:
 
 def test_every_group_of_figures_has_a_source_and_a_date() -> None:
     figures = prices.figures()
-    for group in ("lambda", "fargate", "gpu"):
+    for group in ("lambda", "fargate", "http_api", "dynamodb", "gpu"):
         assert figures[group]["source"] in figures["sources"]
         assert date(2026, 1, 1) < date.fromisoformat(figures[group]["as_of"])
 

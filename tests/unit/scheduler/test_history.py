@@ -8,6 +8,7 @@ from registry.activity import KEPT_MINUTES, Minute, Usage
 from registry.catalogue import Catalogue
 from registry.model import Slo, Task, TensorSpec
 from scheduler.history import LATELY, History
+from scheduler.recurrence import DAY
 
 SPEC = (TensorSpec("x", "FP32", (-1, 3)),)
 CATALOGUE = Catalogue.empty().with_tasks(*(Task(name, SPEC, SPEC, "accuracy") for name in ("sum", "rare")))
@@ -22,7 +23,7 @@ def test_a_demand_has_the_rate_rows_and_slo_of_late() -> None:
     history = History()
     history.close([minute(100, "sum", requests=600, rows=600)], 101)
     history.close([minute(n, "sum") for n in range(101, 101 + LATELY)], 101 + LATELY)
-    (demand,) = history.demands(CATALOGUE)
+    demand, _ = history.demands(CATALOGUE)
     assert (demand.task, demand.rate, demand.request.rows, demand.request.slo) == ("sum", pytest.approx(0.1), 2, TIGHT)
     assert demand.ask > 0.5
 
@@ -55,18 +56,32 @@ def test_what_is_due_is_what_was_not_told_and_two_days_at_most() -> None:
     assert history.due(20_000) == 20_000 - KEPT_MINUTES
 
 
-def test_what_was_never_asked_for_or_is_no_more_is_not_expected() -> None:
+def test_what_is_no_more_is_not_expected() -> None:
     history = History()
-    assert history.demands(CATALOGUE) == ()
     history.close([minute(1, "gone")], 2)
-    assert history.demands(CATALOGUE) == ()
+    assert {demand.task for demand in history.demands(CATALOGUE)} == set(CATALOGUE.tasks)
+
+
+def test_what_was_never_asked_for_is_expected_once_a_day_at_first() -> None:
+    history = History()
+    for demand in history.demands(CATALOGUE):
+        assert (demand.ask, demand.request.slo) == (1 / DAY, Slo())
+
+
+def test_what_waits_in_vain_is_expected_less_and_as_often_as_those_before_it() -> None:
+    history = History()
+    history.close([minute(100, "gone")], 100 + DAY)
+    # Two tasks that have waited for a day each, and one first request in a day by what is believed before.
+    assert [demand.ask for demand in history.demands(CATALOGUE)] == [pytest.approx(1 / (3 * DAY))] * 2
+    history.close([minute(100 + DAY, "sum")], 101 + DAY)
+    assert history.demands(CATALOGUE)[-1].ask == pytest.approx(2 / (3 * DAY + 1))
 
 
 def test_one_caller_s_slo_is_not_the_task_s() -> None:
     history = History()
     history.close([minute(n, "sum", slo=Slo(min_accuracy=0.5) if n % 2 else TIGHT) for n in range(9)], 9)
     history.close([minute(9, "sum", slo=Slo(latency_ms=1e-3))], 10)
-    assert [d.request.slo for d in history.demands(CATALOGUE)] == [TIGHT]
+    assert [d.request.slo for d in history.demands(CATALOGUE) if d.task == "sum"] == [TIGHT]
 
 
 def test_a_clock_that_is_put_back_has_everything_told_anew() -> None:
@@ -90,4 +105,4 @@ def test_one_huge_batch_is_not_what_a_task_is_asked_for() -> None:
     history = History()
     history.close([minute(n, "sum") for n in range(9)], 9)
     history.close([minute(9, "sum", requests=1, rows=1_000_000)], 10)
-    assert [d.request.rows for d in history.demands(CATALOGUE)] == [2]
+    assert [d.request.rows for d in history.demands(CATALOGUE) if d.task == "sum"] == [2]

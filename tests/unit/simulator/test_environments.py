@@ -133,6 +133,16 @@ def test_warm_ups_overlap_reach_their_own_environments_and_are_billed(opened, in
     assert in_cents(host.close(10.0).dollars) == [7.0, 100 * (5 * PING_MS / 1000 + 2 * 0.01), 60.0, 0.0, 0.0]
 
 
+def test_what_is_to_live_together_is_warmed_in_one_environment(opened) -> None:
+    rig, host = opened()
+    rig.at(0.0, lambda: [host.warm(rig.catalogue.placements[each], 1, 60.0) for each in (V0, V1)])
+    rig.ask(host, V0, at=1.0)
+    rig.ask(host, V1, at=2.0)
+    rig.clock.run()
+    assert [(cold, loaded, where) for _, _, cold, loaded, where in ended(rig)] == [(False, False, "a-1")] * 2
+    assert host.close(10.0).started == 1
+
+
 def test_a_warm_up_takes_no_place_that_there_is_not(opened) -> None:
     rig, host = opened(tier={"concurrency": 1})
     rig.ask(host, V0, at=0.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -46,6 +48,16 @@ def test_without_a_budget_nothing_is_kept_warm(catalogue: Catalogue) -> None:
     stream = every_five_minutes(1.0)
     outcome = simulate(catalogue, [stream], Prewarming(catalogue, Budget(0.0)), seconds=3600.0, seed=1)
     assert outcome.cold.all()
+
+
+def test_a_task_that_was_never_asked_for_is_expected_where_an_answer_is_worth_much(catalogue: Catalogue) -> None:
+    hasty = catalogue.with_tasks(replace(catalogue.task("t"), default_slo=Slo(latency_ms=100.0)))
+    fleet = Fleet.empty(hasty)
+    warmed = [
+        any(isinstance(action, Warm) for action in Planner(Budget(HOURLY, worth))(hasty, fleet, 0.0))
+        for worth in (1e-3, 1.0)
+    ]
+    assert warmed == [False, True]
 
 
 def test_a_planner_counts_the_requests_of_its_minutes(catalogue: Catalogue) -> None:
