@@ -86,7 +86,7 @@ class Rig:
     async def until_idle(self) -> None:
         """An environment has answered before it is idle."""
         async with asyncio.timeout(10):
-            while not self.backend.status().idle:
+            while not self.backend.status().idle:  # noqa: ASYNC110 - backends of all kinds tell nobody else
                 await asyncio.sleep(0)
 
     async def unload(self, name: str = "a") -> None:
