@@ -221,10 +221,10 @@ def _offer(
 
     `here` are the options on the tier to choose from.
     """
-    gains = (
-        options.weight[here] * (options.of.ready_usd[here] - best[options.of.request[here]])
-        - options.of.effort_usd[here]
-    )
+    # What it takes to make something ready is worth having for as long as an idle environment lives, not this period.
+    lasting = max(1.0, tier.idle_timeout_s / period_s)
+    more_usd = options.of.ready_usd[here] - best[options.of.request[here]]
+    gains = options.weight[here] * more_usd - options.of.effort_usd[here] / lasting
     # Of one task's variants the one that gains most: sorted by gain, the first of each task.
     order = np.argsort(-gains, kind="stable")
     _, firsts = np.unique(options.of.request[here][order], return_index=True)

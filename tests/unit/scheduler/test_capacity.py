@@ -365,3 +365,10 @@ def test_what_is_at_home_stays_there_and_who_is_crowded_out_moves() -> None:
     moves = planned(known, [*(demand(f"t{i}", 0.5 - 0.1 * i) for i in range(4)), demand("t4", 0.9)], full)
     assert {p.partition("/")[0] for p in moves.residency["shard-b"]} == {"t0", "t1", "t2", "t4"}
     assert moves.residency["shard-a"] == ("t3/v@shard-a:1",)
+
+
+@pytest.mark.parametrize(("idle_timeout_s", "kept"), [(60.0, False), (300.0, True)])
+def test_a_start_is_paid_back_over_the_time_that_an_idle_environment_lives(idle_timeout_s: float, kept: bool) -> None:
+    """Start and load cost 20 millionths of a dollar, and a ready answer is worth 900 of them, once in 60 minutes."""
+    known = catalogue({"a/v": (0.9, 10.0)}, tier("cpu", idle_timeout_s=idle_timeout_s))
+    assert bool(warmed(planned(known, [demand("a", 1 / 60)]))) == kept
