@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from operator import itemgetter
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +52,9 @@ RENEWED = 0.5
 
 COPIES_LEVEL = 0.95
 """How often the planned copies suffice for the requests that overlap."""
+
+NEARLY_ALL = 0.99999
+"""No more copies are looked at than suffice so often."""
 
 NOWHERE = -1
 
@@ -234,19 +238,29 @@ def _offer(
     fits = _packed(gains, options.of.memory_mb[members], room_mb(tier))
     members, gains = members[fits], gains[fits]
     load = float((options.rate[members] * options.of.busy_s[members]).sum())
-    copies, net = _copies(tier, load, float(gains.sum()), holding_usd(tier, period_s), budget_usd)
-    return _Offer(members, copies, holding_usd(tier, period_s) * copies, net) if copies else _NOTHING
+    of_all = float((options.rate[members] * period_s * more_usd[order][fits]).sum())
+    each_usd = holding_usd(tier, period_s)
+    copies, net = _copies(tier, load, gain=float(gains.sum()), of_all=of_all, each_usd=each_usd, budget_usd=budget_usd)
+    return _Offer(members, copies, each_usd * copies, net) if copies else _NOTHING
 
 
-def _copies(tier: Tier, load: float, gain: float, each_usd: float, budget_usd: float) -> tuple[int, float]:
-    """How many copies of a tier gain most beyond their price, and how much; as many as suffice have all of `gain`."""
+def _copies(
+    tier: Tier, load: float, *, gain: float, of_all: float, each_usd: float, budget_usd: float
+) -> tuple[int, float]:
+    """How many copies of a tier gain most beyond their price, and how much (US dollars a period).
+
+    Copies that suffice for COPIES_LEVEL of the requests have all of `gain`. Each beyond them gains for the requests
+    that would still have found none free, of `of_all` that all requests of the period would gain by being ready.
+    """
     # Where all runs share one environment there is one.
-    most = min(1 if tier.kind in SHARED else tier.concurrency, copies_for(load))
+    most = min(1 if tier.kind in SHARED else tier.concurrency, copies_for(load, NEARLY_ALL))
     if most * each_usd > budget_usd:
         most = int(budget_usd / each_usd)
     if not most:
         return 0, 0.0
-    net = gain * np.minimum(1.0, found_free(load, most) / COPIES_LEVEL) - each_usd * np.arange(1, most + 1)
+    free = found_free(load, most)
+    net = gain * np.minimum(1.0, free / COPIES_LEVEL) + of_all * np.maximum(0.0, free - COPIES_LEVEL)
+    net -= each_usd * np.arange(1, most + 1)
     best = int(np.argmax(net))
     return best + 1, float(net[best])
 
@@ -284,7 +298,7 @@ def copies_for(load: float, level: float = COPIES_LEVEL) -> int:
     if not 0.0 <= load < math.inf:
         raise ValueError(f"a load of {load} is impossible")
     if load > 500.0:  # where the first term would be no float any more; normal there
-        return math.ceil(load + 1.6449 * math.sqrt(load))
+        return math.ceil(load + NormalDist().inv_cdf(level) * math.sqrt(load))
     term = total = math.exp(-load)
     copies = 0
     while total < level:
