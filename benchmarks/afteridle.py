@@ -3,6 +3,8 @@
 A home of five variants of the digits is registered and served, once on Lambda's on-demand start mode and once on
 SnapStart's, with nothing always on. Each request is the first after idle:
 
+Nothing is kept warm ahead (`--warm-budget 0`): what is seen is what a request meets that nobody foresaw.
+
 - `process`: no environment lives; the last one expired by the tier's own idle timeout (which is short here).
 - `page`: the same, and every blob was dropped from the page cache (posix_fadvise). `dropped` says how far that worked.
 - `session`: an environment is warm, and the preferred variant is not resident in it: it was started a moment before by
@@ -76,6 +78,9 @@ CHEAPEST = {"objective": "cost", "latency_ms": None, "min_accuracy": None}
 """Hints that warm an environment with another variant than the preferred."""
 
 _COUNT = re.compile(rb"^modelless_environments\{[^}]*\} ([0-9.]+)", re.MULTILINE)
+
+
+UNPLANNED = ("--warm-budget", "0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +224,7 @@ class Served:
     def open(cls, home: Path, preferred: Variant, slo_ms: float) -> Iterator[Served]:
         """`modelless up` over the home, for as long as the block lasts."""
         with ExitStack() as stack:
-            client = stack.enter_context(HttpClient(stack.enter_context(running(home)).url))
+            client = stack.enter_context(HttpClient(stack.enter_context(running(home, *UNPLANNED)).url))
             yield cls(home, client, preferred, slo_ms)
 
     def go_cold(self, depth: str) -> float:

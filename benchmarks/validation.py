@@ -124,13 +124,17 @@ def rows(quick: bool) -> Sequence[Row]:
     return [*compared, *summaries(compared)]
 
 
+UNPLANNED = ("--warm-budget", "0")
+"""Both sides are played without planned warmth: starts and expiry are what is compared."""
+
+
 def _compared(home: Path, load: Load, seed: int) -> Compared:
     """One real run, and simulated ones of the same arrivals."""
     catalogue = resize(home, load.tier, concurrency=load.runs, idle_timeout_s=IDLE_S)
     rate = load.rate_for(_service_s(catalogue).mean)
     seconds = SETTLE_S + load.seconds
     times = poisson(rate, seconds, seed=seed)
-    with running(home) as server:
+    with running(home, *UNPLANNED) as server:
         overhead_ms = _overhead_ms(server.url, catalogue, min(1 / rate, IDLE_S / 2))
         time.sleep(2 * IDLE_S)  # so that the load finds the tier as the simulator does: with nothing there
         real = real_figures(_asked(server.url, times))
