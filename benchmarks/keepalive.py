@@ -62,7 +62,7 @@ RATIO = 0.05
 """Price of an idle minute over the cost of a cold start: what a window of 20 minutes, Azure's, says that a cold start
 is worth, as it pays 20 minutes at most to avoid one (Karlin et al. 1988, the ski-rental problem)."""
 
-RATIOS = (0.01, 0.02, 0.1, 0.5)
+RATIOS = (0.005, 0.01, 0.015, 0.02, 0.1, 0.5)
 SHARED_RATIOS = (0.01, 0.2, 1.0)
 
 ROOM = 60
