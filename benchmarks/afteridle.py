@@ -3,17 +3,17 @@
 A home of five variants of the digits is registered and served, once on Lambda's on-demand start mode and once on
 SnapStart's, with nothing always on. Each request is the first after idle:
 
-Nothing is kept warm ahead (`--warm-budget 0`): what is seen is what a request meets that nobody foresaw.
-
 - `process`: no environment lives; the last one expired by the tier's own idle timeout (which is short here).
 - `page`: the same, and every blob was dropped from the page cache (posix_fadvise). `dropped` says how far that worked.
 - `session`: an environment is warm, and the preferred variant is not resident in it: it was started a moment before by
   a request for the cheapest. A snapshot holds every variant of this home, so there is no such depth with SnapStart.
 
+Nothing is kept warm ahead (`--warm-budget 0`): what is seen is what a request meets that nobody foresaw.
+
 `modelless` asks under the SLO, and the platform chooses. `naive` is a cold start of the preferred variant alone on the
-on-demand tier: the request is pinned to its accuracy, which no other variant has. The preferred variant is the most
-accurate one, a forest that is also the dearest to load; the SLO is a third of what its profile says a cold start of it
-takes there. Latency is the client's, over HTTP.
+on-demand tier (at `session` only its load): the request is pinned to its accuracy, which no other variant has. The
+preferred variant is the most accurate one, a forest that is also the dearest to load; the SLO is a third of what its
+profile says a cold start of it takes there. Latency is the client's, over HTTP.
 """
 
 from __future__ import annotations

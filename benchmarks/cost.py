@@ -62,11 +62,11 @@ MOST = 30_000
 
 LEAST_MINUTES = 6
 
-ROUTER_MB = 512
-"""Of the api, prewarm and evict functions (template.yaml)."""
+ROUTER_MB, PLANNER_MB = 512, 1769
+"""Of the api function, and of prewarm and evict (template.yaml)."""
 
 ROUND_S = 1.0
-"""Assumed of each minute's prewarm and evict: on so small a function a plan for fifty tasks takes as long."""
+"""Assumed of each minute's prewarm and evict: start-up of the runtime's part, reads and a plan for fifty tasks."""
 
 ROUND_READS, ROUND_WRITES = 20, 10
 """Assumed of both together, each of one unit."""
@@ -224,9 +224,14 @@ def front(outcome: Outcome, per_day: float, *, routed: bool) -> float:
     if not routed:
         return usd
     answered = outcome.latency_ms[np.isfinite(outcome.latency_ms)]
-    api, other = lambda_price(ROUTER_MB, start_mode=StartMode.PROVISIONED), lambda_price(ROUTER_MB)
+    kept, beyond = lambda_price(ROUTER_MB, start_mode=StartMode.PROVISIONED), lambda_price(ROUTER_MB)
+    other = lambda_price(PLANNER_MB)
     busy_s = float(answered.sum()) / 1000 * per_day
-    usd += requests * api.usd_per_request + busy_s * api.usd_per_busy_s + DAY_S * api.usd_per_idle_s
+    # One environment is provisioned, which is in use for the load's share of the time (Erlang's loss formula for one);
+    # what finds it in use runs on demand.
+    load = busy_s / DAY_S
+    usd += requests * kept.usd_per_request + DAY_S * kept.usd_per_idle_s
+    usd += busy_s * (kept.usd_per_busy_s + load * beyond.usd_per_busy_s) / (1 + load)
     sheet = figures()["dynamodb"]
     round_usd = 2 * (other.usd_per_request + ROUND_S * other.usd_per_busy_s)
     round_usd += ROUND_READS * sheet["usd_per_read"] + ROUND_WRITES * sheet["usd_per_write"]

@@ -6,7 +6,9 @@ the minute, medians over seeds. A request takes no time, and an application's fi
 The baselines, and `modelless apart`, keep each application in an environment of its own, so their idle hours are the
 applications'. `modelless` is the platform as it is: applications live together in environments, as many as fit into the
 memory of one, and `scheduler.capacity` plans every minute which are warm and who lives where; its idle hours are the
-environments'. What is loaded ahead into an environment that runs is counted as a start.
+environments'. What is loaded ahead into an environment that runs is counted as a start. `packed_always_on` is what that
+sharing alone would bring: as many environments as hold everything, never let go. `idle_gb_hours` weighs idle hours by
+memory: an application's own where it is alone, all of an environment that is shared.
 
 `experienced_cold_share` leaves out cold starts that a resident substitute answered for; the environment that holds
 substitutes counts as warm all day, in hours and in dollars. `idle_between_hours` are the idle hours without what came
@@ -31,14 +33,14 @@ import numpy as np
 from benchmarks.harness import Row, interval, run
 from benchmarks.keepalive_plot import draw
 from scheduler.recurrence import Recurrence
-from simulator.keepalive.cost import usd
+from simulator.keepalive.cost import MEMORY_MB, usd
 from simulator.keepalive.fourier import WARM_ABOVE, IceBreaker
 from simulator.keepalive.greedy_dual import GreedyDual
 from simulator.keepalive.histogram import HybridHistogram, LongShort
 from simulator.keepalive.modelless import Modelless
 from simulator.keepalive.policy import KeepAlive
 from simulator.keepalive.replay import Replayed, replay
-from simulator.keepalive.residency import PlannedResidency
+from simulator.keepalive.residency import Packed, PlannedResidency
 from simulator.keepalive.substitutes import substituted
 from simulator.keepalive.trace import Placed, Trace, one_a_minute
 from simulator.keepalive.windows import Fixed, Oracle
@@ -99,6 +101,8 @@ class Outcome:
     idle_between_hours: float
     starts: int
     """Of environments and, where they share one, of applications in it."""
+    idle_gb_hours: float
+    """Idle hours by memory: of each application its own, of a shared environment all of it."""
 
 
 def cases(sizes_mb: Mapping[str, float]) -> Sequence[Case]:
@@ -111,6 +115,7 @@ def cases(sizes_mb: Mapping[str, float]) -> Sequence[Case]:
         *(_greedy_dual(sizes_mb, gigabytes) for gigabytes in CAPACITIES_GB),
         Case("icebreaker", _icebreaker(WARM_ABOVE)),
         *(Case(f"icebreaker above={above:g}", _icebreaker(above), swept=True) for above in THRESHOLDS),
+        Case("packed_always_on", lambda trace: Packed(trace, sizes_mb)),
         Case("oracle", Oracle),
         *(Case(f"{OURS} apart ratio={ratio:g}", _apart(ratio), swept=True, room=ROOM) for ratio in RATIOS),
         Case(f"{OURS} apart", _apart(RATIO), room=ROOM),
@@ -140,18 +145,31 @@ def _ours(sizes_mb: Mapping[str, float], ratio: float) -> Callable[[Trace], Keep
     return lambda trace: PlannedResidency(sizes_mb, ratio, START_S)
 
 
-def play(case: Case, trace: Trace) -> Outcome:
+def play(case: Case, trace: Trace, sizes_mb: Mapping[str, float]) -> Outcome:
     """Replay one trace, and hold that every request of it was."""
     policy = case.make(trace)
     replayed = replay(trace, policy)
     assert replayed.requests == tuple(np.bincount(trace.places).tolist()), case.name
     found: Collection[tuple[str, float]] = substituted(trace, case.room) if case.room else ()
     idle, between, starts = replayed.idle_hours, replayed.idle_between_hours, replayed.starts
+    gb_hours = sum(each.idle * sizes_mb[each.application] for each in replayed.played) / 60 / 1024
     if isinstance(policy, PlannedResidency):
         idle = between = policy.environment_minutes / 60
         starts = policy.starts + policy.loads + sum(len(each.colds) for each in replayed.played)
+        gb_hours = idle * MEMORY_MB / 1024
+    if isinstance(policy, Packed):
+        idle = between = policy.environments * trace.end / 60
+        starts = policy.environments + sum(len(each.colds) for each in replayed.played)
+        gb_hours = idle * MEMORY_MB / 1024
     substitutes = bool(case.room) * trace.end / 60
-    return Outcome(replayed, replayed.experienced(found), idle + substitutes, between + substitutes, starts)
+    return Outcome(
+        replayed,
+        replayed.experienced(found),
+        idle + substitutes,
+        between + substitutes,
+        starts,
+        gb_hours + substitutes * MEMORY_MB / 1024,
+    )
 
 
 def rows(counted: PerMinute, sizes_mb: Mapping[str, float], *, quick: bool) -> Sequence[Row]:
@@ -164,7 +182,9 @@ def rows(counted: PerMinute, sizes_mb: Mapping[str, float], *, quick: bool) -> S
     for case in cases(sizes_mb):
         if not (quick and case.swept):
             seeds = anywhere[:1] if case.swept else anywhere
-            found.append(row(case.name, play(case, at_minutes), [play(case, trace) for trace in seeds]))
+            found.append(
+                row(case.name, play(case, at_minutes, sizes_mb), [play(case, trace, sizes_mb) for trace in seeds])
+            )
             print(f"{case.name} done", file=sys.stderr)
     return found
 
@@ -180,6 +200,7 @@ def row(name: str, outcome: Outcome, uniform: Sequence[Outcome]) -> Row:
         "experienced_cold_share": outcome.experienced,
         "idle_hours": outcome.idle_hours,
         "q3_app_cold_share": replayed.q3_cold_share,
+        "idle_gb_hours": outcome.idle_gb_hours,
         "usd": usd(outcome.idle_hours, outcome.starts, START_S),
         "starts": outcome.starts,
         "idle_between_hours": outcome.idle_between_hours,

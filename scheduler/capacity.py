@@ -138,11 +138,16 @@ def holding_usd(tier: Tier, period_s: float) -> float:
     return invocation_cost(tier.price, PING_MS) * period_s / (tier.idle_timeout_s * RENEWED)
 
 
+def kept_mb(tier: Tier) -> float:
+    """How much of one environment's memory a tier leaves to resident variants."""
+    if tier.kind is TierKind.INLINE:
+        return INLINE_SHARE * tier.memory_mb
+    return max(tier.memory_mb / 2, tier.memory_mb - RESERVE_MB)
+
+
 def room_mb(tier: Tier) -> float:
     """How much of one environment of a tier planned variants may take."""
-    inline = tier.kind is TierKind.INLINE
-    kept = INLINE_SHARE * tier.memory_mb if inline else max(tier.memory_mb / 2, tier.memory_mb - RESERVE_MB)
-    return min(MEMORY_SHARE * tier.memory_mb, kept)
+    return min(MEMORY_SHARE * tier.memory_mb, kept_mb(tier))
 
 
 ENDPOINTS = frozenset({TierKind.CONTAINER, TierKind.GPU})
@@ -170,12 +175,16 @@ def _opened(fleet: Fleet, options: _Options, best: Floats, budget_usd: float, pe
     """
     home = _settled(options, best, fleet, period_s)
     chosen: dict[int, _Offer] = {}
-    bounds = [(-math.inf, tier) for tier in sorted(set(options.of.tier.tolist()))]
+    tiers = sorted(set(options.of.tier.tolist()))
+    bounds = [(-math.inf, tier) for tier in tiers]
     while bounds:
         _, tier = heappop(bounds)
         here = _open_to(options, tier, home)
         offer = _offer(options, best, fleet.layout.tiers[tier], here, period_s, budget_usd=budget_usd)
         if offer.net <= NOTHING:
+            if (home == tier).any():  # the budget does not open it: who lives there may go elsewhere
+                home[home == tier] = NOWHERE
+                bounds = [(-math.inf, other) for other in tiers if other not in chosen and other != tier]
             continue
         if bounds and offer.net < -bounds[0][0]:
             heappush(bounds, (-offer.net, tier))
@@ -183,11 +192,11 @@ def _opened(fleet: Fleet, options: _Options, best: Floats, budget_usd: float, pe
         chosen[tier] = offer
         served = options.of.request[offer.members]
         best[served] = options.of.ready_usd[offer.members]
-        budget_usd -= offer.price
+        budget_usd = max(0.0, budget_usd - offer.price)
         crowded_out = np.setdiff1d((home == tier).nonzero()[0], served)
         if len(crowded_out):  # who may go elsewhere now, where more is to be gained for that
             home[crowded_out] = NOWHERE
-            bounds = [(-math.inf, other) for _, other in sorted(bounds, key=itemgetter(1))]
+            bounds = [(-math.inf, other) for other in tiers if other not in chosen]
     return chosen
 
 
@@ -254,7 +263,7 @@ def _copies(
     """
     # Where all runs share one environment there is one.
     most = min(1 if tier.kind in SHARED else tier.concurrency, copies_for(load, NEARLY_ALL))
-    if most * each_usd > budget_usd:
+    if each_usd > 0.0 and most * each_usd > budget_usd:
         most = int(budget_usd / each_usd)
     if not most:
         return 0, 0.0

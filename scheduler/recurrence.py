@@ -44,7 +44,7 @@ KEPT = 60.0
 """Times that a cell of a task's own remembers: older ones fade, so that a task may change its ways."""
 
 DOUBT = 1.5
-"""Times that a cell must have been met for what it says to count for two fifths of its full weight."""
+"""Times that a cell must have been met for what it says to count for half of its full weight."""
 
 RARE = 0.02
 """What a cell says that was never met: a task is asked for in few of all minutes."""

@@ -13,7 +13,7 @@ from functools import partial
 
 from registry.model import Placement, StartMode, Tier, TierKind
 from registry.prices import lambda_price
-from scheduler.capacity import PING_MS
+from scheduler.capacity import PING_MS, kept_mb
 from scheduler.events import EnvironmentBusy, EnvironmentGone, EnvironmentReady, EnvironmentStarting, SnapshotTaken
 from scheduler.layout import KEPT
 from simulator.bill import Meter
@@ -85,6 +85,7 @@ class Environments:
         catalogue = stage.catalogue
         profiled = [p for p in catalogue.placements.values() if p.tier == tier.name and p.id in catalogue.profiles]
         self._memory = {p.variant: catalogue.profiles[p.id].memory_mb for p in profiled}
+        self._room_mb = kept_mb(tier)
         self._any = next(iter(profiled), None)
         """What is started where nobody says for what."""
         self._all: dict[str, Environment] = {}
@@ -280,7 +281,7 @@ class Environments:
             resident[variant] = held
             return None
         memory_mb = self._memory[variant]
-        while resident and sum(resident.values()) + memory_mb > self.tier.memory_mb:
+        while resident and sum(resident.values()) + memory_mb > self._room_mb:
             del resident[next(iter(resident))]
         resident[variant] = memory_mb
         return self._times.load_ms(placement.id)

@@ -34,7 +34,8 @@ from scheduler.fleet import Fleet
 from scheduler.recurrence import Recurrence
 from scheduler.requests import Request
 from simulator.keepalive.cost import MEMORY_MB
-from simulator.keepalive.policy import MinuteDriven, Plans, during_next
+from simulator.keepalive.policy import EventDriven, MinuteDriven, Plans, during_next
+from simulator.keepalive.trace import Trace
 
 MINUTE_S = 60.0
 
@@ -65,12 +66,20 @@ class PlannedResidency(MinuteDriven):
         self._worth_usd = price.usd_per_idle_s * MINUTE_S / ratio
         self._recurrence = Recurrence()
         self._requests = {name: Request(name, Slo(latency_ms=DEADLINE_MS)) for name in sizes_mb}
-        self.environment_minutes = 0
+        self.environment_minutes = 0.0
         """Minutes of all environments, summed."""
+        self._warm: frozenset[str] = frozenset()
+        """What was planned for this minute."""
         self.starts = 0
         """Environments that were started for what they were to hold."""
         self.loads = 0
         """Applications that were loaded ahead into an environment."""
+
+    def asked(self, application: str, now: float) -> Plans:
+        """Keep it for the rest of the minute; what was not planned is counted as if it had an environment for that."""
+        if application not in self._warm:
+            self.environment_minutes += math.ceil(now) - now
+        return super().asked(application, now)
 
     def closed(self, minute: int, active: Collection[str]) -> Plans:
         """Forecast, plan, and have what is planned in the next minute."""
@@ -83,7 +92,8 @@ class PlannedResidency(MinuteDriven):
         for tier in self._catalogue.tiers:
             self._move(tier, resident.get(tier, []), now)
         self.environment_minutes += len(resident)
-        return during_next(minute, [variant.partition("/")[0] for held in resident.values() for variant in held])
+        self._warm = frozenset(variant.partition("/")[0] for held in resident.values() for variant in held)
+        return during_next(minute, sorted(self._warm))
 
     def _move(self, tier: str, resident: list[str], now: float) -> None:
         """Have a shard's environment hold this, or end it where that is nothing."""
@@ -94,6 +104,26 @@ class PlannedResidency(MinuteDriven):
             self._fleet = self._fleet.apply(EnvironmentReady(tier, tier, tuple(resident), now))
         elif environment is not None:
             self._fleet = self._fleet.apply(EnvironmentGone(tier, tier, "nothing is planned", now))
+
+
+class Packed(EventDriven):
+    """Everything that was ever asked for is resident in environments that are shared and never go."""
+
+    def __init__(self, trace: Trace, sizes_mb: Mapping[str, float]) -> None:
+        """Packed first fit, the largest first (Johnson 1973)."""
+        self._end = trace.end
+        left: list[float] = []
+        for size in sorted((sizes_mb[name] for name in trace.applications), reverse=True):
+            place = next((i for i, room in enumerate(left) if size <= room), None)
+            if place is None:
+                left.append(MEMORY_MB * MEMORY_SHARE - size)
+            else:
+                left[place] -= size
+        self.environments = len(left)
+
+    def asked(self, application: str, now: float) -> Plans:
+        """Warm for good."""
+        return {application: ((now, self._end),)}
 
 
 def _catalogue(sizes_mb: Mapping[str, float], shards: int, start_s: float) -> Catalogue:

@@ -23,7 +23,8 @@ class Fixed(EventDriven):
 class Oracle(EventDriven):
     """Knows every request a minute before it comes, and is warm for that minute or for the whole gap if it is shorter.
 
-    No policy that decides once a minute can have fewer cold starts, nor as few for less idle time.
+    No policy can have fewer cold starts; where requests come at whole minutes, none that decides once a minute can have
+    as few for less idle time.
     """
 
     def __init__(self, trace: Trace) -> None:

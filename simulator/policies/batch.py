@@ -144,6 +144,11 @@ def fit(gaps_s: Sequence[float] | deque[float]) -> Gaps:
     return Gaps(share, 2 * share / mean, 2 * (1 - share) / mean)
 
 
+FILLED = 700.0
+"""Jobs expected within the timeout from which on a buffer is always full: no buffer has room for a hundredth of them,
+and the probability of none is below what a float can hold."""
+
+
 def sizes(gaps: Gaps, batch: int, timeout_s: float) -> NDArray[np.float64]:
     """P(a buffer goes with 1, 2, ..., `batch` jobs): what the process counts within the timeout after the first.
 
@@ -156,6 +161,10 @@ def sizes(gaps: Gaps, batch: int, timeout_s: float) -> NDArray[np.float64]:
     if batch == 1 or timeout_s <= 0:
         return _by_count(state)
     top = float(rates.max())
+    if top * timeout_s > FILLED:
+        state[:] = 0.0
+        state[-1, 0] = 1.0
+        return _by_count(state)
     moved = rates / top
     weight, total = math.exp(-top * timeout_s), 0.0
     counted = np.zeros_like(state)

@@ -18,6 +18,7 @@ from simulator.policies.milp import Program
 from simulator.policies.model_switching import timely
 from simulator.policies.options import Option, limit_ms
 from simulator.policies.pools import FLEET, Lane, Pooled, Spread
+from simulator.policies.tracking import peak
 from simulator.policy import Action, Job
 
 MINUTE_S = 60
@@ -89,7 +90,7 @@ class InfAdapter(Pooled):
 
     def _plan(self, task: str, now: float) -> dict[str, int]:
         before = {lane.option.id: lane.units for lane in self.lanes_of(task)}
-        load = max(1.0, sum(lane.rate.peak(now, MINUTE_S) for lane in self.lanes_of(task)))
+        load = max(1.0, peak([lane.rate for lane in self.lanes_of(task)], now, MINUTE_S))
         most = max((self._most * each.option.slots for each in self._capacities[task]), default=0)
         # Most minutes of a quiet task are like the one before.
         key = task, load, tuple(before.items())

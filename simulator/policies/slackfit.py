@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from registry.catalogue import Catalogue
 from registry.model import Slo
-from simulator.policies.options import Option, fastest
+from simulator.policies.options import Option, fastest, limit_ms
 from simulator.policies.pools import FLEET, Fronted
 
 BUCKETS = 16
@@ -39,7 +39,7 @@ class SlackFit(Fronted):
         """Sort every control of a task into its bucket."""
         super().meet(task, slo)
         if self.found[task]:
-            self._buckets[task] = buckets(self.found[task])
+            self._buckets[task] = buckets(self.found[task], limit_ms(slo))
 
     def pick(self, task: str, waiting: int, left_ms: float, now: float) -> tuple[Option, int]:
         """Where nothing fits, the fastest variant with all that waits."""
@@ -52,12 +52,24 @@ class SlackFit(Fronted):
         return option, max(1, min(waiting, option.largest(left_ms)))
 
 
-def buckets(found: list[Option]) -> list[list[Control]]:
-    """Every variant and batch that no other beats in latency, batch and accuracy, in BUCKETS of latency, ascending."""
-    controls = [Control(ms, batch, option) for option in found for batch, ms in enumerate(option.ms, 1)]
-    least, most = min(control.ms for control in controls), max(control.ms for control in controls)
-    width = (most - least) / BUCKETS or 1.0
+def buckets(found: list[Option], bound_ms: float) -> list[list[Control]]:
+    """Every variant and batch within the bound that no other beats in latency, batch and accuracy, ascending.
+
+    There are BUCKETS of equal latency between the fastest and the bound; without a bound, and where nothing is within
+    it, up to the slowest.
+    """
+    every = [Control(ms, batch, option) for option in found for batch, ms in enumerate(option.ms, 1)]
+    within = [control for control in every if control.ms <= bound_ms] or every
+    controls = [control for control in within if not any(_beats(other, control) for other in within)]
+    least, slowest = min(control.ms for control in controls), max(control.ms for control in controls)
+    width = ((bound_ms if slowest <= bound_ms < math.inf else slowest) - least) / BUCKETS or 1.0
     sorted_in: list[list[Control]] = [[] for _ in range(BUCKETS)]
     for control in controls:
         sorted_in[min(BUCKETS - 1, math.floor((control.ms - least) / width))].append(control)
     return sorted_in
+
+
+def _beats(one: Control, other: Control) -> bool:
+    """Whether one is no worse in anything, and better in something."""
+    no_worse = one.ms <= other.ms and one.batch >= other.batch and one.option.accuracy >= other.option.accuracy
+    return no_worse and (one.ms, one.batch, one.option.accuracy) != (other.ms, other.batch, other.option.accuracy)

@@ -40,12 +40,16 @@ class Rate:
 
     def peak(self, now: float, seconds: int, width: int = 1) -> float:
         """The largest mean rate (a second) of any window of `width` seconds within the last `seconds`."""
+        return peak([self], now, seconds, width)
+
+    def bins(self, now: float, seconds: int, width: int) -> Counter[int]:
+        """Arrivals in each window of `width` seconds within the last `seconds`, the newest window as 0."""
         last = int(now) - 1
-        bins: Counter[int] = Counter()
+        found: Counter[int] = Counter()
         for second, jobs in reversed(self._counts):
             if last - seconds < second <= last:
-                bins[(last - second) // width] += jobs
-        return max(bins.values(), default=0) / width
+                found[(last - second) // width] += jobs
+        return found
 
     def _last(self, now: float, seconds: int) -> Iterator[int]:
         first = int(now) - seconds
@@ -54,6 +58,14 @@ class Rate:
                 return
             if second < int(now):
                 yield jobs
+
+
+def peak(rates: Iterable[Rate], now: float, seconds: int, width: int = 1) -> float:
+    """The largest mean rate (a second) of all together in any window of `width` seconds within the last `seconds`."""
+    together: Counter[int] = Counter()
+    for rate in rates:
+        together.update(rate.bins(now, seconds, width))
+    return max(together.values(), default=0) / width
 
 
 class Baseline:

@@ -91,3 +91,8 @@ def test_a_buffer_goes_when_it_is_full_or_its_first_job_waited_long_enough(build
     due = policy.wake_at()
     assert 1.04 < due <= 1.04 + 0.8
     assert list(policy.wake(due)) == [Invoke(placement, (jobs[4],))]
+
+
+def test_a_buffer_that_fills_many_times_over_is_full() -> None:
+    """More jobs are expected within the timeout than a probability of none can be written for."""
+    assert sizes(Gaps(1.0, 100.0, 100.0), 4, 60.0).tolist() == [0.0, 0.0, 0.0, 1.0]

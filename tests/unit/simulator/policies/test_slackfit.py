@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -45,7 +46,18 @@ def test_buckets_are_of_equal_width(build: Any) -> None:
     policy = SlackFit(build(MODELS, "box"), copies=1)
     policy.tick(0.0)
 
-    sorted_in = buckets(policy.found["t"])
+    sorted_in = buckets(policy.found["t"], math.inf)
 
     assert len(sorted_in) == BUCKETS
     assert [i for i, bucket in enumerate(sorted_in) if bucket] == [0, 1, 8, 15]
+
+
+def test_buckets_end_at_the_bound_and_leave_out_what_another_beats(build: Any) -> None:
+    """Between 40 and 200 ms each is 10 ms wide; 360 ms are beyond the bound, and `lame` is beaten in everything."""
+    policy = SlackFit(build(MODELS | {"lame": (0.6, {1: 190.0, 2: 195.0})}, "box"), copies=1)
+    policy.tick(0.0)
+
+    sorted_in = buckets(policy.found["t"], 200.0)
+
+    held = {i: [(c.option.placement.variant, c.batch) for c in bucket] for i, bucket in enumerate(sorted_in) if bucket}
+    assert held == {0: [("t/fast", 1)], 2: [("t/fast", 2)], 15: [("t/slow", 1)]}
