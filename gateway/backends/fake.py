@@ -24,6 +24,7 @@ from gateway.errors import (
     TimedOut,
 )
 from registry.model import LEVELS, Placement, Profile, Quantiles, StartMode, Tier, Variant
+from scheduler.capacity import kept_mb
 from scheduler.events import EnvironmentBusy, EnvironmentGone, EnvironmentReady, EnvironmentStarting
 from scheduler.layout import KEPT
 
@@ -326,7 +327,7 @@ class FakeBackend:
                 self._idle(environment)
                 raise CorruptArtifact(f"{variant.id}: bytes do not match {variant.artifact}")
             await self._sleep_in(environment, times.load_ms)
-            budget = self.tier.memory_mb * 2**20 - variant.size_bytes
+            budget = kept_mb(self.tier) * 2**20 - variant.size_bytes
             while environment.resident and sum(environment.resident.values()) > budget:
                 del environment.resident[next(iter(environment.resident))]
         environment.resident[variant.id] = environment.resident.pop(variant.id, variant.size_bytes)

@@ -1000,7 +1000,9 @@ def test_each_is_refused_for_its_own_reason(attempt: Attempt, name: str) -> None
     refusal = attempt.verdicts[name]
 
     assert isinstance(refusal, ModelRefused), "it was accepted"
-    assert refusal.reason is CORPUS[name][1], refusal
+    # What grows for ever runs out of memory, or of time first where the machine is slow.
+    spent = {Reason.OUT_OF_TIME} if name == "a_string_that_doubles_forever" else set()
+    assert refusal.reason in {CORPUS[name][1]} | spent, refusal
     assert refusal.problem
     assert refusal.fix
     assert len(str(refusal)) < 1000
