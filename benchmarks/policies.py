@@ -9,8 +9,8 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from time import perf_counter
@@ -20,13 +20,12 @@ import numpy as np
 from benchmarks import vision
 from benchmarks.harness import Row, interval, run
 from registry.catalogue import Catalogue
-from registry.model import OnInfeasible
-from scheduler.events import Event
 from simulator import traces
 from simulator.arrivals import Floats, of_counts, of_stamps, scaled, window
 from simulator.hardware import Hardware
 from simulator.oracle import bound
 from simulator.outcome import Outcome
+from simulator.playing import carried
 from simulator.policies import POLICIES
 from simulator.policies.capacity import Budget, Prewarming
 from simulator.policies.cocktail import Cocktail
@@ -35,11 +34,10 @@ from simulator.policies.jellyfish import Jellyfish
 from simulator.policies.model_switching import ModelSwitching
 from simulator.policies.modelless import Modelless
 from simulator.policies.options import CONTAINERS
-from simulator.policies.platform import platform
 from simulator.policies.proteus import Proteus
 from simulator.policies.slackfit import SlackFit
-from simulator.policy import Action, Ended, Job, Policy
-from simulator.simulation import Stream, simulate
+from simulator.policy import Policy
+from simulator.simulation import Stream
 from simulator.utility import share_of, utility
 
 FOLDER = Path(__file__).parents[1] / ".." / "shared" / "traces"
@@ -102,42 +100,6 @@ class Scenario:
         )
         load = sum(len(stream.times) for stream in self.streams) / self.seconds * slowest_ms / 1000
         return max(1, int(np.ceil(load / USED / container.concurrency)))
-
-
-class Timed:
-    """A policy, with the time that its answers to arrivals took."""
-
-    def __init__(self, policy: Policy) -> None:
-        self.name, self.period_s = policy.name, policy.period_s
-        self.seconds = 0.0
-        self._policy = policy
-
-    def arrive(self, job: Job, now: float) -> Iterable[Action]:
-        """See Policy."""
-        begun = perf_counter()
-        actions = tuple(self._policy.arrive(job, now))
-        self.seconds += perf_counter() - begun
-        return actions
-
-    def ended(self, end: Ended, now: float) -> Iterable[Action]:
-        """See Policy."""
-        return self._policy.ended(end, now)
-
-    def tick(self, now: float) -> Iterable[Action]:
-        """See Policy."""
-        return self._policy.tick(now)
-
-    def wake(self, now: float) -> Iterable[Action]:
-        """See Policy."""
-        return self._policy.wake(now)
-
-    def wake_at(self) -> float:
-        """See Policy."""
-        return self._policy.wake_at()
-
-    def happened(self, event: Event) -> None:
-        """See Policy."""
-        self._policy.happened(event)
 
 
 def bursty(folder: Path, quick: bool, seed: int) -> Scenario:
@@ -219,12 +181,16 @@ def measured(name: str, scenario: Scenario, seed: int) -> dict[str, float]:
         accuracy, attained = best.right / best.requests, best.timely / best.requests
         return dict(zip(FIELDS, (attained, accuracy, usd, 0.0, 1.0, 0.0), strict=True))
     policy = policy_of(name, scenario)
-    timed, hardware = Timed(policy), platform(policy, HARDWARE)
-    outcome = simulate(
-        scenario.catalogue, _asked(name, scenario), timed, seconds=scenario.seconds, seed=seed, hardware=hardware
+    outcome, decision_us = carried(
+        policy,
+        scenario.catalogue,
+        scenario.streams,
+        seconds=scenario.seconds,
+        seed=seed,
+        hardware=HARDWARE,
+        clock=perf_counter,
     )
-    outcome = policy.judged(outcome) if isinstance(policy, Cocktail) else outcome
-    return _figures(outcome, best.utility, timed.seconds)
+    return _figures(outcome, best.utility, decision_us)
 
 
 def policy_of(name: str, scenario: Scenario) -> Policy:
@@ -251,20 +217,13 @@ HARDWARE = Hardware(
 DETAILS = tuple(f"{field}_{end}" for field in FIELDS for end in ("low", "high"))
 
 
-def _asked(name: str, scenario: Scenario) -> tuple[Stream, ...]:
-    """Baselines answer late rather than not at all: a strict bound lets a container choose the variant itself."""
-    if name in ("modelless", UNPLANNED):
-        return scenario.streams
-    return tuple(replace(s, slo=replace(s.slo, on_infeasible=OnInfeasible.BEST_EFFORT)) for s in scenario.streams)
-
-
-def _figures(outcome: Outcome, best_usd: float, seconds: float) -> dict[str, float]:
+def _figures(outcome: Outcome, best_usd: float, decision_us: float) -> dict[str, float]:
     summary, requests = outcome.summary(), len(outcome.arrived)
     right = summary["effective_accuracy"] * requests
     return {
         **{field: summary[field] for field in FIELDS[:4]},
         "utility_vs_oracle": share_of(utility(right, outcome.dollars.total), best_usd),
-        "decision_us": seconds / requests * 1e6,
+        "decision_us": decision_us,
     }
 
 

@@ -14,15 +14,12 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
-import numpy as np
-
 from benchmarks.harness import Row, interleaved, interval, run
 from registry.catalogue import Catalogue
 from registry.model import (
     Accuracy,
     Placement,
     Profile,
-    Quantiles,
     Recipe,
     ServiceTime,
     Slo,
@@ -32,8 +29,8 @@ from registry.model import (
 )
 from registry.prices import lambda_tiers
 from scheduler.events import Event
-from scheduler.quantiles import SCORES
 from simulator.arrivals import poisson
+from simulator.described import lognormal
 from simulator.policies import POLICIES, Factory
 from simulator.policy import Action, Ended, Invoke, Job, Reject
 from simulator.simulation import Stream, simulate
@@ -140,15 +137,14 @@ def _accuracy(value: float) -> Accuracy:
     return Accuracy(value, value, value, 1000, "wilson")
 
 
+SPREAD = 0.1
+"""Of the lognormal times."""
+
+
 def _profile(placement: Placement, run_ms: float) -> Profile:
-    service = [ServiceTime(n, q := _lognormal(run_ms * n**0.7), q.mean) for n in BATCHES]
-    init, load = _lognormal(200.0), _lognormal(50.0)
+    service = [ServiceTime(n, q := lognormal(run_ms * n**0.7, SPREAD), q.mean) for n in BATCHES]
+    init, load = lognormal(200.0, SPREAD), lognormal(50.0, SPREAD)
     return Profile(placement.id, tuple(service), load, init, 30.0, "synthetic", "none", 500, "2025-01-01T00:00:00Z")
-
-
-def _lognormal(median_ms: float, shape: float = 0.1) -> Quantiles:
-    ms = median_ms * np.exp(shape * np.array(SCORES))
-    return Quantiles(tuple(ms.tolist()), median_ms * math.exp(shape**2 / 2))
 
 
 if __name__ == "__main__":

@@ -166,17 +166,17 @@ def _profile(placement: Placement, tier: Tier, described: _Described) -> Profile
     slower /= min(1.0, tier.vcpus)
     service = []
     for rows, ms in described.service_ms:
-        latency = _lognormal(ms * slower, spread)
+        latency = lognormal(ms * slower, spread)
         service.append(ServiceTime(rows, latency, latency.mean + tier.price.step_ms / 2))
     starts: Mapping[StartMode, Callable[[], Quantiles]] = {
         StartMode.ALWAYS: lambda: ZERO,
-        StartMode.SNAPSTART: lambda: _lognormal(described.restore_ms, spread),
+        StartMode.SNAPSTART: lambda: lognormal(described.restore_ms, spread),
     }
-    init = starts.get(tier.start_mode, lambda: _lognormal(described.init_ms, spread))()
+    init = starts.get(tier.start_mode, lambda: lognormal(described.init_ms, spread))()
     return Profile(
         placement=placement.id,
         service=tuple(service),
-        load=_lognormal(described.load_ms, spread),
+        load=lognormal(described.load_ms, spread),
         init=init,
         memory_mb=described.memory_mb,
         fingerprint=FINGERPRINT,
@@ -186,7 +186,7 @@ def _profile(placement: Placement, tier: Tier, described: _Described) -> Profile
     )
 
 
-def _lognormal(median_ms: float, spread: float) -> Quantiles:
+def lognormal(median_ms: float, spread: float) -> Quantiles:
     """At every level; its mean is exp(spread² / 2) times the median (Johnson et al. 1994, section 14.3)."""
     at = NormalDist().inv_cdf
     quantiles = tuple(median_ms * math.exp(spread * at(level)) for level in LEVELS)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from registry.catalogue import Catalogue
 from registry.model import OnInfeasible
 from simulator.bill import Dollars
 from simulator.contenders import Contender
+from simulator.hardware import Hardware
+from simulator.outcome import Outcome
 from simulator.policies.cocktail import Cocktail
 from simulator.policies.platform import platform
 from simulator.policies.tracking import Baseline
@@ -45,20 +48,16 @@ def play(
 
     Raises ValueError and OSError for a trace that cannot be read any more, and what the policy raises.
     """
-    policy = contender.policy(scenario.catalogue, scenario.capacity)
-    timed = Timed(policy, clock)
-    outcome = simulate(
+    outcome, decision_us = carried(
+        contender.policy(scenario.catalogue, scenario.capacity),
         scenario.catalogue,
-        _asked(policy, scenario.streams(seed)),
-        timed,
+        scenario.streams(seed),
         seconds=scenario.seconds,
         seed=seed,
-        hardware=platform(policy, scenario.hardware),
+        hardware=scenario.hardware,
+        clock=clock,
         progress=progress,
     )
-    if isinstance(policy, Cocktail):
-        outcome = policy.judged(outcome)
-    decision_us = timed.seconds / max(1, timed.arrivals) * 1e6
     return Played(
         policy=contender.label,
         seed=seed,
@@ -67,6 +66,35 @@ def play(
         by_tier={tier: dollars.total for tier, dollars in outcome.by_tier.items()},
         timeline=timeline(outcome, scenario.seconds),
     )
+
+
+def carried(
+    policy: Policy,
+    catalogue: Catalogue,
+    streams: tuple[Stream, ...],
+    *,
+    seconds: float,
+    seed: int,
+    hardware: Hardware,
+    clock: Callable[[], float],
+    progress: Callable[[float], None] | None = None,
+) -> tuple[Outcome, float]:
+    """What came of a policy on its terms, and the mean microseconds that it took to answer an arrival.
+
+    Its terms are the platform that it begins with, the bounds that it is asked for, and how its votes are judged.
+    """
+    timed = Timed(policy, clock)
+    outcome = simulate(
+        catalogue,
+        _asked(policy, streams),
+        timed,
+        seconds=seconds,
+        seed=seed,
+        hardware=platform(policy, hardware),
+        progress=progress,
+    )
+    judged = policy.judged(outcome) if isinstance(policy, Cocktail) else outcome
+    return judged, timed.seconds / max(1, timed.arrivals) * 1e6
 
 
 def _asked(policy: Policy, streams: tuple[Stream, ...]) -> tuple[Stream, ...]:
