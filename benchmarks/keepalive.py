@@ -153,13 +153,9 @@ def play(case: Case, trace: Trace, sizes_mb: Mapping[str, float]) -> Outcome:
     found: Collection[tuple[str, float]] = substituted(trace, case.room) if case.room else ()
     idle, between, starts = replayed.idle_hours, replayed.idle_between_hours, replayed.starts
     gb_hours = sum(each.idle * sizes_mb[each.application] for each in replayed.played) / 60 / 1024
-    if isinstance(policy, PlannedResidency):
+    if isinstance(policy, PlannedResidency | Packed):  # whose environments are shared
         idle = between = policy.environment_minutes / 60
         starts = policy.starts + policy.loads + sum(len(each.colds) for each in replayed.played)
-        gb_hours = idle * MEMORY_MB / 1024
-    if isinstance(policy, Packed):
-        idle = between = policy.environments * trace.end / 60
-        starts = policy.environments + sum(len(each.colds) for each in replayed.played)
         gb_hours = idle * MEMORY_MB / 1024
     substitutes = bool(case.room) * trace.end / 60
     return Outcome(

@@ -119,7 +119,9 @@ class Packed(EventDriven):
                 left.append(MEMORY_MB * MEMORY_SHARE - size)
             else:
                 left[place] -= size
-        self.environments = len(left)
+        self.starts, self.loads = len(left), 0
+        """Of environments, and ahead into them, as of PlannedResidency."""
+        self.environment_minutes = len(left) * trace.end
 
     def asked(self, application: str, now: float) -> Plans:
         """Warm for good."""
