@@ -102,7 +102,7 @@ SDK: tuple[Phase, ...] = (
 
 SCHEDULER: tuple[Phase, ...] = (
     ("import numpy", "import numpy"),
-    ("import registry", "import registry.model, registry.catalogue, registry.jobs"),
+    ("import registry", "import registry.model, registry.catalogue, registry.generations"),
     ("import scheduler", "import scheduler.choose, scheduler.fleet"),
     ("import ours", "import functions.aws.catalogue, functions.aws.settings, gateway.documents"),
     ("settings", "import functions.scheduler.app as app"),
@@ -119,7 +119,7 @@ API: tuple[Phase, ...] = (
     ("import numpy", "import numpy"),
     ("import pydantic", "import pydantic"),
     ("import powertools", "import aws_lambda_powertools.event_handler.openapi.params, aws_lambda_powertools"),
-    ("import registry", "import registry.model, registry.catalogue, registry.jobs"),
+    ("import registry", "import registry.model, registry.catalogue, registry.generations"),
     ("import scheduler", "import scheduler.choose, scheduler.fleet"),
     ("import schemas", "import gateway.schemas"),
     ("import ours", "import functions.api.routes, functions.aws.backends"),

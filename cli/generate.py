@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.errors import Failed
-from cli.jobs import document, drawn
+from cli.generations import document, drawn
 from cli.options import home_option, json_option
 from cli.output import say, screen
 
 if TYPE_CHECKING:
-    from registry.jobs import Job
+    from registry.generations import Generation
 
-LOCK = "jobs.lock"
-"""Whoever holds it runs the home's jobs."""
+LOCK = "generations.lock"
+"""Whoever holds it runs the home's generations."""
 
 PR_SET_PDEATHSIG = 1
 """From linux/prctl.h."""
@@ -47,7 +47,11 @@ def generate(home: Path, quick: bool, nice: int, parent: int | None, as_json: bo
     os.nice(nice)
     with _alone(home), suppress(asyncio.CancelledError):
         done = asyncio.run(_work(home, quick=quick))
-        say({"jobs": [document(job) for job in done]}, as_json=as_json, render=lambda c: c.print(drawn(done)))
+        say(
+            {"generations": [document(generation) for generation in done]},
+            as_json=as_json,
+            render=lambda c: c.print(drawn(done)),
+        )
 
 
 def stop_with(parent: int) -> None:
@@ -60,36 +64,38 @@ def stop_with(parent: int) -> None:
         raise SystemExit(0)
 
 
-async def _work(home: Path, *, quick: bool) -> list[Job]:
+async def _work(home: Path, *, quick: bool) -> list[Generation]:
     from gateway.generation.worker import work
     from gateway.local import Platform
     from gateway.settings import containers_of
     from optimizer.plan import FULL, QUICK
-    from registry.stores.jobs import FILE, SqliteJobs
+    from registry.stores.generations import FILE, SqliteGenerations
 
     here = asyncio.current_task()
     assert here is not None
-    # So that what was started is closed, and the job goes back into the queue.
+    # So that what was started is closed, and the generation goes back into the queue.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, here.cancel)
-    jobs = SqliteJobs(home / FILE)
+    generations = SqliteGenerations(home / FILE)
     try:
         async with Platform.open(home, containers=containers_of(os.environ)) as platform:
-            return await work(platform, jobs, plan=QUICK if quick else FULL, told=_tell)
+            return await work(platform, generations, plan=QUICK if quick else FULL, told=_tell)
     finally:
-        jobs.close()
+        generations.close()
 
 
-def _tell(job: Job) -> None:
-    screen(stderr=True).print(f"{job.id} {job.task}/{job.variant}: {job.state} {job.reason}".rstrip())
+def _tell(generation: Generation) -> None:
+    screen(stderr=True).print(
+        f"{generation.id} {generation.task}/{generation.variant}: {generation.state} {generation.reason}".rstrip()
+    )
 
 
 @contextmanager
 def _alone(home: Path) -> Iterator[None]:
-    """Be the only one who runs the home's jobs; raises Failed when somebody else does."""
+    """Be the only one who runs the home's generations; raises Failed when somebody else does."""
     home.mkdir(parents=True, exist_ok=True)
     with (home / LOCK).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Failed(f"another process is generating for {home}; see `modelless jobs`") from None
+            raise Failed(f"another process is generating for {home}; see `modelless generations`") from None
         yield

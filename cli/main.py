@@ -17,7 +17,7 @@ COMMANDS: dict[str, str] = {
     "register": "cli.register:register",
     "profile": "cli.profile:profile",
     "generate": "cli.generate:generate",
-    "jobs": "cli.jobs:jobs",
+    "generations": "cli.generations:generations",
     "capacity": "cli.capacity:capacity",
     "tasks": "cli.catalogue:tasks",
     "variants": "cli.catalogue:variants",

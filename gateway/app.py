@@ -22,7 +22,7 @@ from gateway.judgements import Judgements
 from gateway.metrics import Metrics
 from gateway.service import Service
 from gateway.settings import BODY_LIMIT
-from registry.stores.jobs import SqliteJobs
+from registry.stores.generations import SqliteGenerations
 
 
 def create_app(
@@ -32,20 +32,20 @@ def create_app(
     keyring: Keyring | None = None,
     body_limit: int = BODY_LIMIT,
     judgements: Judgements | None = None,
-    jobs: SqliteJobs | None = None,
+    generations: SqliteGenerations | None = None,
     keeper: Keeper | None = None,
 ) -> Starlette:
     """The application over a service; `metrics` must be one of the service's observers to count its answers.
 
     Without a keyring every caller is anonymous: bind it to loopback only (`gateway.auth.check_binding`). Judged
-    accuracies last as long as the application, unless whoever gives `judgements` has them published. Without `jobs`
-    nothing is generated, and none are listed; without a `keeper` nothing is kept warm ahead of requests.
+    accuracies last as long as the application, unless whoever gives `judgements` has them published. Without
+    `generations` nothing is generated, and none are listed; without a `keeper` nothing is kept warm ahead of requests.
     """
     judges = judgements or Judgements(service)
     face = Face(service, metrics, keyring or Keyring(), body_limit, service.clock)
     release = _version()
     routes = [
-        *Native(face, judges, jobs, keeper).routes(),
+        *Native(face, judges, generations, keeper).routes(),
         *Oip(face, version=release).routes(),
         *Pages(face, version=release).routes(),
     ]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gateway.errors import GatewayError
 from registry.catalogue import Catalogue
-from registry.jobs import Generating
+from registry.generations import Generating
 from scheduler.choose import choose
 from scheduler.decision import Decision
 from scheduler.fleet import Fleet
@@ -70,7 +70,7 @@ class Served:
     attempts: tuple[Attempt, ...]
     """Every placement tried, the one that answered last."""
     generating: Generating | None = None
-    """The job that is to make what would hold the SLO, where nothing was expected to."""
+    """The generation that is to make what would hold the SLO, where nothing was expected to."""
 
 
 @dataclass(frozen=True, slots=True)

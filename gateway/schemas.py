@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.capacity.carry_out import Result
-from registry.jobs import JobState
+from registry.generations import GenerationState
 from registry.lineage import Outcome
 from registry.model import Objective, OnInfeasible
 from scheduler.frontier import Start
@@ -74,13 +74,13 @@ class MadeBy(Document):
 
 
 class Generating(Document):
-    """A job that is to make what would hold the SLO; see GET /v1/jobs."""
+    """A generation that is to make what would hold the SLO; see GET /v1/generations."""
 
-    job: str
+    generation: str
     recipe: MadeBy
 
 
-class JobResponse(Document):
+class GenerationResponse(Document):
     """A variant that is made because callers asked for what nothing held."""
 
     id: str
@@ -89,7 +89,7 @@ class JobResponse(Document):
     recipe: MadeBy
     suffix: str
     basis: str
-    state: JobState
+    state: GenerationState
     queued_at: str
     started_at: str | None
     ended_at: str | None
@@ -99,10 +99,10 @@ class JobResponse(Document):
     rows: int
 
 
-class JobsResponse(Document):
-    """Jobs for the caller's tasks, newest first."""
+class GenerationsResponse(Document):
+    """Generations for the caller's tasks, newest first."""
 
-    jobs: list[JobResponse]
+    generations: list[GenerationResponse]
 
 
 class ServedBy(Document):

@@ -60,7 +60,7 @@ async def serve(
     with _listen(settings.host, settings.port) as listener:
         async with (
             Platform.open(settings.home, functions=settings.functions, containers=settings.containers) as platform,
-            on_demand(platform, generate) as jobs,
+            on_demand(platform, generate) as generations,
             _prepared(platform),
             keeping_warm(platform, settings.warm_budget, period_s=settings.warm_period_s) as keeper,
         ):
@@ -70,7 +70,7 @@ async def serve(
                 keyring=keyring,
                 body_limit=settings.body_limit,
                 judgements=platform.judgements,
-                jobs=jobs,
+                generations=generations,
                 keeper=keeper,
             )
             warn_of_stale(platform.snapshots.view()[0])

@@ -25,7 +25,7 @@ from gateway.snapshots import Snapshots
 from registry.catalogue import Catalogue
 from registry.documents import to_document
 from registry.errors import InvalidValue
-from registry.jobs import Generating
+from registry.generations import Generating
 from registry.lineage import Tried
 from registry.model import Estimate, Slo, Task
 from registry.prices import invocation_cost
@@ -104,7 +104,7 @@ class Service:
     def generate_with(
         self, observe: Callable[[Record], None], generating: Callable[[Request], Generating | None]
     ) -> None:
-        """Tell `observe` of each Record too, and who asks for what nothing holds of the job that `generating` knows."""
+        """Tell `observe` of each Record too, and who asks for what nothing holds of what `generating` knows."""
         self.watch_with(observe)
         self._generating = generating
 
@@ -212,7 +212,7 @@ class Service:
             raise Overloaded(str(why), retry_after_s=max(LEAST_RETRY_S, excess_ms / 1000))
         if why is TurnedAway.INFEASIBLE:
             broken, generating = ", ".join(decision.broken) or "the SLO", self._generating(request)
-            made = "" if generating is None else f"; job {generating.job} is making a variant that may hold it"
+            made = "" if generating is None else f"; {generating.generation} is making a variant that may hold it"
             raise Infeasible(
                 f"no placement holds {broken}{_instead(request.slo, decision.nearest)}{made}",
                 broken=list(decision.broken),

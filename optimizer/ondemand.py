@@ -14,7 +14,7 @@ from optimizer.errors import GenerationFailed
 from optimizer.generate.generated import Expectation, Generator, Parameters, Parent
 from optimizer.proposals import Generators, variant_name
 from registry.catalogue import Catalogue
-from registry.jobs import Asked
+from registry.generations import Asked
 from registry.model import LEVELS, Objective, Profile, Recipe, ServiceTime, Slo
 from registry.prices import invocation_cost
 

@@ -13,23 +13,23 @@ from gateway.generation.warm import warm, warm_made
 from gateway.generation.warmer import Warmer
 from gateway.generation.wishes import Wishes, expected
 from gateway.local import Platform
-from registry.jobs import Asked
-from registry.stores.jobs import FILE, SqliteJobs
+from registry.generations import Asked
+from registry.stores.generations import FILE, SqliteGenerations
 
 
 @asynccontextmanager
 async def on_demand(
     platform: Platform, command: Sequence[str] | None, *, every_s: float = EVERY_S
-) -> AsyncIterator[SqliteJobs]:
-    """The jobs of a platform's home, while what its callers ask for in vain is warmed, and made, until the block ends.
+) -> AsyncIterator[SqliteGenerations]:
+    """The generations of a home, while what its callers ask for in vain is warmed, and made, until the block ends.
 
-    `command` looks at the questions and does the jobs that follow, in a process of its own (`modelless generate`). With
-    None no variant is made; what is registered is warmed all the same, as a request that it served would load it.
-    Raises Unavailable when the jobs cannot be read.
+    `command` looks at the questions and makes what follows, in a process of its own (`modelless generate`). With None
+    no variant is made; what is registered is warmed all the same, as a request that it served would load it.
+    Raises Unavailable when the generations cannot be read.
     """
-    jobs = SqliteJobs(platform.home / FILE)
+    generations = SqliteGenerations(platform.home / FILE)
     async with AsyncExitStack() as stack:
-        stack.callback(jobs.close)
+        stack.callback(generations.close)
         warmer = Warmer(platform.snapshots, partial(warm, platform=platform), clock=platform.clock)
         platform.service.watch_with(warmer.observe)
         await stack.enter_async_context(_running(warmer))
@@ -37,9 +37,9 @@ async def on_demand(
             wishes = Wishes(clock=platform.clock, expected=partial(expected_now, platform=platform))
             platform.service.generate_with(wishes.observe, wishes.generating)
             published = partial(warm_made, platform=platform)
-            runner = Runner(platform.home, command, wishes, jobs, every_s=every_s, published=published)
+            runner = Runner(platform.home, command, wishes, generations, every_s=every_s, published=published)
             await stack.enter_async_context(_running(runner))
-        yield jobs
+        yield generations
 
 
 def expected_now(asked: Asked, platform: Platform) -> Asked | None:

@@ -12,8 +12,8 @@ from pathlib import Path
 from gateway.environments.processes import spawn
 from gateway.generation.wishes import Wishes
 from registry.errors import RegistryError
-from registry.jobs import Job, JobState
-from registry.stores.jobs import SqliteJobs
+from registry.generations import Generation, GenerationState
+from registry.stores.generations import SqliteGenerations
 
 log = logging.getLogger(__name__)
 
@@ -21,11 +21,12 @@ EVERY_S = 5.0
 """At least this between two processes: starting one is a second of somebody's CPU."""
 
 LONGEST_S = 60.0
-"""Longest between two processes while looking leads to no job: a caller who asks for ever new impossible things has one
-started each minute at most, half a second of CPU and more, and another caller's question waits no longer than that."""
+"""Longest between two processes while looking leads to no generation: a caller who asks for ever new impossible things
+has one started each minute at most, half a second of CPU and more, and another caller's question waits no longer than
+that."""
 
 LOOK_S = 0.25
-"""How often it is looked how far jobs are, while a process works on them: one small query."""
+"""How often it is looked how far generations are, while a process works on them: one small query."""
 
 STOP_S = 10.0
 """Most seconds for a process to stop what it does and close what it opened, as for requests."""
@@ -40,28 +41,28 @@ def pause_after(pause_s: float, every_s: float, *, worked: bool) -> float:
 
 
 class Runner:
-    """Starts `command` whenever questions wait; it looks at them, does all jobs that follow, and ends."""
+    """Starts `command` whenever questions wait; it looks at them, does all generations that follow, and ends."""
 
     def __init__(
         self,
         home: Path,
         command: Sequence[str],
         wishes: Wishes,
-        jobs: SqliteJobs,
+        generations: SqliteGenerations,
         *,
-        published: Callable[[Job], Awaitable[None]],
+        published: Callable[[Generation], Awaitable[None]],
         every_s: float = EVERY_S,
     ) -> None:
-        """`published` is awaited with each job whose variant is in the catalogue now."""
+        """`published` is awaited with each generation whose variant is in the catalogue now."""
         self._home = home
         self._command = list(command)
         self._wishes = wishes
-        self._jobs = jobs
+        self._generations = generations
         self._published = published
         self._every_s = every_s
         self._under_way: set[str] = set()
         self._worked = False
-        """Whether there were jobs since the last process started."""
+        """Whether there were generations since the last process started."""
 
     async def keep_running(self) -> None:
         """Until cancelled; what was queued or running when the last platform stopped comes first."""
@@ -75,7 +76,7 @@ class Runner:
                 await asyncio.sleep(self._every_s)
                 continue
             try:
-                await asyncio.to_thread(self._jobs.ask, *asked)
+                await asyncio.to_thread(self._generations.ask, *asked)
                 await self._run()
             except (RegistryError, OSError) as fault:
                 log.warning("variants cannot be generated: %s", fault)
@@ -102,17 +103,19 @@ class Runner:
             log.warning("generating ended with %s; see %s", ended.result(), self._home / LOG)
 
     async def _look(self) -> bool:
-        """See how far jobs are; whether there is anything to do."""
+        """See how far generations are; whether there is anything to do."""
         try:
-            pending, under_way = await asyncio.to_thread(lambda: (self._jobs.pending(), self._jobs.under_way()))
+            pending, under_way = await asyncio.to_thread(
+                lambda: (self._generations.pending(), self._generations.under_way())
+            )
             self._wishes.see(under_way)
-            before, self._under_way = self._under_way, {job.id for job in under_way.values()}
+            before, self._under_way = self._under_way, {generation.id for generation in under_way.values()}
             self._worked = self._worked or bool(before | self._under_way)
             for id_ in sorted(before - self._under_way):
-                job = await asyncio.to_thread(self._jobs.job, id_)
-                if job.state is JobState.PUBLISHED:
-                    await self._published(job)
+                generation = await asyncio.to_thread(self._generations.generation, id_)
+                if generation.state is GenerationState.PUBLISHED:
+                    await self._published(generation)
         except RegistryError as fault:
-            log.warning("the jobs cannot be followed: %s", fault)
+            log.warning("the generations cannot be followed: %s", fault)
             return False
         return bool(pending or under_way)

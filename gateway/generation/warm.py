@@ -12,19 +12,19 @@ from gateway.backends.protocol import Invocation
 from gateway.errors import BackendError
 from gateway.local import Platform
 from registry.catalogue import Catalogue
-from registry.jobs import Job
+from registry.generations import Generation
 from registry.model import Placement, TensorSpec
 from runtime.codecs.binary import DTYPES
 
 log = logging.getLogger(__name__)
 
 
-async def warm_made(job: Job, platform: Platform) -> None:
-    """Warm a job's variant on the tier that it was made for: whoever asked for it asks for it warm."""
+async def warm_made(generation: Generation, platform: Platform) -> None:
+    """Warm a generation's variant on the tier that it was made for: whoever asked for it asks for it warm."""
     catalogue = await platform.refresh()
-    for placement in catalogue.placements_of(job.task) if job.task in catalogue.tasks else ():
-        if (placement.variant, placement.tier) == (f"{job.task}/{job.variant}", job.tier):
-            await warm(placement, job.rows, catalogue, platform)
+    for placement in catalogue.placements_of(generation.task) if generation.task in catalogue.tasks else ():
+        if (placement.variant, placement.tier) == (f"{generation.task}/{generation.variant}", generation.tier):
+            await warm(placement, generation.rows, catalogue, platform)
 
 
 async def warm(placement: Placement, rows: int, catalogue: Catalogue, platform: Platform) -> None:

@@ -1,4 +1,4 @@
-"""Notes SLOs that nothing held, and knows which jobs may help; on a request's path, so it never waits or plans."""
+"""Notes SLOs that nothing held, knows what is made to hold them; on a request's path, so it never waits or plans."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import replace
 from gateway.decisions import Record, Served
 from gateway.errors import Infeasible
 from registry.catalogue import Catalogue
-from registry.jobs import Asked, Generating, Job
+from registry.generations import Asked, Generating, Generation
 from registry.model import OnInfeasible, Slo
 from scheduler.fleet import Fleet
 from scheduler.requests import Request
@@ -44,7 +44,7 @@ class Wishes:
         self._expected = expected
         self._waiting: dict[str, Asked] = {}
         self._looked: OrderedDict[str, tuple[float, int]] = OrderedDict()
-        self._under_way: Mapping[str, Job] = {}
+        self._under_way: Mapping[str, Generation] = {}
 
     def observe(self, record: Record) -> None:
         """Note the record's SLO if nothing was expected to hold it, unless it has been looked at lately."""
@@ -63,9 +63,9 @@ class Wishes:
         self.some.set()
 
     def generating(self, request: Request) -> Generating | None:
-        """The job, if one is queued or running, that is to make what would hold this request's SLO."""
-        job = self._under_way.get(_asked(request).key) if self._under_way else None
-        return None if job is None else Generating(job.id, job.recipe)
+        """The generation, if one is queued or running, that is to make what would hold this request's SLO."""
+        generation = self._under_way.get(_asked(request).key) if self._under_way else None
+        return None if generation is None else Generating(generation.id, generation.recipe)
 
     def take(self) -> tuple[Asked, ...]:
         """The questions that wait, which wait no longer; what needs no new variant is noted when it is asked again."""
@@ -77,8 +77,8 @@ class Wishes:
         self.some.clear()
         return tuple(asked for asked in looked.values() if asked is not None)
 
-    def see(self, under_way: Mapping[str, Job]) -> None:
-        """Jobs that are queued or running, by the key of each question."""
+    def see(self, under_way: Mapping[str, Generation]) -> None:
+        """Generations that are queued or running, by the key of each question."""
         self._under_way = under_way
 
 

@@ -16,60 +16,64 @@ from optimizer.plan import FULL, Plan
 from registry.blobs import Blobs
 from registry.catalogue import Catalogue
 from registry.errors import RegistryError
-from registry.jobs import Asked, Job, JobState
+from registry.generations import Asked, Generation, GenerationState
 from registry.lineage import Outcome, Tried
 from registry.model import Variant
 from registry.store import Store
-from registry.stores.jobs import SqliteJobs
+from registry.stores.generations import SqliteGenerations
 from runtime.errors import RuntimeFault
 
 log = logging.getLogger(__name__)
 
 FAULTS = (OptimizerError, RegistryError, BackendError, RuntimeFault, OSError)
-"""What may go wrong with one job and says so by itself."""
+"""What may go wrong with one generation and says so by itself."""
 
 
 async def work(
-    platform: Platform, jobs: SqliteJobs, *, plan: Plan = FULL, told: Callable[[Job], None] = lambda _: None
-) -> list[Job]:
-    """Answer every question that waits and do every job that is queued, one after another; the jobs as they ended.
+    platform: Platform,
+    generations: SqliteGenerations,
+    *,
+    plan: Plan = FULL,
+    told: Callable[[Generation], None] = lambda _: None,
+) -> list[Generation]:
+    """Answer every question that waits and run every generation that is queued, one after another; as they ended.
 
-    `told` is called with each job when it starts and when it ends. Whoever calls this is the only one who runs jobs of
-    this home: what is marked as running is nobody's, and queued again.
+    `told` is called with each generation when it starts and when it ends. Whoever calls this is the only one who runs
+    generations of this home: what is marked as running is nobody's, and queued again.
     """
-    jobs.recover()
-    done: list[Job] = []
+    generations.recover()
+    done: list[Generation] = []
     while True:
-        await asyncio.to_thread(answer_all, platform.store, platform.blobs, jobs)
-        job = jobs.start_next()
-        if job is None:
+        await asyncio.to_thread(answer_all, platform.store, platform.blobs, generations)
+        generation = generations.start_next()
+        if generation is None:
             return done
-        told(job)
+        told(generation)
         if not done:
             await platform.prepare()
-        done.append(await _done(job, platform, jobs, plan))
+        done.append(await _done(generation, platform, generations, plan))
         told(done[-1])
 
 
-def answer_all(store: Store, blobs: Blobs, jobs: SqliteJobs) -> None:
-    """Look at each question that waits, and queue the job that would make the best answer to it, if there is one.
+def answer_all(store: Store, blobs: Blobs, generations: SqliteGenerations) -> None:
+    """Look at each question that waits, and queue the generation that would best answer it, if there is one.
 
     Of a task whose models cannot be read nothing is made, which the log says.
     """
     catalogue = store.load()
     possible: dict[str, tuple[Option, ...]] = {}
-    for asked in jobs.pending():
+    for asked in generations.pending():
         task = asked.task
-        jobs.answer(asked, None)  # a model whose planning ends this process must not end every process after it
+        generations.answer(asked, None)  # a model whose planning ends this process must not end every process after it
         if task in catalogue.sources and task not in possible:
             try:
                 possible[task] = possible_of(catalogue, blobs, task)
             except FAULTS as fault:  # asked again it would fail again, and every other task would wait for it
                 log.warning("nothing can be made for %s: %s", task, fault)
                 possible[task] = ()
-        job = _job_for(asked, catalogue, possible.get(task, ()), jobs)
-        if job is not None:
-            jobs.answer(asked, job)
+        generation = _generation_for(asked, catalogue, possible.get(task, ()), generations)
+        if generation is not None:
+            generations.answer(asked, generation)
 
 
 def possible_of(catalogue: Catalogue, blobs: Blobs, task: str) -> tuple[Option, ...]:
@@ -79,45 +83,53 @@ def possible_of(catalogue: Catalogue, blobs: Blobs, task: str) -> tuple[Option, 
     return options(parents, GENERATORS, alone=len(names) == 1)
 
 
-def _job_for(asked: Asked, catalogue: Catalogue, possible: tuple[Option, ...], jobs: SqliteJobs) -> Job | None:
+def _generation_for(
+    asked: Asked, catalogue: Catalogue, possible: tuple[Option, ...], generations: SqliteGenerations
+) -> Generation | None:
     if not possible:
         return None
     basis = catalogue.sources[asked.task].evaluation
     failed = {
-        job.recipe for job in jobs.jobs() if (job.task, job.basis, job.state) == (asked.task, basis, JobState.FAILED)
+        generation.recipe
+        for generation in generations.generations()
+        if (generation.task, generation.basis, generation.state) == (asked.task, basis, GenerationState.FAILED)
     }
     wish = wanted(asked, catalogue, [option for option in possible if option.recipe not in failed])
     if wish is None:
         return None
     option = wish.option
-    return jobs.queue(
+    return generations.queue(
         asked.task, option.name, option.suffix, option.recipe, basis=basis, tier=wish.tier, rows=asked.rows
     )
 
 
-async def _done(job: Job, platform: Platform, jobs: SqliteJobs, plan: Plan) -> Job:
-    """The job as it ended; queued again when this is cancelled."""
+async def _done(generation: Generation, platform: Platform, generations: SqliteGenerations, plan: Plan) -> Generation:
+    """The generation as it ended; queued again when this is cancelled."""
     try:
-        made = await _made(job, platform, plan)
+        made = await _made(generation, platform, plan)
     except asyncio.CancelledError:
-        jobs.move(job.id, JobState.QUEUED)
+        generations.move(generation.id, GenerationState.QUEUED)
         raise
     except FAULTS as fault:
-        return jobs.move(job.id, JobState.FAILED, str(fault))
-    except Exception as fault:  # the outermost handler of a job: the next one is not to suffer
-        log.exception("job %s", job.id)
-        return jobs.move(job.id, JobState.FAILED, f"{type(fault).__name__}: {fault}")
+        return generations.move(generation.id, GenerationState.FAILED, str(fault))
+    except Exception as fault:  # the outermost handler of a generation: the next one is not to suffer
+        log.exception("generation %s", generation.id)
+        return generations.move(generation.id, GenerationState.FAILED, f"{type(fault).__name__}: {fault}")
     if isinstance(made, Tried):
-        state = JobState.DROPPED if made.outcome is Outcome.DROPPED else JobState.FAILED
-        return jobs.move(job.id, state, made.reason)
-    return jobs.move(job.id, JobState.PUBLISHED, f"accuracy {made.accuracy.value:.4f}")
+        state = GenerationState.DROPPED if made.outcome is Outcome.DROPPED else GenerationState.FAILED
+        return generations.move(generation.id, state, made.reason)
+    return generations.move(generation.id, GenerationState.PUBLISHED, f"accuracy {made.accuracy.value:.4f}")
 
 
-async def _made(job: Job, platform: Platform, plan: Plan) -> Variant | Tried:
-    recipe = job.recipe
+async def _made(generation: Generation, platform: Platform, plan: Plan) -> Variant | Tried:
+    recipe = generation.recipe
     model = proposal(
-        platform.store.load(), job.task, recipe.parent or "", job.suffix, (recipe.generator, dict(recipe.parameters))
+        platform.store.load(),
+        generation.task,
+        recipe.parent or "",
+        generation.suffix,
+        (recipe.generator, dict(recipe.parameters)),
     )
     return await register_more(
-        job.task, model, platform.store, platform.blobs, platform.backends, plan=plan, clock=platform.clock
+        generation.task, model, platform.store, platform.blobs, platform.backends, plan=plan, clock=platform.clock
     )

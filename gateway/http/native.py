@@ -28,7 +28,7 @@ from gateway.service import Answer
 from registry.documents import to_document
 from registry.errors import NotFound
 from registry.model import Task
-from registry.stores.jobs import SqliteJobs
+from registry.stores.generations import SqliteGenerations
 from runtime.codecs.native_json import decode_inputs, encode_outputs
 from runtime.codecs.text import dumps, loads
 from scheduler.frontier import Start
@@ -48,12 +48,16 @@ class Native:
     """The endpoints of /v1."""
 
     def __init__(
-        self, face: Face, judgements: Judgements, jobs: SqliteJobs | None = None, keeper: Keeper | None = None
+        self,
+        face: Face,
+        judgements: Judgements,
+        generations: SqliteGenerations | None = None,
+        keeper: Keeper | None = None,
     ) -> None:
         self._face = face
         self._service = face.service
         self._judgements = judgements
-        self._jobs = jobs
+        self._generations = generations
         self._keeper = keeper
 
     def routes(self) -> list[Route]:
@@ -66,8 +70,8 @@ class Native:
             ("/v1/tasks/{task}", self.task, "GET"),
             ("/v1/tasks", self.tasks, "GET"),
             ("/v1/decisions/{id}", self.decision, "GET"),
-            ("/v1/jobs/{id}", self.job, "GET"),
-            ("/v1/jobs", self.jobs, "GET"),
+            ("/v1/generations/{id}", self.generation, "GET"),
+            ("/v1/generations", self.generations, "GET"),
             ("/v1/capacity", self.capacity, "GET"),
         ]
         return [
@@ -143,11 +147,11 @@ class Native:
             explanation_document(*self._service.explain(self._face.principal(request), request.path_params["id"]))
         )
 
-    async def jobs(self, request: Request) -> Response:
+    async def generations(self, request: Request) -> Response:
         """The variants that are being made for the caller's tasks, and those that were, newest first."""
         owned = {task.name for task in self._service.tasks(self._face.principal(request))}
-        found = await asyncio.to_thread(self._jobs.jobs) if self._jobs else ()
-        return _json({"jobs": [to_document(job) for job in found if job.task in owned]})
+        found = await asyncio.to_thread(self._generations.generations) if self._generations else ()
+        return _json({"generations": [to_document(generation) for generation in found if generation.task in owned]})
 
     async def capacity(self, request: Request) -> Response:
         """What is kept warm ahead of requests, and why."""
@@ -159,16 +163,16 @@ class Native:
             media_type="application/json",
         )
 
-    async def job(self, request: Request) -> Response:
+    async def generation(self, request: Request) -> Response:
         """One of them."""
         owned = {task.name for task in self._service.tasks(self._face.principal(request))}
         id_ = request.path_params["id"]
         try:
-            found = await asyncio.to_thread(self._jobs.job, id_) if self._jobs else None
+            found = await asyncio.to_thread(self._generations.generation, id_) if self._generations else None
         except NotFound:
             found = None
         if found is None or found.task not in owned:
-            raise UnknownTask(f"no job {id_[:80]!r} is kept", job=id_[:80])
+            raise UnknownTask(f"no generation {id_[:80]!r} is kept", generation=id_[:80])
         return _json(to_document(found))
 
 

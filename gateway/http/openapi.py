@@ -84,9 +84,19 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "get", "/v1/decisions/{id}", "explain", "A past decision, explained", schemas.ExplainResponse, None, (401, 404)
     ),
-    Operation("get", "/v1/jobs", "listJobs", "Variants made on demand", schemas.JobsResponse, None, (401,)),
+    Operation(
+        "get",
+        "/v1/generations",
+        "listGenerations",
+        "Variants made on demand",
+        schemas.GenerationsResponse,
+        None,
+        (401,),
+    ),
     Operation("get", "/v1/capacity", "capacity", "What is kept warm", schemas.CapacityResponse, None, (401,)),
-    Operation("get", "/v1/jobs/{id}", "getJob", "One of them", schemas.JobResponse, None, (401, 404)),
+    Operation(
+        "get", "/v1/generations/{id}", "getGeneration", "One of them", schemas.GenerationResponse, None, (401, 404)
+    ),
     Operation("get", "/v2", "serverMetadata", "Open Inference Protocol: server", None, None, ()),
     Operation("get", "/v2/health/live", "serverLive", "Open Inference Protocol: live", None, None, ()),
     Operation("get", "/v2/health/ready", "serverReady", "Open Inference Protocol: ready", None, None, ()),

@@ -32,11 +32,11 @@ from optimizer.plan import Plan
 from optimizer.register import register
 from optimizer.registration import Model, Registration
 from registry.catalogue import Catalogue
-from registry.jobs import JobState
+from registry.generations import GenerationState
 from registry.lineage import Outcome, Tried
 from registry.model import LEVELS, Recipe, Task, TensorSpec
 from registry.prices import local_tiers
-from registry.stores.jobs import FILE, SqliteJobs
+from registry.stores.generations import FILE, SqliteGenerations
 
 PLAN = Plan(rows=(1, 32), starts=2, cell_s=0.02, least=3, most=10, trials=3)
 INLINE = local_tiers()[0]
@@ -58,14 +58,14 @@ def forest() -> bytes:
 
 
 @pytest.fixture
-def jobs(tmp_path: Path) -> Iterator[SqliteJobs]:
-    opened = SqliteJobs(tmp_path / FILE)
+def generations(tmp_path: Path) -> Iterator[SqliteGenerations]:
+    opened = SqliteGenerations(tmp_path / FILE)
     yield opened
     opened.close()
 
 
 @asynccontextmanager
-async def serving(home: Path, forest: bytes, jobs: SqliteJobs) -> AsyncIterator[tuple[Any, Any, Wishes]]:
+async def serving(home: Path, forest: bytes, generations: SqliteGenerations) -> AsyncIterator[tuple[Any, Any, Wishes]]:
     """A platform with one forest on one tier, a client of its HTTP face, and what its callers ask for in vain."""
     digits = data.load()
     async with Platform.open(home) as platform:
@@ -81,7 +81,7 @@ async def serving(home: Path, forest: bytes, jobs: SqliteJobs) -> AsyncIterator[
         await platform.refresh()
         wishes = Wishes(expected=partial(expected_now, platform=platform))
         platform.service.generate_with(wishes.observe, wishes.generating)
-        app = create_app(platform.service, metrics=platform.metrics, jobs=jobs)
+        app = create_app(platform.service, metrics=platform.metrics, generations=generations)
         transport = httpx.ASGITransport(app=app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             yield platform, client, wishes
@@ -114,36 +114,38 @@ async def held(platform: Platform, slo: dict[str, Any]) -> Answer | None:
 
 
 async def test_a_strict_slo_that_nothing_held_is_held_by_a_variant_made_for_it(
-    tmp_path: Path, forest: bytes, jobs: SqliteJobs
+    tmp_path: Path, forest: bytes, generations: SqliteGenerations
 ) -> None:
-    async with serving(tmp_path, forest, jobs) as (platform, client, wishes):
+    async with serving(tmp_path, forest, generations) as (platform, client, wishes):
         slo = half(platform.snapshots.view()[0])
         with pytest.raises(Infeasible) as refused:
             await ask(platform, slo)
         assert "generating" not in refused.value.details
 
-        jobs.ask(*wishes.take())
-        answer_all(platform.store, platform.blobs, jobs)
-        wishes.see(jobs.under_way())
+        generations.ask(*wishes.take())
+        answer_all(platform.store, platform.blobs, generations)
+        wishes.see(generations.under_way())
         body = {"inputs": {"image": images().tolist()}, "slo": slo}
         response = await client.post("/v1/tasks/digits/predict", json=body)
         assert response.status_code == 422
         told = response.json()["error"]["generating"]
         assert told["recipe"]["generator"] == "trees"
-        listed = (await client.get("/v1/jobs")).json()["jobs"]
-        assert [(job["id"], job["state"], job["recipe"]) for job in listed] == [(told["job"], "queued", told["recipe"])]
+        listed = (await client.get("/v1/generations")).json()["generations"]
+        assert [(generation["id"], generation["state"], generation["recipe"]) for generation in listed] == [
+            (told["generation"], "queued", told["recipe"])
+        ]
 
         # What was made may be a little too slow; then the next one is planned from what it took.
         answer = None
         while answer is None:
-            done = await work(platform, jobs, plan=PLAN)
+            done = await work(platform, generations, plan=PLAN)
             assert done
-            assert done[-1].state is JobState.PUBLISHED
+            assert done[-1].state is GenerationState.PUBLISHED
             await warm_made(done[-1], platform)
             answer = await held(platform, slo)
-            jobs.ask(*wishes.take())
+            generations.ask(*wishes.take())
         assert done[-1].tier == "inline"
-        assert (await client.get(f"/v1/jobs/{done[-1].id}")).json()["state"] == "published"
+        assert (await client.get(f"/v1/generations/{done[-1].id}")).json()["state"] == "published"
         assert answer.decision.variant == f"digits/{done[-1].variant}"
         made = platform.store.load().variants[answer.decision.variant]
         assert 0 < int(dict(made.recipe.parameters)["trees"]) < TREES / 2
@@ -152,10 +154,10 @@ async def test_a_strict_slo_that_nothing_held_is_held_by_a_variant_made_for_it(
 
 
 async def test_what_would_hold_an_slo_if_it_were_resident_is_loaded_for_who_asks_again(
-    tmp_path: Path, forest: bytes, jobs: SqliteJobs, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, forest: bytes, generations: SqliteGenerations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where nothing is generated."""
-    async with serving(tmp_path, forest, jobs) as (first, _, _):
+    async with serving(tmp_path, forest, generations) as (first, _, _):
         slo = half(first.snapshots.view()[0])
         slo["latency_ms"] *= 3
     async with Platform.open(tmp_path) as platform, on_demand(platform, None):
@@ -166,7 +168,7 @@ async def test_what_would_hold_an_slo_if_it_were_resident_is_loaded_for_who_asks
         answer = await held(platform, slo)
         assert answer is not None
         assert not answer.decision.loaded
-    assert jobs.jobs() == ()
+    assert generations.generations() == ()
 
 
 def runs(backend: Any, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
@@ -183,37 +185,43 @@ def runs(backend: Any, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
     return ran
 
 
-async def test_what_nothing_can_hold_makes_no_job(tmp_path: Path, forest: bytes, jobs: SqliteJobs) -> None:
-    async with serving(tmp_path, forest, jobs) as (platform, client, wishes):
+async def test_what_nothing_can_hold_makes_no_generation(
+    tmp_path: Path, forest: bytes, generations: SqliteGenerations
+) -> None:
+    async with serving(tmp_path, forest, generations) as (platform, client, wishes):
         for hints in ({"latency_ms": 1e-4}, {"min_accuracy": 1.0, "latency_ms": 1.0}):
             with pytest.raises(Infeasible):
                 await ask(platform, {**hints, "on_infeasible": "strict"})
-        jobs.ask(*wishes.take())
-        assert await work(platform, jobs, plan=PLAN) == []
-        assert jobs.pending() == ()
-        assert (await client.get("/v1/jobs")).json() == {"jobs": []}
-        assert (await client.get("/v1/jobs/nobody")).status_code == 404
+        generations.ask(*wishes.take())
+        assert await work(platform, generations, plan=PLAN) == []
+        assert generations.pending() == ()
+        assert (await client.get("/v1/generations")).json() == {"generations": []}
+        assert (await client.get("/v1/generations/nobody")).status_code == 404
 
 
-async def test_a_job_that_comes_to_nothing_is_kept_as_tried(tmp_path: Path, forest: bytes, jobs: SqliteJobs) -> None:
-    async with serving(tmp_path, forest, jobs) as (platform, _, _):
+async def test_a_generation_that_comes_to_nothing_is_kept_as_tried(
+    tmp_path: Path, forest: bytes, generations: SqliteGenerations
+) -> None:
+    async with serving(tmp_path, forest, generations) as (platform, _, _):
         recipe = Recipe("distill", "forest", (("units", "16"),))  # there are no calibration rows
         basis = platform.store.load().sources["digits"].evaluation
-        jobs.queue("digits", "distill-16", "distill-16", recipe, basis=basis)
-        gone = jobs.queue("flowers", "trees-5", "trees-5", Recipe("trees", "forest"), basis=basis)
-        first, second = await work(platform, jobs, plan=PLAN)
-        assert (first.state, first.variant) == (JobState.FAILED, "distill-16")
+        generations.queue("digits", "distill-16", "distill-16", recipe, basis=basis)
+        gone = generations.queue("flowers", "trees-5", "trees-5", Recipe("trees", "forest"), basis=basis)
+        first, second = await work(platform, generations, plan=PLAN)
+        assert (first.state, first.variant) == (GenerationState.FAILED, "distill-16")
         assert "calibration rows" in first.reason
         tried: Tried = platform.store.load().tried["digits/distill-16"]
         assert tried.outcome is Outcome.FAILED
-        assert (second.id, second.state) == (gone.id, JobState.FAILED)
+        assert (second.id, second.state) == (gone.id, GenerationState.FAILED)
         assert "flowers" in second.reason
 
 
-async def test_what_was_made_is_warmed_where_it_was_wanted(tmp_path: Path, forest: bytes, jobs: SqliteJobs) -> None:
+async def test_what_was_made_is_warmed_where_it_was_wanted(
+    tmp_path: Path, forest: bytes, generations: SqliteGenerations
+) -> None:
     recipe = Recipe("onnx")
-    made = jobs.queue("digits", "forest", "", recipe, basis="", tier="inline")
-    async with serving(tmp_path, forest, jobs) as (platform, _, _):
+    made = generations.queue("digits", "forest", "", recipe, basis="", tier="inline")
+    async with serving(tmp_path, forest, generations) as (platform, _, _):
         inline = platform.backends["inline"]
         await inline.release()
         assert inline.status().resident == {}
@@ -226,6 +234,6 @@ async def test_what_was_made_is_warmed_where_it_was_wanted(tmp_path: Path, fores
 
 async def test_without_a_command_nothing_is_noted(tmp_path: Path) -> None:
     async with Platform.open(tmp_path) as platform, on_demand(platform, None) as opened:
-        assert opened.jobs() == ()
+        assert opened.generations() == ()
     async with Platform.open(tmp_path) as platform, on_demand(platform, ["false"]) as opened:
         assert opened.pending() == ()

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from gateway import schemas
 from gateway.decisions import Attempt, Served
 from gateway.judgements import Judgement
-from registry.jobs import Generating, Job
+from registry.generations import Generating, Generation
 from registry.model import Accuracy, Recipe, Slo, Task, TensorSpec
 
 PAIRS = [
@@ -19,7 +19,7 @@ PAIRS = [
     (Attempt, schemas.Attempted),
     (Judgement, schemas.FeedbackResponse),
     (Accuracy, schemas.MeasuredAccuracy),
-    (Job, schemas.JobResponse),
+    (Generation, schemas.GenerationResponse),
     (Generating, schemas.Generating),
     (Recipe, schemas.MadeBy),
     (Task, schemas.TaskResponse),

@@ -12,7 +12,7 @@ from optimizer.generate.generated import Expectation, Generated, Generator, Para
 from optimizer.ondemand import Option, options, wanted
 from registry.catalogue import Catalogue
 from registry.errors import NotFound
-from registry.jobs import Asked
+from registry.generations import Asked
 from registry.lineage import Outcome, Tried
 from registry.model import (
     LEVELS,

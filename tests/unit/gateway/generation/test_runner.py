@@ -15,9 +15,9 @@ import pytest
 from gateway.generation import runner
 from gateway.generation.runner import EVERY_S, LOG, LONGEST_S, Runner, pause_after
 from gateway.generation.wishes import Wishes
-from registry.jobs import Asked, Job, JobState
+from registry.generations import Asked, Generation, GenerationState
 from registry.model import Recipe, Slo
-from registry.stores.jobs import FILE, SqliteJobs
+from registry.stores.generations import FILE, SqliteGenerations
 
 ASKED = Asked("t", Slo(latency_ms=1.0))
 SAY = "import sys; print('x', file=open(sys.argv[1], 'w'))"
@@ -32,13 +32,15 @@ class Home:
         self.path, self.mark = path, path / "mark"
         os.mkfifo(self.mark)
         self.wishes = Wishes()
-        self.jobs = SqliteJobs(path / FILE)
-        self.published: asyncio.Queue[Job] = asyncio.Queue()
+        self.generations = SqliteGenerations(path / FILE)
+        self.published: asyncio.Queue[Generation] = asyncio.Queue()
 
     @asynccontextmanager
     async def running(self, program: str) -> AsyncIterator[asyncio.Task[None]]:
         command = [sys.executable, "-c", program, str(self.mark)]
-        self.runner = Runner(self.path, command, self.wishes, self.jobs, published=self.published.put, every_s=0.01)
+        self.runner = Runner(
+            self.path, command, self.wishes, self.generations, published=self.published.put, every_s=0.01
+        )
         task = asyncio.create_task(self.runner.keep_running())
         try:
             yield task
@@ -60,38 +62,38 @@ class Home:
 def home(tmp_path: Path) -> Iterator[Home]:
     made = Home(tmp_path)
     yield made
-    made.jobs.close()
+    made.generations.close()
 
 
-def queued(jobs: SqliteJobs) -> Job:
-    jobs.ask(ASKED)
-    job = jobs.queue("t", "trees-5", "trees-5", Recipe("trees", "f"), basis="b")
-    jobs.answer(ASKED, job)
-    return job
+def queued(generations: SqliteGenerations) -> Generation:
+    generations.ask(ASKED)
+    generation = generations.queue("t", "trees-5", "trees-5", Recipe("trees", "f"), basis="b")
+    generations.answer(ASKED, generation)
+    return generation
 
 
 async def test_a_process_is_started_for_what_waits_and_again_for_what_comes_later(home: Home) -> None:
     async with home.running(SAY):
         home.wish()
         await home.started()
-        assert home.jobs.pending() == (ASKED,)
+        assert home.generations.pending() == (ASKED,)
         home.wish()
         await home.started()
 
 
 async def test_what_was_left_is_done_first_and_is_known(home: Home) -> None:
-    job = queued(home.jobs)
+    generation = queued(home.generations)
     async with home.running(SAY):
         await home.started()
-        assert home.wishes._under_way == {ASKED.key: job}
+        assert home.wishes._under_way == {ASKED.key: generation}
 
 
 async def test_what_was_published_meanwhile_is_told(home: Home) -> None:
-    job = queued(home.jobs)
-    home.jobs.start_next()
+    generation = queued(home.generations)
+    home.generations.start_next()
     async with home.running(REST):
         await home.started()
-        ended = home.jobs.move(job.id, JobState.PUBLISHED)
+        ended = home.generations.move(generation.id, GenerationState.PUBLISHED)
         assert await asyncio.wait_for(home.published.get(), 20) == ended
 
 
@@ -102,18 +104,18 @@ def test_looking_in_vain_is_done_ever_less_often() -> None:
     assert pauses[1:] == [EVERY_S, 10.0, 20.0, 40.0, LONGEST_S, LONGEST_S, EVERY_S, 10.0]
 
 
-async def test_a_job_that_was_done_is_work(home: Home) -> None:
-    job = queued(home.jobs)
-    home.jobs.start_next()
+async def test_a_generation_that_was_done_is_work(home: Home) -> None:
+    generation = queued(home.generations)
+    home.generations.start_next()
     async with home.running(REST):
         await home.started()
-        home.jobs.move(job.id, JobState.PUBLISHED)
+        home.generations.move(generation.id, GenerationState.PUBLISHED)
         await asyncio.wait_for(home.published.get(), 20)
         assert home.runner._worked
 
 
 async def test_stopping_stops_the_process(home: Home) -> None:
-    queued(home.jobs)
+    queued(home.generations)
     async with asyncio.timeout(20), home.running(REST):
         await home.started()
 

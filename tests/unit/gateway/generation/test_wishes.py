@@ -1,4 +1,4 @@
-"""What was asked in vain is noted once, and who asks again learns of the job."""
+"""What was asked in vain is noted once, and who asks again learns of the generation."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from gateway.errors import Infeasible
 from gateway.generation import wishes as module
 from gateway.generation.wishes import Wishes, expected
 from gateway.virtual_time import run_virtually
-from registry.jobs import Asked, Generating, Job, JobState
+from registry.generations import Asked, Generating, Generation, GenerationState
 from registry.model import Placement, Recipe, Slo
 
 World = Callable[..., Any]
 STRICT = {"latency_ms": 1.0, "on_infeasible": "strict"}
 ASKED = Asked("sum", Slo(latency_ms=1.0))
-JOB = Job("j", "sum", "trees-5", Recipe("trees", "large"), "trees-5", "b", JobState.QUEUED, "now")
+GENERATION = Generation("j", "sum", "trees-5", Recipe("trees", "large"), "trees-5", "b", GenerationState.QUEUED, "now")
 
 
 def wished(world: Any) -> Wishes:
@@ -47,19 +47,19 @@ def test_strict_and_best_effort_ask_the_same_and_once(make_world: World) -> None
     run_virtually(scenario())
 
 
-def test_who_asks_again_learns_of_the_job(make_world: World) -> None:
+def test_who_asks_again_learns_of_the_generation(make_world: World) -> None:
     async def scenario() -> None:
         world = make_world()
         wishes = wished(world)
-        wishes.see({ASKED.key: JOB})
-        with pytest.raises(Infeasible, match="job j is making a variant that may hold it") as refused:
+        wishes.see({ASKED.key: GENERATION})
+        with pytest.raises(Infeasible, match="j is making a variant that may hold it") as refused:
             await world.predict(STRICT)
         assert refused.value.details["generating"] == {
-            "job": "j",
+            "generation": "j",
             "recipe": {"generator": "trees", "parent": "large", "parameters": []},
         }
         answer = await world.predict({"latency_ms": 1.0})
-        assert answer.decision.generating == Generating("j", JOB.recipe)
+        assert answer.decision.generating == Generating("j", GENERATION.recipe)
         assert (await world.predict({"latency_ms": 2.0})).decision.generating is None
         assert (await world.predict()).decision.generating is None
         wishes.see({})

@@ -13,8 +13,8 @@ from registry.errors import InvalidValue
 from registry.model import Recipe, Slo
 
 
-class JobState(StrEnum):
-    """How far a job is."""
+class GenerationState(StrEnum):
+    """How far a generation is."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -26,21 +26,23 @@ class JobState(StrEnum):
     """Could not be made or measured."""
 
 
-TRANSITIONS: Mapping[JobState, frozenset[JobState]] = MappingProxyType(
+TRANSITIONS: Mapping[GenerationState, frozenset[GenerationState]] = MappingProxyType(
     {
-        JobState.QUEUED: frozenset({JobState.RUNNING}),
-        JobState.RUNNING: frozenset({JobState.PUBLISHED, JobState.DROPPED, JobState.FAILED, JobState.QUEUED}),
-        JobState.PUBLISHED: frozenset(),
-        JobState.DROPPED: frozenset(),
-        JobState.FAILED: frozenset(),
+        GenerationState.QUEUED: frozenset({GenerationState.RUNNING}),
+        GenerationState.RUNNING: frozenset(
+            {GenerationState.PUBLISHED, GenerationState.DROPPED, GenerationState.FAILED, GenerationState.QUEUED}
+        ),
+        GenerationState.PUBLISHED: frozenset(),
+        GenerationState.DROPPED: frozenset(),
+        GenerationState.FAILED: frozenset(),
     }
 )
-"""What each state may become; a running job is queued again when it was interrupted."""
+"""What each state may become; a running generation is queued again when it was interrupted."""
 
 ACTIVE = frozenset(state for state, following in TRANSITIONS.items() if following)
 
 RESTARTS = 1
-"""How often a job that was left running is tried again: what ended its process may be the job itself."""
+"""How often a generation that was left running is tried again: it may itself be what ended its process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +66,14 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Generating:
-    """What a caller is told of a job that may help them."""
+    """What a caller is told of a generation that may help them."""
 
-    job: str
+    generation: str
     recipe: Recipe
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class Generation:
     """One variant to make for a task that exists."""
 
     id: str
@@ -83,7 +85,7 @@ class Job:
     suffix: str
     basis: str
     """Digest of the evaluation rows that the task was registered with: another registration is another matter."""
-    state: JobState
+    state: GenerationState
     queued_at: str
     """ISO 8601, UTC, like the others."""
     started_at: str | None = None
@@ -96,9 +98,9 @@ class Job:
     rows: int = 1
     """The batch that it was first asked for with."""
 
-    def check(self, following: JobState) -> None:
+    def check(self, following: GenerationState) -> None:
         """Raise InvalidValue unless that state may follow."""
         if following not in TRANSITIONS[self.state]:
             allowed = sorted(TRANSITIONS[self.state])
             fix = f"only {' or '.join(allowed)} may follow" if allowed else "nothing follows"
-            raise InvalidValue(f"job {self.id}", f"is {self.state} and cannot become {following}", fix)
+            raise InvalidValue(f"generation {self.id}", f"is {self.state} and cannot become {following}", fix)

@@ -1,4 +1,4 @@
-"""The queue of generation jobs in one SQLite file beside the catalogue; several processes use it at once."""
+"""The queue of generations in one SQLite file beside the catalogue; several processes use it at once."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 
 from registry.documents import from_document, to_document
 from registry.errors import NotFound
-from registry.jobs import ACTIVE, RESTARTS, Asked, Job, JobState
+from registry.generations import ACTIVE, RESTARTS, Asked, Generation, GenerationState
 from registry.model import Recipe
 from registry.store import utc_now
 from registry.stores.database import Database
 
 FILE = "jobs.db"
-"""Its name in a home."""
+"""Its name in a home. File and tables keep the name that generations had at first: homes hold them."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS job (
@@ -38,11 +38,11 @@ CREATE TABLE IF NOT EXISTS asked (
 """
 
 KEPT = 1000
-"""Questions and jobs that are kept; the oldest that are over are forgotten."""
+"""Questions and generations that are kept; the oldest that are over are forgotten."""
 
 
-class SqliteJobs(Database):
-    """Jobs by id, in the order in which they were queued, and what callers asked that led to them.
+class SqliteGenerations(Database):
+    """Generations by id, in the order in which they were queued, and what callers asked that led to them.
 
     Opened, shared and failing as its Database.
     """
@@ -70,37 +70,38 @@ class SqliteJobs(Database):
             rows = database.execute("SELECT asked FROM asked WHERE pending ORDER BY rowid").fetchall()
         return tuple(from_document(Asked, json.loads(row[0])) for row in rows)
 
-    def answer(self, asked: Asked, job: Job | None) -> None:
+    def answer(self, asked: Asked, generation: Generation | None) -> None:
         """A question was looked at; None: nothing that could be made is expected to help."""
         with self._writing() as database:
             database.execute(
-                "UPDATE asked SET pending = 0, job = ? WHERE key = ?", (None if job is None else job.id, asked.key)
+                "UPDATE asked SET pending = 0, job = ? WHERE key = ?",
+                (None if generation is None else generation.id, asked.key),
             )
 
-    def under_way(self) -> dict[str, Job]:
-        """Jobs that are queued or running, by the key of each question that they answer."""
+    def under_way(self) -> dict[str, Generation]:
+        """Generations that are queued or running, by the key of each question that they answer."""
         with self._reading() as database:
             rows = database.execute(
                 "SELECT asked.key, job.job FROM asked JOIN job ON job.id = asked.job"
                 " WHERE job.state IN ('queued', 'running')"
             ).fetchall()
-        return {key: _job(document) for key, document in rows}
+        return {key: _generation(document) for key, document in rows}
 
-    # Jobs
+    # Generations
 
     def queue(
         self, task: str, variant: str, suffix: str, recipe: Recipe, *, basis: str, tier: str = "", rows: int = 1
-    ) -> Job:
-        """A job for this variant: the one that is queued or running for the same task and recipe, or a new one."""
+    ) -> Generation:
+        """The generation of this variant: one queued or running for the same task and recipe, or a new one."""
         with self._writing() as database:
             row = database.execute(
                 "SELECT job FROM job WHERE task = ? AND recipe = ? AND state IN ('queued', 'running')",
                 (task, _text(recipe)),
             ).fetchone()
             if row:
-                return _job(row[0])
-            id_, state = secrets.token_hex(6), JobState.QUEUED
-            new = Job(id_, task, variant, recipe, suffix, basis, state, self._now(), tier=tier, rows=rows)
+                return _generation(row[0])
+            id_, state = secrets.token_hex(6), GenerationState.QUEUED
+            new = Generation(id_, task, variant, recipe, suffix, basis, state, self._now(), tier=tier, rows=rows)
             database.execute(
                 "INSERT INTO job (id, task, recipe, state, job) VALUES (?, ?, ?, ?, ?)",
                 (new.id, task, _text(recipe), new.state, _text(new)),
@@ -112,47 +113,54 @@ class SqliteJobs(Database):
             )
         return new
 
-    def jobs(self) -> tuple[Job, ...]:
-        """Every job that is kept, newest first."""
+    def generations(self) -> tuple[Generation, ...]:
+        """Every generation that is kept, newest first."""
         with self._reading() as database:
             rows = database.execute("SELECT job FROM job ORDER BY number DESC").fetchall()
-        return tuple(_job(row[0]) for row in rows)
+        return tuple(_generation(row[0]) for row in rows)
 
-    def job(self, id_: str) -> Job:
-        """The job of this id; raises NotFound."""
+    def generation(self, id_: str) -> Generation:
+        """The generation of this id; raises NotFound."""
         with self._reading() as database:
             return _found(database, id_)
 
-    def start_next(self) -> Job | None:
-        """The job that has been queued the longest, now running; None when none is queued."""
+    def start_next(self) -> Generation | None:
+        """The generation that has been queued the longest, now running; None when none is queued."""
         with self._writing() as database:
             row = database.execute("SELECT job FROM job WHERE state = 'queued' ORDER BY number LIMIT 1").fetchone()
-            return self._moved(database, _job(row[0]), JobState.RUNNING) if row else None
+            return self._moved(database, _generation(row[0]), GenerationState.RUNNING) if row else None
 
-    def move(self, id_: str, state: JobState, reason: str = "") -> Job:
-        """A job has come to this; raises NotFound, and InvalidValue for a state that cannot follow."""
+    def move(self, id_: str, state: GenerationState, reason: str = "") -> Generation:
+        """A generation has come to this; raises NotFound, and InvalidValue for a state that cannot follow."""
         with self._writing() as database:
             return self._moved(database, _found(database, id_), state, reason=reason)
 
     def recover(self) -> None:
         """Queue again what was left running; who calls this knows that nobody runs it.
 
-        A job that was left before, RESTARTS times, has failed.
+        A generation that was left before, RESTARTS times, has failed.
         """
         with self._writing() as database:
             for (document,) in database.execute("SELECT job FROM job WHERE state = 'running'").fetchall():
-                job = _job(document)
-                if job.restarts < RESTARTS:
-                    self._moved(database, job, JobState.QUEUED, restarts=job.restarts + 1)
+                generation = _generation(document)
+                if generation.restarts < RESTARTS:
+                    self._moved(database, generation, GenerationState.QUEUED, restarts=generation.restarts + 1)
                 else:
-                    self._moved(database, job, JobState.FAILED, reason="its process ended twice before it was done")
+                    self._moved(
+                        database,
+                        generation,
+                        GenerationState.FAILED,
+                        reason="its process ended twice before it was done",
+                    )
 
-    def _moved(self, database: sqlite3.Connection, job: Job, state: JobState, **changes: Any) -> Job:
-        job.check(state)
-        at = {"started_at": self._now()} if state is JobState.RUNNING else {}
+    def _moved(
+        self, database: sqlite3.Connection, generation: Generation, state: GenerationState, **changes: Any
+    ) -> Generation:
+        generation.check(state)
+        at = {"started_at": self._now()} if state is GenerationState.RUNNING else {}
         at |= {"ended_at": self._now()} if state not in ACTIVE else {}
-        moved = from_document(Job, to_document(job) | {"state": state.value} | at | changes)
-        database.execute("UPDATE job SET state = ?, job = ? WHERE id = ?", (state, _text(moved), job.id))
+        moved = from_document(Generation, to_document(generation) | {"state": state.value} | at | changes)
+        database.execute("UPDATE job SET state = ?, job = ? WHERE id = ?", (state, _text(moved), generation.id))
         return moved
 
     def _prepare(self) -> None:
@@ -160,16 +168,16 @@ class SqliteJobs(Database):
         self._connection.executescript(SCHEMA)
 
 
-def _found(database: sqlite3.Connection, id_: str) -> Job:
+def _found(database: sqlite3.Connection, id_: str) -> Generation:
     row = database.execute("SELECT job FROM job WHERE id = ?", (id_,)).fetchone()
     if row is None:
-        raise NotFound("job", id_)
-    return _job(row[0])
+        raise NotFound("generation", id_)
+    return _generation(row[0])
 
 
-def _text(value: Job | Recipe) -> str:
+def _text(value: Generation | Recipe) -> str:
     return json.dumps(to_document(value), sort_keys=True)
 
 
-def _job(document: str) -> Job:
-    return from_document(Job, json.loads(document))
+def _generation(document: str) -> Generation:
+    return from_document(Generation, json.loads(document))
