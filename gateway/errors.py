@@ -16,6 +16,7 @@ GatewayError
 
 BackendError              raised by backends to the service, never to callers
 ├── NotReady              the tier cannot serve now (a GPU at zero copies)            next candidate
+│   └── InitFailed        the function's own INIT went wrong                          next candidate
 ├── Throttled             the tier refuses more work now                              next candidate
 ├── EnvironmentLost       the environment crashed or was killed mid-request           next candidate
 ├── ExecutionFailed       the variant itself failed on these inputs                   next candidate
@@ -136,6 +137,14 @@ class NotReady(BackendError):
         self.retry_after_s = retry_after_s
 
 
+class InitFailed(NotReady):
+    """The function's INIT went wrong; `document` is the runtime client's word on it, JSON."""
+
+    def __init__(self, message: str, document: bytes) -> None:
+        super().__init__(message)
+        self.document = document
+
+
 class Throttled(BackendError):
     """The tier refuses more work now; `retry_after_s` says when it may."""
 
@@ -145,7 +154,11 @@ class Throttled(BackendError):
 
 
 class EnvironmentLost(BackendError):
-    """The environment crashed or was killed before it answered."""
+    """The environment crashed or was killed before it answered; `reason` says how in a few words."""
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason or message
 
 
 class ExecutionFailed(BackendError):

@@ -21,11 +21,11 @@ from typing import Any
 import orjson
 
 from gateway.environments.cpu_share import Share, Shares
-from gateway.environments.log_ring import LogRing
+from gateway.environments.log_ring import LogRing, Output
 from gateway.environments.processes import Child, Starter
 from gateway.environments.runtime_api import PAYLOAD_LIMIT, Connection, Verdict
 from gateway.environments.spec import FunctionSpec, environ_of
-from gateway.errors import BackendError, EnvironmentLost, NotReady, TimedOut
+from gateway.errors import BackendError, EnvironmentLost, InitFailed, NotReady, TimedOut
 
 
 class State(StrEnum):
@@ -89,6 +89,18 @@ Observe = Callable[[Answer], frozenset[str] | None]
 """Reads an answer the moment it is there, before the environment is free: what is resident now, or None if unsaid."""
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a function is told of an invocation besides its event."""
+
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    """The request id."""
+    arn: str | None = None
+    """The function as its caller named it; None: by its own name."""
+    trace: str | None = None
+    """X-Ray's header; None: one that is not sampled."""
+
+
 @dataclass(slots=True, eq=False)
 class Job:
     """One invocation on its way; its future is settled exactly once, by whoever comes first."""
@@ -100,7 +112,12 @@ class Job:
     cold: bool = False
     queued_at: float | None = None
     """When it was put in the queue; None for one that was not."""
-    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    call: Call = field(default_factory=Call)
+
+    @property
+    def id(self) -> str:
+        """The request id."""
+        return self.call.id
 
     def fail(self, error: BackendError) -> None:
         """Settle with an error unless settled (or the caller has gone)."""
@@ -123,9 +140,13 @@ class Environment:
         shares: Shares,
         *,
         on_change: Callable[[Environment, str], None],
+        output: Output | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`on_change(environment, reason)` is called after every change of state."""
+        """`on_change(environment, reason)` is called after every change of state.
+
+        `output` hears what the function writes: all that it wrote before it answered, before the answer is given.
+        """
         self.spec = spec
         self.id = uuid.uuid4().hex
         self.state = State.STARTING
@@ -140,7 +161,8 @@ class Environment:
         self._share: Share | None = None
         self._frozen = False
         self._loop = asyncio.get_running_loop()
-        self.log = LogRing(self._loop)
+        self._tells = output is not None
+        self.log = LogRing(self._loop, output)
         self._server: asyncio.Server | None = None
         self._connections: set[Connection] = set()
         self._next: Connection | None = None
@@ -150,7 +172,7 @@ class Environment:
         self._sent_at = self._began = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._status_fd = -1
-        self._ended = asyncio.Event()
+        self._begun, self._ended = asyncio.Event(), asyncio.Event()
         self._fault: BackendError | None = None
 
     # ------------------------------------------------------------------ life
@@ -191,8 +213,8 @@ class Environment:
             job.id,
             job.payload,
             deadline_ms=int((time.time() + self.spec.timeout_s) * 1e3),
-            arn=self.spec.arn,
-            trace=f"Root=1-{int(time.time()):08x}-{job.id.replace('-', '')[:24]};Sampled=0",
+            arn=job.call.arn or self.spec.arn,
+            trace=job.call.trace or f"Root=1-{int(time.time()):08x}-{job.id.replace('-', '')[:24]};Sampled=0",
         )
 
     def kill(self, reason: str, fault: BackendError | None = None) -> None:
@@ -200,6 +222,10 @@ class Environment:
         self._end(fault or EnvironmentLost(f"environment {self.id} was ended: {reason}"), reason)
         if self._child is not None:
             self._child.signal(signal.SIGKILL)
+
+    async def begun(self) -> None:
+        """Wait until INIT is over, however it ended."""
+        await self._begun.wait()
 
     async def closed(self) -> None:
         """Wait until the process has ended and nothing of it is left."""
@@ -209,6 +235,7 @@ class Environment:
         if state not in TRANSITIONS[self.state]:
             raise IllegalTransition(f"environment {self.id} cannot go from {self.state} to {state}")
         self.state = state
+        self._begun.set()
         self._on_change(self, reason)
 
     def _end(self, fault: BackendError, reason: str) -> None:
@@ -216,6 +243,7 @@ class Environment:
         if self.state is State.GONE:
             return
         self._stop_timer()
+        self._tell()
         job, self._job = self._job, None
         self._fault = fault
         self._become(State.GONE, reason)
@@ -238,7 +266,7 @@ class Environment:
         if self.state is not State.GONE:
             reason = self._describe(status)
             message = f"environment {self.id}: {reason}\n{self.log.tail()}".rstrip()
-            self._end(EnvironmentLost(message) if self.started else NotReady(message), reason)
+            self._end(EnvironmentLost(message, reason) if self.started else NotReady(message), reason)
         for connection in self._connections:
             connection.close()
         if self._server is not None:
@@ -346,7 +374,7 @@ class Environment:
         if self.state is not State.STARTING:
             return Verdict.INVALID_TRANSITION
         error = parse_error(body, kind)
-        self._end(NotReady(f"{self.spec.name}: {what}: {error.kind}: {error.message}"), what)
+        self._end(InitFailed(f"{self.spec.name}: {what}: {error.kind}: {error.message}", body), what)
         # Killed a moment later, so that the client has its answer and says the rest to the log.
         self._loop.call_later(0.05, self.kill, what)
         return Verdict.ACCEPTED
@@ -356,7 +384,13 @@ class Environment:
             return Verdict.INVALID_TRANSITION
         return self._job if request_id == self._job.id else Verdict.INVALID_REQUEST_ID
 
+    def _tell(self) -> None:
+        """Whoever hears what the function writes has heard it before what comes of it."""
+        if self._tells:
+            self.log.drain()
+
     def _settle(self, job: Job, body: bytes, error: FunctionError | None) -> None:
+        self._tell()
         self._answered = True
         self.invocations += 1
         first = self.invocations == 1

@@ -1,25 +1,30 @@
-"""The last lines that a function wrote to stdout and stderr; never blocks the function or the loop."""
+"""What a function writes to stdout and stderr, its last lines kept; never blocks the function or the loop."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 from collections import deque
+from collections.abc import Callable
 
 KEPT_BYTES = 64 * 1024
 """Enough for a traceback and the lines before it."""
+
+Output = Callable[[bytes], None]
+"""Hears all that is written, in chunks as they come."""
 
 
 class LogRing:
     """A pipe whose read end is drained by the loop into a bounded ring of bytes."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, output: Output | None = None) -> None:
         self._loop = loop
+        self._output = output
         self._chunks: deque[bytes] = deque()
         self._size = 0
         self._read_fd, self.write_fd = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self._read_fd, False)
-        loop.add_reader(self._read_fd, self._drain)
+        loop.add_reader(self._read_fd, self.drain)
         self._open = True
 
     def close_write_end(self) -> None:
@@ -30,8 +35,7 @@ class LogRing:
 
     def close(self) -> None:
         """Take what is left and stop reading."""
-        if self._open:
-            self._drain()
+        self.drain()
         self._stop()
         self.close_write_end()
 
@@ -43,8 +47,9 @@ class LogRing:
         """The last `lines` lines, for an error message."""
         return "\n".join(self.text().splitlines()[-lines:])
 
-    def _drain(self) -> None:
-        while True:
+    def drain(self) -> None:
+        """Take what has been written so far, without waiting for the loop to come round to it."""
+        while self._open:
             try:
                 chunk = os.read(self._read_fd, 65536)
             except BlockingIOError:
@@ -55,6 +60,8 @@ class LogRing:
             self._keep(chunk)
 
     def _keep(self, chunk: bytes) -> None:
+        if self._output is not None:
+            self._output(chunk)
         self._chunks.append(chunk)
         self._size += len(chunk)
         while self._size > KEPT_BYTES and len(self._chunks) > 1:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.environments.cpu_share import Shares
-from gateway.environments.environment import Answer, Environment, Job, Observe, State
+from gateway.environments.environment import Answer, Call, Environment, Job, Observe, State
+from gateway.environments.log_ring import Output
 from gateway.environments.processes import Ondemand, Starter
 from gateway.environments.runtime_api import PAYLOAD_LIMIT
 from gateway.environments.spec import FunctionSpec
@@ -62,11 +63,15 @@ class Pool:
         emit: Emit,
         shares: Shares | None = None,
         starter: Starter | None = None,
+        output: Output | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`emit` hears of every environment under the tier name `spec.name`; `clock` times idle expiry and INIT."""
+        """`emit` hears of every environment under the tier name `spec.name`; `clock` times idle expiry and INIT.
+
+        `output` hears what every environment writes.
+        """
         self.spec = spec
-        self._emit, self._clock = emit, clock
+        self._emit, self._output, self._clock = emit, output, clock
         self._own_shares = shares is None
         self.shares = shares or Shares()
         self._starter: Starter = starter or starter_of(spec)
@@ -92,7 +97,25 @@ class Pool:
         await self._starter.prepare()
         self._tell_snapshot()
 
-    async def invoke(self, payload: bytes, *, want: str | None = None, observe: Observe | None = None) -> Answer:
+    async def warm(self, copies: int) -> None:
+        """Start environments until there are `copies`, and wait until INIT of each is over. Raises as `invoke` does."""
+        self._check_open()
+        self._check_limit(copies)
+        for _ in range(copies - len(self._all)):
+            self._start()
+        for environment in self.environments:
+            await environment.begun()
+            if environment.fault is not None:
+                raise environment.fault
+
+    async def invoke(
+        self,
+        payload: bytes,
+        *,
+        want: str | None = None,
+        observe: Observe | None = None,
+        call: Call | None = None,
+    ) -> Answer:
         """Run the function once on `payload` (JSON), in an environment where `want` is resident if one is idle.
 
         Raises Throttled when every environment is busy, no more may start and the queue is full, EnvironmentLost,
@@ -103,7 +126,7 @@ class Pool:
         self._check_open()
         if len(payload) > PAYLOAD_LIMIT:
             raise ExecutionFailed(f"the event of {len(payload)} bytes is over Lambda's limit of {PAYLOAD_LIMIT}")
-        job = Job(payload, asyncio.get_running_loop().create_future(), want, observe)
+        job = Job(payload, asyncio.get_running_loop().create_future(), want, observe, call=call or Call())
         self._place(job)
         return await self._outcome(job)
 
@@ -127,8 +150,7 @@ class Pool:
         Raises Throttled when more copies are asked than environments are allowed, and as `invoke` does.
         """
         self._check_open()
-        if copies > self.spec.concurrency:
-            raise Throttled(f"{self.spec.name}: {copies} copies exceed the limit of {self.spec.concurrency}")
+        self._check_limit(copies)
         holding = {e.id for e in self.holding(want, left_s)}
         lacking = [e for e in self._all.values() if e.id not in holding]
         # Idle ones first: a busy or starting one makes the warm-up wait. Of these what needs no load.
@@ -239,6 +261,10 @@ class Pool:
         if self._closed:
             raise NotReady(f"{self.spec.name} is closed")
 
+    def _check_limit(self, copies: int) -> None:
+        if copies > self.spec.concurrency:
+            raise Throttled(f"{self.spec.name}: {copies} copies exceed the limit of {self.spec.concurrency}")
+
     async def _outcome(self, job: Job) -> Answer:
         try:
             return await job.future
@@ -297,7 +323,9 @@ class Pool:
     # ------------------------------------------------------------------ life of environments
 
     def _start(self) -> Environment:
-        environment = Environment(self.spec, self._starter, self.shares, on_change=self._changed, clock=self._clock)
+        environment = Environment(
+            self.spec, self._starter, self.shares, on_change=self._changed, output=self._output, clock=self._clock
+        )
         self._all[environment.id] = environment
         self._emit(EnvironmentStarting(self.spec.name, environment.id, self._clock()))
         self._spawn(environment.start())

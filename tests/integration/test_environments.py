@@ -19,12 +19,12 @@ import orjson
 import pytest
 
 from gateway.environments.cpu_share import Shares
-from gateway.environments.environment import Answer, IllegalTransition, Job, State
+from gateway.environments.environment import Answer, Call, IllegalTransition, Job, State
 from gateway.environments.pool import Pool
 from gateway.environments.runtime_api import PAYLOAD_LIMIT
 from gateway.environments.spec import FunctionSpec, import_roots
 from gateway.environments.template import Template
-from gateway.errors import EnvironmentLost, ExecutionFailed, NotReady, Throttled, TimedOut
+from gateway.errors import EnvironmentLost, ExecutionFailed, InitFailed, NotReady, Throttled, TimedOut
 from registry.model import StartMode
 from scheduler.events import EnvironmentBusy, EnvironmentGone, EnvironmentReady, EnvironmentStarting, Event
 
@@ -62,6 +62,10 @@ def who(event, context):
 
 def fail(event, context):
     raise ValueError(event["text"])
+
+def say(event, context):
+    print(event["text"])
+    return {"trace": os.environ.get("_X_AMZN_TRACE_ID")}
 
 def leave(event, context):
     print(event.get("text", ""), flush=True)
@@ -233,6 +237,48 @@ async def test_a_function_sees_what_lambda_shows_it(spec: MakeSpec, mode: StartM
         first, *_ = watch.events
         assert isinstance(first, EnvironmentStarting)
         assert [type(e) for e in watch.events[1:4]] == [EnvironmentReady, EnvironmentBusy, EnvironmentReady]
+
+
+@BOTH
+async def test_a_function_is_told_what_its_caller_says_of_the_call(spec: MakeSpec, mode: StartMode) -> None:
+    told = Call("request-1", "arn:aws:lambda:us-east-1:000000000000:function:fn:live", "Root=1-2-3;Sampled=1")
+    async with opened(spec(start_mode=mode)) as (pool, _), asyncio.timeout(WAIT_S):
+        seen = orjson.loads((await pool.invoke(b'{"do": "echo"}', call=told)).payload)
+        traced = orjson.loads((await pool.invoke(b'{"do": "say", "text": ""}', call=told)).payload)
+    assert (seen["id"], seen["arn"]) == (told.id, told.arn)
+    assert traced == {"trace": told.trace}
+
+
+@BOTH
+async def test_what_a_function_writes_is_heard_before_what_comes_of_it(spec: MakeSpec, mode: StartMode) -> None:
+    heard = bytearray()
+    async with opened(spec(start_mode=mode), output=heard.extend) as (pool, _):
+        await call(pool, "say", text="an answer comes")
+        assert heard.decode() == "an answer comes\n"
+        with pytest.raises(EnvironmentLost) as lost:
+            await call(pool, "leave", text="none comes")
+        assert heard.decode() == "an answer comes\nnone comes\n"
+    if mode is StartMode.ONDEMAND:
+        assert lost.value.reason == "Runtime exited with status 3"
+
+
+@BOTH
+async def test_environments_are_started_ahead_of_requests(spec: MakeSpec, mode: StartMode) -> None:
+    async with opened(spec(start_mode=mode, concurrency=2)) as (pool, watch), asyncio.timeout(WAIT_S):
+        await pool.warm(2)
+        await pool.warm(1)
+        assert pool.status().idle == 2
+        assert not (await call(pool, "echo")).cold
+        with pytest.raises(Throttled):
+            await pool.warm(3)
+    assert len(watch.of(EnvironmentStarting)) == 2
+
+
+async def test_an_environment_that_cannot_start_ahead_says_why_in_the_client_s_words(spec: MakeSpec) -> None:
+    async with opened(spec(env={"INIT": "raise"})) as (pool, _), asyncio.timeout(WAIT_S):
+        with pytest.raises(InitFailed) as failed:
+            await pool.warm(1)
+    assert orjson.loads(failed.value.document)["errorType"] == "KeyError"
 
 
 @BOTH

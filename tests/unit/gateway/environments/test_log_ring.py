@@ -26,3 +26,15 @@ async def test_what_was_written_before_the_end_is_kept() -> None:
     ring.close()
     ring.close()
     assert ring.tail() == "grüße\nund mehr"
+
+
+async def test_whoever_listens_hears_what_was_written_before_the_loop_comes_round_to_it() -> None:
+    heard: list[bytes] = []
+    ring = LogRing(asyncio.get_running_loop(), heard.append)
+    os.write(ring.write_fd, b"one\n")
+    ring.drain()
+    assert heard == [b"one\n"]
+    os.write(ring.write_fd, b"two\n")
+    ring.close()
+    ring.drain()
+    assert heard == [b"one\n", b"two\n"]
