@@ -10,7 +10,7 @@ import asyncio
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -80,6 +80,11 @@ class _Course:
     """Placements that failed on these inputs; guilty once another placement answers them."""
     late: bool = False
 
+    def untried(self, ranked: Callable[[], Sequence[Estimate]]) -> Iterator[Estimate]:
+        """What was not tried by the time that this is asked for."""
+        tried = {attempt.placement for attempt in self.attempts}
+        yield from (estimate for estimate in ranked() if estimate.placement.id not in tried)
+
 
 class Dispatcher:
     """Tries ranked placements on the backends of their tiers and reports what happens to the fleet."""
@@ -107,15 +112,16 @@ class Dispatcher:
         request_id: str,
         arrived: float,
         inputs: Tensors,
+        reserve: Callable[[], Sequence[Estimate]] = tuple,
     ) -> Delivery:
-        """The first reply in rank order.
+        """The first reply in rank order; once all have failed, of what `reserve` ranks besides.
 
         Raises DeadlineExceeded when time runs out, Overloaded when every tier refused for lack of capacity, and
         Unavailable, naming each attempt, when every placement failed.
         """
         course = _Course(request_id, request, ranked, arrived, inputs)
         # When all else has failed, a placement that only lost its environment is worth a second one.
-        for estimate in chain(ranked, course.lost):
+        for estimate in chain(ranked, course.lost, course.untried(reserve)):
             placement = estimate.placement
             if placement.tier in course.refused or placement.variant in course.corrupt:
                 continue

@@ -187,10 +187,20 @@ class Service:
         record = Record(self._new_id(), principal.tenant, request, catalogue, fleet, now, self._wall())
         try:
             decision = choose(request, catalogue, fleet, now)
+            if fleet.failing and not decision.ranked:
+                # What failed lately is still better than nothing.
+                fleet = fleet.forgiving()
+                record, decision = replace(record, fleet=fleet), choose(request, catalogue, fleet, now)
             self._tell(request)
             self._admit(decision, request, catalogue)
             delivery = await self._dispatcher.deliver(
-                decision.ranked, catalogue, request, request_id=record.id, arrived=start, inputs=inputs
+                decision.ranked,
+                catalogue,
+                request,
+                request_id=record.id,
+                arrived=start,
+                inputs=inputs,
+                reserve=lambda: choose(request, catalogue, fleet.forgiving(), self.clock()).ranked,
             )
         except GatewayError as error:
             error.details["decision_id"] = record.id

@@ -74,6 +74,13 @@ class Fleet:
         beliefs = (TierBeliefs(),) * len(self.tiers)
         return replace(self, beliefs=beliefs, columns=replace(self.columns, live=None))
 
+    def forgiving(self) -> Fleet:
+        """This fleet with no placement avoided for having failed; itself where none is."""
+        if not self.failing:
+            return self
+        numbers = np.array([self.layout.number[id_] for id_ in self.failing])
+        return replace(self, failing=MappingProxyType({}))._with_refusals(numbers)
+
     def apply(self, event: events.Event) -> Fleet:
         """The fleet after `event`; raises FleetError, and changes nothing, for one that cannot have happened."""
         return self.apply_all((event,))

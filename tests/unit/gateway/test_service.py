@@ -24,7 +24,7 @@ from gateway.errors import (
     Unprocessable,
 )
 from gateway.virtual_time import run_virtually
-from scheduler.events import Measured, VariantQuarantined
+from scheduler.events import Measured, PlacementFailed, VariantQuarantined
 
 BOTH = {("small", "a"): 5.0, ("large", "b"): 20.0}
 
@@ -155,6 +155,29 @@ def test_a_placement_that_failed_where_another_answered_is_avoided_for_a_while(m
         assert [a.tier for a in (await world.predict()).decision.attempts] == ["a"]
         await asyncio.sleep(6)
         assert (await world.predict()).decision.tier == "b"
+
+    run_virtually(main())
+
+
+def test_what_is_avoided_is_tried_all_the_same_when_all_else_failed(make_world):
+    async def main():
+        world = make_world(BOTH)
+        world.backends["b"].script.append(ExecutionFailed("bad"))
+        await world.predict()
+        world.backends["a"].script.append(ExecutionFailed("bad"))
+        assert [a.tier for a in (await world.predict()).decision.attempts] == ["a", "b"]
+
+    run_virtually(main())
+
+
+def test_what_is_avoided_is_better_than_nothing(make_world, alice):
+    async def main():
+        world = make_world(BOTH)
+        for placement in world.catalogue.placements_of("sum"):
+            world.snapshots.emit(PlacementFailed(placement.id, "bad", 5.0, world.clock()))
+        answer = await world.predict()
+        assert [a.error for a in answer.decision.attempts] == [""]
+        assert world.service.explain(alice, answer.decision.decision_id)[1].ranked[0].placement.tier == "b"
 
     run_virtually(main())
 

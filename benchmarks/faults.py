@@ -1,0 +1,28 @@
+"""What becomes of requests, jobs and observations while something is broken; `python -m benchmarks.faults`.
+
+Every scenario has three phases: all is well, something is broken, all is well again. Nothing may be lost: each request
+ends in exactly one answer, which is checked, or in one clear error, by its deadline and a second.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from benchmarks import fault_requests, harness
+from benchmarks.harness import Row
+
+PHASE_S, QUICK_PHASE_S = 10.0, 2.0
+"""How long (virtual) a phase of requests lasts."""
+
+SEED = 1
+
+
+def rows(quick: bool) -> Sequence[Row]:
+    """A row for each scenario; raises AssertionError for one in which something was lost or done twice."""
+    phase_s = QUICK_PHASE_S if quick else PHASE_S
+    return [fault_requests.run(scenario, phase_s, SEED).row() for scenario in fault_requests.SCENARIOS]
+
+
+if __name__ == "__main__":
+    sys.exit(harness.run("faults", rows, details={"notes"}))
