@@ -26,7 +26,16 @@ demo: $(VENV)/.installed ## Register digits, serve it, and show what is chosen f
 	@$(BIN)/modelless demo $(ARGS)
 
 test: $(VENV)/.installed ## Run every test but the two-minute soak
+ifeq ($(ARGS),)
+	@# Tests that start no process take both cores; those that do have them to themselves.
+	@failed=0; \
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/unit tests/property tests/contract tests/template \
+		|| failed=1; \
+	$(BIN)/python -m pytest -m "not soak" tests/integration tests/e2e || failed=1; \
+	exit $$failed
+else
 	$(BIN)/python -m pytest -m "not soak" $(ARGS)
+endif
 
 check: $(VENV)/.installed $(SAM)/.installed ## Lint, types, layers, templates
 	$(BIN)/ruff check .
