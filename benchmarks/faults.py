@@ -9,19 +9,24 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from benchmarks import fault_requests, harness
+from benchmarks import fault_catalogues, fault_requests, harness
 from benchmarks.harness import Row
 
 PHASE_S, QUICK_PHASE_S = 10.0, 2.0
 """How long (virtual) a phase of requests lasts."""
+
+OPERATIONS, QUICK_OPERATIONS = 12, 3
+"""Of each publisher and each reader, in each phase."""
 
 SEED = 1
 
 
 def rows(quick: bool) -> Sequence[Row]:
     """A row for each scenario; raises AssertionError for one in which something was lost or done twice."""
-    phase_s = QUICK_PHASE_S if quick else PHASE_S
-    return [fault_requests.run(scenario, phase_s, SEED).row() for scenario in fault_requests.SCENARIOS]
+    phase_s, operations = (QUICK_PHASE_S, QUICK_OPERATIONS) if quick else (PHASE_S, OPERATIONS)
+    tallies = [fault_requests.run(scenario, phase_s, SEED) for scenario in fault_requests.SCENARIOS]
+    tallies += [fault_catalogues.run(scenario, operations, SEED) for scenario in fault_catalogues.SCENARIOS]
+    return [tally.row() for tally in tallies]
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks import fault_catalogues
 from benchmarks.fault_house import House
 from benchmarks.fault_requests import SCENARIOS, Scenario, broken, heal, run
 from benchmarks.fault_tally import GRACE_S, End, Phase, Tally
@@ -16,6 +17,14 @@ def test_nothing_is_lost(scenario: Scenario) -> None:
     row = run(scenario, 1.5, seed=2).row()
 
     assert row["requests"] == row["answered"] + row["clear_errors"] > 60
+    assert row["lost"] == row["duplicated"] == row["jobs_lost"] == 0
+
+
+@pytest.mark.parametrize("scenario", fault_catalogues.SCENARIOS[2:4], ids=lambda scenario: scenario.name)
+def test_the_catalogue_is_never_torn(scenario: fault_catalogues.Scenario) -> None:
+    row = fault_catalogues.run(scenario, 2, seed=3).row()
+
+    assert row["requests"] == row["answered"] + row["clear_errors"] == 48
     assert row["lost"] == row["duplicated"] == row["jobs_lost"] == 0
 
 
