@@ -12,7 +12,7 @@ from aws_lambda_powertools import Logger
 from functions.api.routes import Routes
 from functions.aws.activity import Activity
 from functions.aws.backends import LambdaBackends
-from functions.aws.callers import principal
+from functions.aws.callers import principal, unproved
 from functions.aws.catalogue import CatalogueWatch
 from functions.aws.settings import ApiSettings
 from gateway.service import Service
@@ -42,7 +42,8 @@ def refresh() -> None:
     activity.look()
 
 
-routes = Routes(service, partial(principal, tenant_claim=settings.tenant_claim), refresh=refresh)
+identify = partial(principal, tenant_claim=settings.tenant_claim, stranger=unproved(os.environ))
+routes = Routes(service, identify, refresh=refresh)
 # One loop for the environment's life: backends keep connections and calls under way between events.
 runner = asyncio.Runner()
 

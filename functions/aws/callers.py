@@ -6,24 +6,35 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.auth import Principal
+from gateway.auth import ANONYMOUS, Principal
 from gateway.errors import Unauthenticated
 
 ASSUMED_ROLE = re.compile(r"^arn:[^:]+:sts::(\d+):assumed-role/([^/]+)/")
 USER = re.compile(r"^arn:[^:]+:iam::(\d+):user/(?:.*/)?([^/]+)$")
 
 
-def principal(event: Mapping[str, Any], tenant_claim: str) -> Principal:
+def unproved(variables: Mapping[str, str]) -> Principal | None:
+    """Who a caller is whom no authorizer has proved: nobody, but ANONYMOUS on an emulator, which verifies no signature.
+
+    Two must say that it is one: the stage, `local`, and AWS_ENDPOINT_URL, which emulators set and AWS does not.
+    """
+    emulated = variables.get("STAGE") == "local" and variables.get("AWS_ENDPOINT_URL")
+    return ANONYMOUS if emulated else None
+
+
+def principal(event: Mapping[str, Any], tenant_claim: str, stranger: Principal | None = None) -> Principal:
     """The principal of a payload 2.0 event, signed with IAM or carrying a JWT that the HTTP API has verified.
 
     A JWT's tenant is its `tenant_claim`; an IAM caller's is `account/role` or `account/user`, so that one tenant may
-    have many sessions. Raises Unauthenticated when the authorizer proved nothing.
+    have many sessions. Without any authorizer it is `stranger`. Raises Unauthenticated when nothing was proved.
     """
     authorizer = (event.get("requestContext") or {}).get("authorizer") or {}
     if claims := (authorizer.get("jwt") or {}).get("claims"):
         return _of_claims(claims, tenant_claim)
     if arn := (authorizer.get("iam") or {}).get("userArn"):
         return _of_arn(arn)
+    if stranger is not None and not authorizer:
+        return stranger
     raise Unauthenticated("no credential; sign the request with AWS Signature Version 4")
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from functions.aws.callers import principal
+from functions.aws.callers import principal, unproved
+from gateway.auth import ANONYMOUS
 from gateway.errors import Unauthenticated
 
 
@@ -65,3 +66,38 @@ def test_a_token_names_its_tenant_by_the_configured_claim() -> None:
 def test_whoever_is_not_proved_is_refused(event: dict[str, Any]) -> None:
     with pytest.raises(Unauthenticated):
         principal(event, "org")
+
+
+EMULATOR = {"STAGE": "local", "AWS_ENDPOINT_URL": "http://127.0.0.1:4566"}
+
+
+def test_on_an_emulator_whoever_is_not_proved_is_anonymous() -> None:
+    stranger = unproved(EMULATOR)
+
+    assert principal({"requestContext": {}}, "sub", stranger) == ANONYMOUS
+    assert principal(signed("arn:aws:iam::123456789012:user/ada"), "sub", stranger).tenant == "123456789012/ada"
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {},
+        {"STAGE": "local"},
+        {"AWS_ENDPOINT_URL": "http://127.0.0.1:4566"},
+        EMULATOR | {"STAGE": "dev"},
+        EMULATOR | {"STAGE": "prod"},
+        EMULATOR | {"STAGE": ""},
+        EMULATOR | {"STAGE": "LOCAL"},
+        EMULATOR | {"AWS_ENDPOINT_URL": ""},
+    ],
+)
+def test_anywhere_else_nobody_is(variables: dict[str, str]) -> None:
+    assert unproved(variables) is None
+    with pytest.raises(Unauthenticated):
+        principal({"requestContext": {}}, "sub", unproved(variables))
+
+
+@pytest.mark.parametrize("authorizer", [{"iam": {}}, {"jwt": {}}, {"lambda": {"tenant": "acme"}}])
+def test_an_authorizer_that_proves_nothing_lets_nobody_in_even_there(authorizer: dict[str, Any]) -> None:
+    with pytest.raises(Unauthenticated):
+        principal({"requestContext": {"authorizer": authorizer}}, "sub", unproved(EMULATOR))
