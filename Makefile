@@ -34,7 +34,7 @@ ifeq ($(ARGS),)
 	$(BIN)/python -m pytest -m "not soak" tests/integration tests/e2e || failed=1; \
 	exit $$failed
 else
-	$(BIN)/python -m pytest -m "not soak" $(ARGS)
+	$(BIN)/python -m pytest -m "not soak and not localstack" $(ARGS)
 endif
 
 check: $(VENV)/.installed $(SAM)/.installed ## Lint, types, layers, templates
@@ -42,6 +42,7 @@ check: $(VENV)/.installed $(SAM)/.installed ## Lint, types, layers, templates
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	cd infra/build && $(abspath $(BIN))/mypy --strict build.py
+	MYPYPATH=infra/localstack $(BIN)/mypy --package modelless_localstack
 	$(BIN)/lint-imports
 	$(BIN)/cfn-lint template.yaml
 	$(SAM)/bin/sam validate --lint --template template.yaml

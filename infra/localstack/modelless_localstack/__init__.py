@@ -1,0 +1,1 @@
+"""LocalStack's plugin: our execution environments as its Lambda, and a DynamoDB; never imported by the product."""
