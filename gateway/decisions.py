@@ -86,6 +86,10 @@ class Record:
     """On the service's clock."""
     at: float
     """Seconds since the epoch."""
+    decided_ms: float = 0.0
+    """Inside the scheduler."""
+    wait_ms: float = 0.0
+    """Of the answer, for a slot of its tier."""
     served: Served | None = None
     error: GatewayError | None = None
 

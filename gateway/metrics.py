@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -11,8 +12,10 @@ from prometheus_client.registry import Collector
 from gateway.backends.protocol import Backend
 from gateway.capacity.carry_out import tier_of
 from gateway.capacity.report import Report
-from gateway.decisions import Record, Served
+from gateway.decisions import Record
+from gateway.measures import measures_of
 from registry.catalogue import Catalogue
+from registry.measures import Measure
 from scheduler.fleet import Fleet
 from scheduler.probing import Probe
 
@@ -27,19 +30,25 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._registry.register(_Environments(backends))
         labels = ("task", "tier")
-        self._answers = Counter("modelless_answers", "Requests answered.", labels, registry=self._registry)
-        self._latency = Histogram(
+        answers = self._counter("modelless_answers", "Requests answered.", *labels)
+        latency = Histogram(
             "modelless_latency_seconds", "Arrival to answer.", labels, registry=self._registry, buckets=BUCKETS_S
         )
-        self._missed = Counter("modelless_slo_missed", "Answers that broke a bound.", labels, registry=self._registry)
-        self._cold = Counter(
-            "modelless_cold_starts", "Answers that had to wait for a start.", labels, registry=self._registry
+        missed = self._counter(
+            "modelless_slo_missed", "Answers that broke a bound, and requests that we failed (tier none).", *labels
         )
-        self._cost = Counter("modelless_cost_usd", "Cost by the tiers' price models.", labels, registry=self._registry)
-        self._retried = Counter("modelless_fallbacks", "Placements tried in vain.", labels, registry=self._registry)
-        self._probes = Counter(
-            "modelless_probes", "Requests run again to see if a placement recovered.", labels, registry=self._registry
-        )
+        cold = self._counter("modelless_cold_starts", "Answers that had to wait for a start.", *labels)
+        cost = self._counter("modelless_cost_usd", "Cost by the tiers' price models.", *labels)
+        retried = self._counter("modelless_fallbacks", "Placements tried in vain.", *labels)
+        # By the names of registry.measures; what is not here, Prometheus derives, or nobody asked for on one machine.
+        self._counted: dict[str, Callable[[Measure], None]] = {
+            "E2ELatency": partial(_answered, answers, latency),
+            "SloMissed": lambda m: missed.labels(m.task, m.tier).inc(),
+            "ColdStart": lambda m: cold.labels(m.task, m.tier).inc(),
+            "EstimatedCost": lambda m: cost.labels(m.task, m.tier).inc(m.value / 1e6),
+            "Fallback": lambda m: retried.labels(m.task, m.tier).inc(),
+        }
+        self._probes = self._counter("modelless_probes", "Requests run again to see if a placement recovered.", *labels)
         self._actions = Counter(
             "modelless_capacity_actions",
             "Planned actions: warm, unload, shrink and provision, by what came of them.",
@@ -53,12 +62,10 @@ class Metrics:
 
     def observe(self, record: Record) -> None:
         """Count one request that was decided."""
-        attempts = record.served.attempts if record.served is not None else ()
-        for attempt in attempts:
-            if attempt.error:
-                self._retried.labels(record.request.task, attempt.tier).inc()
-        if record.served is not None:
-            self._answered(record.served)
+        for measure in measures_of(record):
+            count = self._counted.get(measure.metric)
+            if count is not None:
+                count(measure)
 
     def watch(self, view: Callable[[], tuple[Catalogue, Fleet]], clock: Callable[[], float]) -> None:
         """Show what is believed of placements too, as of when it is looked at; once for each gateway."""
@@ -84,15 +91,13 @@ class Metrics:
         """All of it in Prometheus's text format."""
         return generate_latest(self._registry)
 
-    def _answered(self, served: Served) -> None:
-        labels = (served.task, served.tier)
-        self._answers.labels(*labels).inc()
-        self._latency.labels(*labels).observe(served.latency_ms / 1000)
-        self._cost.labels(*labels).inc(served.cost_usd)
-        if not served.slo_met:
-            self._missed.labels(*labels).inc()
-        if served.cold_start:
-            self._cold.labels(*labels).inc()
+    def _counter(self, name: str, what: str, *labels: str) -> Counter:
+        return Counter(name, what, labels, registry=self._registry)
+
+
+def _answered(answers: Counter, latency: Histogram, measure: Measure) -> None:
+    answers.labels(measure.task, measure.tier).inc()
+    latency.labels(measure.task, measure.tier).observe(measure.value / 1000)
 
 
 class _Environments(Collector):

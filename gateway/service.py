@@ -184,30 +184,26 @@ class Service:
         now = self.clock()
         start = now if arrived is None else arrived
         request = Request(task.name, slo, rows, elapsed_ms=(now - start) * 1000)
-        record = Record(self._new_id(), principal.tenant, request, catalogue, fleet, now, self._wall())
-        try:
+        decision = choose(request, catalogue, fleet, now)
+        if fleet.failing and not decision.ranked:
+            # What failed lately is still better than nothing.
+            fleet = fleet.forgiving()
             decision = choose(request, catalogue, fleet, now)
-            if fleet.failing and not decision.ranked:
-                # What failed lately is still better than nothing.
-                fleet = fleet.forgiving()
-                record, decision = replace(record, fleet=fleet), choose(request, catalogue, fleet, now)
+        decided_ms = (self.clock() - now) * 1000
+        record = Record(self._new_id(), principal.tenant, request, catalogue, fleet, now, self._wall(), decided_ms)
+        try:
             self._tell(request)
             self._admit(decision, request, catalogue)
             delivery = await self._dispatcher.deliver(
-                decision.ranked,
-                catalogue,
-                request,
-                request_id=record.id,
-                arrived=start,
-                inputs=inputs,
-                reserve=lambda: choose(request, catalogue, fleet.forgiving(), self.clock()).ranked,
+                decision.ranked, catalogue, request, request_id=record.id, arrived=start, inputs=inputs
             )
         except GatewayError as error:
             error.details["decision_id"] = record.id
             self._settle(replace(record, error=error))
             raise
         served = self._served(record, decision, delivery, start)
-        self._settle(replace(record, served=served), delivery.reply.outputs.get(task.judged))
+        answered = replace(record, served=served, wait_ms=delivery.reply.wait_ms)
+        self._settle(answered, delivery.reply.outputs.get(task.judged))
         if self._probes is not None:
             asyncio.get_running_loop().call_soon(self._probes.after, record, decision, inputs)
         return Answer(id or record.id, delivery.reply.outputs, served)

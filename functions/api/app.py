@@ -14,6 +14,8 @@ from functions.aws.activity import Activity
 from functions.aws.backends import LambdaBackends
 from functions.aws.callers import principal, unproved
 from functions.aws.catalogue import CatalogueWatch
+from functions.aws.decided import Decided
+from functions.aws.emf import Emf
 from functions.aws.settings import ApiSettings
 from gateway.service import Service
 from gateway.snapshots import Snapshots
@@ -34,6 +36,8 @@ activity = Activity(DynamoActivity(table), DynamoSightings(table), snapshots, ba
 service = Service(snapshots, backends.by_tier, probes=False)
 if settings.budget_usd_per_h:
     service.tell_before(activity.note)
+decided = Decided(Emf.of(os.environ))
+service.watch_with(decided.observe)
 
 
 def refresh() -> None:
@@ -51,4 +55,5 @@ runner = asyncio.Runner()
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """One HTTP request to one HTTP answer."""
+    decided.request_id = context.aws_request_id
     return runner.run(routes.app.resolve_async(event, context))

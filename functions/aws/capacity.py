@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from functions.aws.backends import LambdaBackends
 from functions.aws.catalogue import CatalogueWatch
+from functions.aws.emf import Emf
 from functions.aws.settings import CapacitySettings
 from functions.aws.sightings import seen_since, take_in
 from gateway.capacity.arrivals import minute_of
 from gateway.capacity.carry_out import Part, Result
+from gateway.capacity.foresight import Foresight
 from gateway.capacity.keeper import Keeper
 from gateway.capacity.report import capacity_document
 from gateway.snapshots import Snapshots
+from registry.activity import Minute
 from registry.catalogue import Catalogue
 from registry.stores.dynamodb import DynamoStore
 from registry.stores.dynamodb_activity import DynamoActivity
@@ -45,10 +48,13 @@ class Capacity:
         *,
         table: DynamoTable | None = None,
         make_lambda: Callable[[int], Client] | None = None,
+        emf: Emf | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._part, self._clock, self._wall = part, clock, wall
+        self._foresight = Foresight(part)
+        self._emf = emf or Emf.of({})
         self._snapshots = Snapshots(Catalogue.empty())
         self._backends = LambdaBackends(
             settings.workers, emit=self._snapshots.emit, make_client=make_lambda, clock=clock
@@ -66,6 +72,7 @@ class Capacity:
             within_s=WITHIN_S,
             clock=clock,
             wall=wall,
+            learnt=self._learnt,
         )
 
     async def once(self) -> dict[str, Any]:
@@ -83,7 +90,11 @@ class Capacity:
         report = await self._keeper.once()
         seen = seen_since(self._snapshots.view()[1], began, self._clock(), self._wall())
         self._sightings.add(seen)
+        self._emf.put(self._foresight.reported(report, self._snapshots.view()[0].tiers))
         document = capacity_document(report, report.budget_usd_per_h)
         changed = [action for action in document["actions"] if action["result"] != Result.ALREADY]
         log.info("%s: %d tasks, $%.6g an hour: %s", self._part, len(report.demands), document["usd_per_h"], changed)
         return {"claimed": True, **document}
+
+    def _learnt(self, minutes: Sequence[Minute], until: int) -> None:
+        self._emf.put(self._foresight.learnt(minutes, until))

@@ -7,10 +7,11 @@ import os
 from typing import Any
 
 from functions.aws.capacity import Capacity
+from functions.aws.emf import Emf
 from functions.aws.settings import CapacitySettings
 from gateway.capacity.carry_out import Part
 
-capacity = Capacity(CapacitySettings.read(os.environ), Part.SHRINK)
+capacity = Capacity(CapacitySettings.read(os.environ), Part.SHRINK, emf=Emf.of(os.environ))
 # One loop for the environment's life: backends keep connections between events.
 runner = asyncio.Runner()
 

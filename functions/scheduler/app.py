@@ -15,11 +15,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from functions.aws.catalogue import CatalogueWatch
+from functions.aws.emf import Emf
 from functions.aws.settings import SchedulerSettings
 from gateway.documents import decision_document
 from gateway.snapshots import Snapshots
 from registry.catalogue import Catalogue
 from registry.errors import InvalidValue, NotFound
+from registry.measures import Measure
 from registry.stores.dynamodb import DynamoStore
 from scheduler.choose import choose
 from scheduler.events import EnvironmentReady, EnvironmentStarting
@@ -29,12 +31,16 @@ from scheduler.requests import Request
 settings = SchedulerSettings.read(os.environ)
 snapshots = Snapshots(Catalogue.empty())
 watch = CatalogueWatch(DynamoStore(settings.table), snapshots)
+emf = Emf.of(os.environ)
 
 
 def handler(event: Any, context: Any) -> dict[str, Any]:
     """One question to one decision; raises InvalidValue naming the field at fault, or NotFound."""
     watch.look()
-    return answer(event, snapshots.view()[0], time.monotonic())
+    began = time.monotonic()
+    document = answer(event, snapshots.view()[0], began)
+    emf.put((Measure("DecisionTime", (time.monotonic() - began) * 1000, document["task"]),))
+    return document
 
 
 def answer(event: Any, catalogue: Catalogue, now: float) -> dict[str, Any]:

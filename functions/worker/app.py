@@ -54,4 +54,9 @@ if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
 
 def handler(event: Any, context: Any) -> dict[str, Any]:
     """One event to one reply; errors leave by their class names."""
-    return worker.handle(event)
+    reply = worker.handle(event)
+    if reply["loaded"] and "POWERTOOLS_SERVICE_NAME" in os.environ:
+        from functions.aws.loads import tell_of_load  # noqa: PLC0415 - a cold start that loads nothing does without
+
+        tell_of_load(event["variant"], reply, os.environ)
+    return reply

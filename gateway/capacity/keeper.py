@@ -16,7 +16,7 @@ from gateway.capacity.arrivals import Arrivals, minute_of
 from gateway.capacity.carry_out import Part, carry_out, tier_of
 from gateway.capacity.report import Report
 from gateway.snapshots import Snapshots
-from registry.activity import ActivityLog
+from registry.activity import ActivityLog, Minute
 from registry.catalogue import Catalogue
 from registry.errors import RegistryError
 from scheduler.capacity import Demand, Plan, plan
@@ -76,11 +76,13 @@ class Keeper:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         reported: Callable[[Report], None] = lambda _: None,
+        learnt: Callable[[Sequence[Minute], int], None] = lambda minutes, until: None,
         in_thread: InThread = asyncio.to_thread,
     ) -> None:
         """`clock` is the backends'; `arrivals` are this process's own, where it has any to write down.
 
-        Of a plan this `part` is carried out, and of that what can begin `within_s` of when it was asked for.
+        Of a plan this `part` is carried out, and of that what can begin `within_s` of when it was asked for. `learnt`
+        is told what was asked for in minutes that ended, and which is the first that is not known yet, on a thread.
         `in_thread` runs what would keep the loop: the log's I/O, and the plan.
         """
         self.last: Report | None = None
@@ -93,7 +95,7 @@ class Keeper:
         self._planner = planner
         self._part, self._within_s = part, within_s
         self._clock, self._wall = clock, wall
-        self._reported = reported
+        self._reported, self._learnt = reported, learnt
         self._in_thread = in_thread
         self._history = History()
 
@@ -144,7 +146,9 @@ class Keeper:
             await self._in_thread(partial(self._learn, first, min(first + AT_ONCE_MINUTES, minute)))
 
     def _learn(self, first: int, until: int) -> None:
-        self._history.close(self._activity.between(first, until), until)
+        minutes = self._activity.between(first, until)
+        self._history.close(minutes, until)
+        self._learnt(minutes, until)
 
     def _planned(
         self, catalogue: Catalogue, fleet: Fleet, served: Set[str], now: float

@@ -116,6 +116,7 @@ class Api:
 
     routes: Routes
     backends: dict[str, FakeBackend]
+    service: Service
 
     async def __call__(
         self, method: str, path: str, body: Any = None, *, arn: str | None = READER, left_ms: int = 29_000
@@ -139,7 +140,8 @@ def api(catalogue: Catalogue) -> Api:
         for name in (SMALL, LARGE)
     }
     identify = partial(principal, tenant_claim="sub")
-    return Api(Routes(Service(snapshots, backends), identify), backends)
+    service = Service(snapshots, backends)
+    return Api(Routes(service, identify), backends, service)
 
 
 @pytest.fixture

