@@ -195,7 +195,13 @@ class Service:
             self._tell(request)
             self._admit(decision, request, catalogue)
             delivery = await self._dispatcher.deliver(
-                decision.ranked, catalogue, request, request_id=record.id, arrived=start, inputs=inputs
+                decision.ranked,
+                catalogue,
+                request,
+                request_id=record.id,
+                arrived=start,
+                inputs=inputs,
+                reserve=lambda: choose(request, catalogue, fleet.forgiving(), self.clock()).ranked,
             )
         except GatewayError as error:
             error.details["decision_id"] = record.id
