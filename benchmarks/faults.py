@@ -9,11 +9,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from benchmarks import fault_catalogues, fault_requests, harness
+from benchmarks import fault_catalogues, fault_processes, fault_requests, harness
 from benchmarks.harness import Row
 
 PHASE_S, QUICK_PHASE_S = 10.0, 2.0
 """How long (virtual) a phase of requests lasts."""
+
+REAL_PHASE_S, QUICK_REAL_PHASE_S = 10.0, 2.0
+"""The same on the real platform, in real time."""
 
 OPERATIONS, QUICK_OPERATIONS = 12, 3
 """Of each publisher and each reader, in each phase."""
@@ -26,6 +29,9 @@ def rows(quick: bool) -> Sequence[Row]:
     phase_s, operations = (QUICK_PHASE_S, QUICK_OPERATIONS) if quick else (PHASE_S, OPERATIONS)
     tallies = [fault_requests.run(scenario, phase_s, SEED) for scenario in fault_requests.SCENARIOS]
     tallies += [fault_catalogues.run(scenario, operations, SEED) for scenario in fault_catalogues.SCENARIOS]
+    with fault_processes.registered_home() as home:
+        real_s = QUICK_REAL_PHASE_S if quick else REAL_PHASE_S
+        tallies += [fault_processes.run(scenario, home, real_s, SEED) for scenario in fault_processes.SCENARIOS]
     return [tally.row() for tally in tallies]
 
 
