@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from optimizer.fingerprint import fingerprint
 from registry.model import Placement, Tier, Variant
 
 Tensors = Mapping[str, NDArray[Any]]
@@ -67,9 +68,28 @@ class Backend(Protocol):
         """Shrink to at most `copies` idle environments, and with none give up what is resident."""
 
 
+@runtime_checkable
+class Standing(Protocol):
+    """What a backend has besides whose environments nobody can stop: it can keep them busy, so that others start."""
+
+    async def occupy(self, variant: Variant, environments: int, for_ms: int) -> None:
+        """Keep so many environments busy for so long; none of them holds the variant afterwards."""
+
+
 def cpu_share(backend: Backend) -> str:
     """How a backend enforces its tier's CPU share; `none` when it does not say."""
     return str(getattr(backend, "cpu_share", "none"))
+
+
+def hardware(backend: Backend) -> str:
+    """What its profiles hold on: this machine, where it does not say that it runs elsewhere."""
+    told: str | None = getattr(backend, "hardware", None)
+    return told or str(fingerprint())
+
+
+def environment_of(reply: Reply) -> str:
+    """Which environment answered; empty where its backend does not say."""
+    return str(getattr(reply, "environment", ""))
 
 
 def peak_mb(reply: Reply) -> float | None:

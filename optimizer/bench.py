@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-from optimizer.backend import Backend, Invocation, Tensors, peak_mb
+from optimizer.backend import Backend, Invocation, Reply, Tensors, peak_mb
 from optimizer.evaluation import Evaluation
 from registry.model import Placement, Variant
 
@@ -46,6 +46,14 @@ class Bench:
 
     async def run(self, placement: Placement, variant: Variant, rows: int) -> Run:
         """One run of `rows` rows, other ones each time; raises what the backend raises."""
+        run, _ = await self._timed(placement, variant, rows)
+        return run
+
+    async def forget(self) -> None:
+        """Stop every environment, so that the next run starts one and loads what it needs."""
+        await self.backend.release(0)
+
+    async def _timed(self, placement: Placement, variant: Variant, rows: int) -> tuple[Run, Reply]:
         inputs = self._evaluation.batch(rows, self._next_row)
         self._next_row = (self._next_row + rows) % self._evaluation.rows
         started = self._clock()
@@ -53,11 +61,7 @@ class Bench:
             Invocation(f"measure-{next(self._serial)}", placement, variant, inputs, started + PATIENCE_S)
         )
         ms = (self._clock() - started) * 1e3
-        return Run(ms, reply.cold, reply.loaded, reply.load_ms, reply.billed_ms, peak_mb(reply))
-
-    async def forget(self) -> None:
-        """Stop every environment, so that the next run starts one and loads what it needs."""
-        await self.backend.release(0)
+        return Run(ms, reply.cold, reply.loaded, reply.load_ms, reply.billed_ms, peak_mb(reply)), reply
 
 
 def _digest(inputs: Tensors) -> str:

@@ -9,7 +9,6 @@ from functools import partial
 from tempfile import TemporaryDirectory
 
 from optimizer.backend import Backend
-from optimizer.bench import Bench
 from optimizer.errors import MeasurementFailed, Superseded
 from optimizer.evaluation import Evaluation
 from optimizer.generate.compile_ import runs_here
@@ -24,6 +23,7 @@ from optimizer.progress import Progress, Steps
 from optimizer.proposals import Generators, attempt, variant_name
 from optimizer.registration import Model, Registration
 from optimizer.selection import select
+from optimizer.standing import bench_of
 from registry.blobs import Blobs
 from registry.blobs.files import Files
 from registry.catalogue import Catalogue
@@ -146,7 +146,7 @@ async def _measured(
         candidates = [made.candidate, *_candidates(catalogue, parent)]
         memory = {(variant.id, form): mb for form, mb in made.memory_mb.items()}
         memory |= {(p.variant, p.prepack): catalogue.profiles[p.id].memory_mb for p in parent}
-        bench = Bench(backends[tier.name], registration.evaluation, clock)
+        bench = bench_of(backends[tier.name], registration.evaluation, clock)
         (placement, profile), *beside = await profile_tier(bench, candidates, memory, plan, steps=steps)
         for _, now in beside:
             profile = as_published(profile, Pair(catalogue.profiles[now.placement], now))

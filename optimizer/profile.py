@@ -24,10 +24,9 @@ from datetime import UTC, datetime
 from statistics import median
 from typing import Any
 
-from optimizer.backend import cpu_share
+from optimizer.backend import cpu_share, hardware
 from optimizer.bench import Bench, Run
 from optimizer.errors import MeasurementFailed
-from optimizer.fingerprint import fingerprint
 from optimizer.fit import batch_error, service_times, size_to_add
 from optimizer.journal import Journal
 from optimizer.plan import Plan
@@ -271,7 +270,7 @@ def _profile(bench: Bench, subject: Subject, init: Quantiles, memory_mb: Memory)
         load=quantiles(loads) if loads else ZERO,
         init=init,
         memory_mb=memory_mb[subject.variant.id, subject.placement.prepack],
-        fingerprint=str(fingerprint()),
+        fingerprint=hardware(bench.backend),
         cpu_share=cpu_share(bench.backend),
         samples=sum(len(cell.ms) for cell in subject.cells.values()),
         measured_at=utc_now() if subject.since is None else _utc(subject.since),

@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from optimizer.backend import Backend
-from optimizer.bench import Bench
 from optimizer.doubts import doubts
 from optimizer.errors import MeasurementFailed, NothingRegistered
 from optimizer.evaluation import Evaluation, check_apart, check_rows, split
@@ -23,6 +22,7 @@ from optimizer.profile import expected_steps, profile_tier
 from optimizer.progress import Progress, Steps
 from optimizer.registration import Registration
 from optimizer.selection import select
+from optimizer.standing import bench_of
 from registry.blobs import Blobs
 from registry.blobs.files import Files
 from registry.catalogue import Catalogue
@@ -129,7 +129,7 @@ async def profile_all(
     measured = []
     for tier in tiers:
         if candidates[tier.name]:
-            bench = Bench(backends[tier.name], evaluation, clock)
+            bench = bench_of(backends[tier.name], evaluation, clock)
             measured += await profile_tier(bench, candidates[tier.name], memory, plan, steps=steps, journal=journal)
     return measured
 

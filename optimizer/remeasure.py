@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from optimizer.backend import Backend
-from optimizer.bench import Bench
 from optimizer.errors import MeasurementFailed
 from optimizer.evaluation import Evaluation
 from optimizer.journal import Journal
@@ -17,6 +16,7 @@ from optimizer.make import memory_of, share_pool
 from optimizer.plan import FULL, Plan
 from optimizer.profile import Candidate, Memory, expected_steps, profile_tier
 from optimizer.progress import Progress, Steps
+from optimizer.standing import bench_of
 from registry.blobs import Blobs
 from registry.catalogue import Catalogue
 from registry.model import Placement, Profile
@@ -68,7 +68,7 @@ async def remeasure(
     by_tier = _by_tier(catalogue, placements)
     steps.expect(sum(expected_steps(candidates, plan) for candidates in by_tier.values()))
     for name, candidates in by_tier.items():
-        bench = Bench(backends[name], evaluation, clock)
+        bench = bench_of(backends[name], evaluation, clock)
         found = await profile_tier(bench, candidates, memory, plan, steps=steps, journal=journal)
         measured += [profile for _, profile in found]
     published = update(

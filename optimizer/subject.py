@@ -7,9 +7,8 @@ from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
 
-from optimizer.backend import cpu_share
+from optimizer.backend import cpu_share, hardware
 from optimizer.bench import Bench, Run
-from optimizer.fingerprint import fingerprint
 from optimizer.journal import Journal
 from optimizer.plan import Plan
 from registry.documents import to_document
@@ -85,7 +84,7 @@ class Notes:
         self._shared = {
             "tier": _machine(bench.backend.tier),
             "cpu_share": cpu_share(bench.backend),
-            "fingerprint": fingerprint().id,
+            "fingerprint": hardware(bench.backend).partition(" ")[0],
             "inputs": bench.inputs,
             # The first run of a burst finds the caches full of another cell's data. All else of a plan says how often.
             "burst": plan.burst,

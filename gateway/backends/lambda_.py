@@ -50,6 +50,9 @@ HOLD_MS = 150
 REPORT = re.compile(r"(?<!Billed )(Billed|Init|Restore) Duration: ([0-9.]+) ms")
 """What Lambda's REPORT line tells of cost and start-up."""
 
+JSON_REPORT = re.compile(r'"(billed|init|restore)DurationMs":\s*([0-9.]+)')
+"""The same in a `platform.report`, which takes the line's place where a function logs JSON."""
+
 
 class Client(Protocol):
     """What this backend needs of a Lambda client."""
@@ -112,6 +115,11 @@ class LambdaBackend:
         self._seen: dict[str, _Seen] = {}
         self._closed = False
 
+    @property
+    def hardware(self) -> str:
+        """What a profile taken through this backend holds on: Lambda does not say which machine it was."""
+        return f"{self._function} on AWS Lambda"
+
     async def prepare(self) -> None:
         """Nothing to do: Lambda took its snapshot when the version was published."""
         self._check_open()
@@ -162,6 +170,13 @@ class LambdaBackend:
             await self._at_once(event, copies)
         if self.lasting(variant, for_s) < copies:
             raise Throttled(f"{self.tier.name} gave fewer than {copies} environments")
+
+    async def occupy(self, variant: Variant, environments: int, for_ms: int) -> None:
+        """Keep so many environments busy for so long; none of them holds the variant afterwards.
+
+        Whichever Lambda gives the calls to: as many as there are, where it is as many. Raises the first fault.
+        """
+        await self._at_once(unload_event(variant, hold_ms=for_ms), environments)
 
     async def unload(self, variant: Variant) -> None:
         """Send as many events at once as environments are known, until none is known to hold the variant.
@@ -262,7 +277,8 @@ class LambdaBackend:
         resident = tuple(str(v) for v in document.get("resident", ()))
         self._seen[name] = _Seen(resident, now)
         self._emit(EnvironmentReady(self.tier.name, name, resident, now))
-        return report.start_ms is not None or not known
+        # Lambda's own word counts: an environment that is new to us may have served others before.
+        return not known if report.billed_ms is None else report.start_ms is not None
 
     def _forget(self) -> None:
         before = self._clock() - self.tier.idle_timeout_s
@@ -337,8 +353,9 @@ def _botocore_client(timeout_s: int) -> Client:
 
 
 def _report(log_tail: str) -> Report:
-    found = {name: float(ms) for name, ms in REPORT.findall(base64.b64decode(log_tail).decode("utf-8", "replace"))}
-    return Report(found.get("Billed"), found.get("Init", found.get("Restore")))
+    tail = base64.b64decode(log_tail).decode("utf-8", "replace")
+    found = {name.lower(): float(ms) for form in (REPORT, JSON_REPORT) for name, ms in form.findall(tail)}
+    return Report(found.get("billed"), found.get("init", found.get("restore")))
 
 
 def _aws_faults() -> tuple[type[Exception], ...]:

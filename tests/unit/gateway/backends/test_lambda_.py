@@ -105,6 +105,38 @@ async def test_without_a_log_tail_the_workers_own_account_is_billed():
     assert (got.cold, got.billed_ms) == (True, 6.0)
 
 
+@pytest.mark.parametrize(
+    ("metrics", "cold", "billed_ms", "init_ms"),
+    [
+        ({"billedDurationMs": 130, "initDurationMs": 118.0}, True, 12.0, 118.0),
+        ({"billedDurationMs": 12}, False, 12.0, 0.0),
+        ({"billedDurationMs": 40, "restoreDurationMs": 220.5, "billedRestoreDurationMs": 9}, True, 40.0, 220.5),
+    ],
+)
+async def test_a_function_that_logs_json_reports_the_same(metrics, cold, billed_ms, init_ms):
+    start_mode = StartMode.SNAPSTART if "restoreDurationMs" in metrics else StartMode.ONDEMAND
+    rig = Rig(replace(ONDEMAND, start_mode=start_mode))
+    record = {"type": "platform.report", "record": {"metrics": {"durationMs": 11.2, **metrics}}}
+    rig.answer(reply(), report=json.dumps(record))
+    got = await rig.invoke()
+    assert (got.cold, got.billed_ms, got.init_ms) == (cold, billed_ms, init_ms)
+
+
+async def test_an_environment_that_is_new_to_us_and_was_not_started_for_us_is_not_cold():
+    rig = Rig()
+    rig.answer(reply("served others"))
+    assert not (await rig.invoke()).cold
+
+
+async def test_environments_are_kept_busy_by_calls_at_once():
+    rig = Rig()
+    for environment in ("e1", "e2"):
+        rig.answer(reply(environment, resident=()))
+    await rig.backend.occupy(VARIANT, 2, 700)
+    assert rig.sent == [{"kind": "unload", "variant": "sum/a", "hold_ms": 700}] * 2
+    assert rig.backend.status().resident == {}
+
+
 async def test_the_event_carries_the_placements_settings():
     rig = Rig()
     rig.answer(reply())

@@ -1,0 +1,101 @@
+"""A tier under measurement whose environments nobody can stop, as Lambda's: those there are are kept busy meanwhile.
+
+What starts and loads cost is seen only in an environment that was not there before; which one answered says the reply.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from optimizer.backend import Backend, Standing, environment_of
+from optimizer.bench import Bench, Run
+from optimizer.errors import MeasurementFailed
+from optimizer.evaluation import Evaluation
+from registry.model import Placement, Variant
+
+TRIES = 8
+"""Calls for one run: each that ends in the wrong environment makes one more known, and so kept busy by the next."""
+
+HOLD_MS = 1000
+"""How long environments are kept busy: as long as a worker allows."""
+
+LEAD_S = 0.3
+"""From sending the calls that keep them busy to the run: a new connection takes three round trips."""
+
+
+def bench_of(backend: Backend, evaluation: Evaluation, clock: Callable[[], float]) -> Bench:
+    """The bench for a backend, which may say by `Standing` that its environments cannot be stopped."""
+    if isinstance(backend, Standing):
+        return StandingBench(backend, backend, evaluation, clock)
+    return Bench(backend, evaluation, clock)
+
+
+class StandingBench(Bench):
+    """Runs placements of one backend; after `forget`, the first run of each is in an environment started since."""
+
+    def __init__(
+        self, backend: Backend, standing: Standing, evaluation: Evaluation, clock: Callable[[], float]
+    ) -> None:
+        super().__init__(backend, evaluation, clock)
+        self._standing = standing
+        self._known: set[str] = set()
+        self._spent: frozenset[str] = frozenset()
+        """Those known when all was to be forgotten."""
+        self._met: set[str] = set()
+        """Placements that have run since."""
+        self._forgotten = False
+
+    async def forget(self) -> None:
+        """Use no environment for a first run any more that is known by now."""
+        self._spent, self._forgotten = frozenset(self._known), True
+        self._met.clear()
+
+    async def run(self, placement: Placement, variant: Variant, rows: int) -> Run:
+        """One run; raises MeasurementFailed where no new environment is to be had, and what the backend raises."""
+        if self._forgotten and placement.id not in self._met:
+            run = await self._first(placement, variant, rows)
+        else:
+            run = await self._steady(placement, variant, rows)
+        self._met.add(placement.id)
+        return run
+
+    async def _first(self, placement: Placement, variant: Variant, rows: int) -> Run:
+        idle = bool(self._known - self._spent)
+        for _ in range(TRIES):
+            known = frozenset(self._known)
+            run, environment = await (self._here if idle else self._apart)(placement, variant, rows)
+            # One that is new to us and was not started for us has stood there before, too.
+            if environment not in self._spent and (run.cold or environment in known):
+                return run
+            self._spent |= {environment}
+            idle = False
+        raise MeasurementFailed(
+            f"{self.backend.tier.name} gave no new environment in {TRIES} calls, and a start cannot be measured without"
+            " one; raise its concurrency, or measure while it is asked for less"
+        )
+
+    async def _steady(self, placement: Placement, variant: Variant, rows: int) -> Run:
+        """A run by which nothing was started or loaded, as far as that is to be had: any environment may answer."""
+        for _ in range(TRIES):
+            run, _ = await self._here(placement, variant, rows)
+            if not (run.cold or run.loaded):
+                break
+        return run
+
+    async def _apart(self, placement: Placement, variant: Variant, rows: int) -> tuple[Run, str]:
+        """A run while the spent environments are busy; where it ends up says whether they were."""
+        if not self._spent:
+            return await self._here(placement, variant, rows)
+        busy = asyncio.create_task(self._standing.occupy(variant, len(self._spent), HOLD_MS))
+        try:
+            await asyncio.sleep(LEAD_S)
+            return await self._here(placement, variant, rows)
+        finally:
+            await asyncio.gather(busy, return_exceptions=True)
+
+    async def _here(self, placement: Placement, variant: Variant, rows: int) -> tuple[Run, str]:
+        run, reply = await self._timed(placement, variant, rows)
+        environment = environment_of(reply)
+        self._known.add(environment)
+        return run, environment
