@@ -11,8 +11,9 @@ import click
 from cli.attempts import attempts
 from cli.errors import unknown
 from cli.home import opened
-from cli.options import home_option, json_option
-from cli.output import STALE, ms, say, size, table
+from cli.options import json_option, store_options
+from cli.output import STALE, ms, say, size
+from cli.output import table as drawn_table
 from registry.documents import to_document
 from registry.model import LEVELS, Profile, Task, Variant
 
@@ -23,16 +24,18 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@home_option
+@store_options
 @json_option
-def tasks(home: Path, as_json: bool) -> None:
+def tasks(home: Path, stack: str | None, table: str | None, as_json: bool) -> None:
     """List the tasks that callers can name."""
-    with opened(home) as store:
+    with opened(home, stack, table) as store:
         catalogue = store.load()
     rows = [_task_row(catalogue, task) for task in catalogue.tasks.values()]
 
     def render(console: Console) -> None:
-        drawn = table(f"Tasks, catalogue version {catalogue.version}", _TASK_COLUMNS, numbers=("variants", "best"))
+        drawn = drawn_table(
+            f"Tasks, catalogue version {catalogue.version}", _TASK_COLUMNS, numbers=("variants", "best")
+        )
         for row in rows:
             drawn.add_row(
                 row["name"],
@@ -75,13 +78,13 @@ def _bounds(slo: Mapping[str, Any]) -> str:
 
 @click.command()
 @click.argument("task")
-@home_option
+@store_options
 @json_option
-def variants(task: str, home: Path, as_json: bool) -> None:
+def variants(task: str, home: Path, stack: str | None, table: str | None, as_json: bool) -> None:
     """List the variants of TASK: how good each is, how it was made, how fast it is where; and what else was tried."""
     from gateway.documents import tried_document
 
-    with opened(home) as store:
+    with opened(home, stack, table) as store:
         catalogue = store.load()
     if task not in catalogue.tasks:
         raise unknown("task", task, catalogue.tasks)
@@ -142,7 +145,7 @@ def _drawn(task: str, rows: list[dict[str, Any]]) -> Any:
     tiers = list(dict.fromkeys(p["tier"] for row in rows for p in row["placements"]))
     fixed = ("variant", "accuracy", "95 %", "size", "made by", "from")
     columns = [tier.replace("-snapstart", "\nsnapstart") + "\np50 ms" for tier in tiers]
-    drawn = table(f"Variants of {task}", (*fixed, *columns), numbers=("accuracy", "size", *columns))
+    drawn = drawn_table(f"Variants of {task}", (*fixed, *columns), numbers=("accuracy", "size", *columns))
     for row in rows:
         accuracy = row["accuracy"]
         drawn.add_row(

@@ -1,4 +1,4 @@
-"""The store of a home folder, opened for one command; creates nothing that a question does not need."""
+"""The catalogue of a home folder or of a deployed stack, opened for one command; creates nothing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cli.cloud import table_of, told_of_cloud
 from cli.errors import BadInput
 
 if TYPE_CHECKING:
@@ -17,8 +18,14 @@ CATALOGUE = "catalogue.db"
 
 
 @contextmanager
-def opened(home: Path) -> Iterator[Store]:
-    """The store at `home`; raises BadInput when there is none."""
+def opened(home: Path, stack: str | None = None, table: str | None = None) -> Iterator[Store]:
+    """The store of a stack or table where one is named, else that at `home`; raises BadInput when there is none."""
+    if stack is not None or table is not None:
+        with told_of_cloud():
+            from registry.stores.dynamodb import DynamoStore
+
+            yield DynamoStore(table_of(stack, table))
+        return
     from registry.stores.sqlite import SqliteStore
 
     database = home / CATALOGUE

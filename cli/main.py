@@ -19,6 +19,8 @@ COMMANDS: dict[str, str] = {
     "generate": "cli.generate:generate",
     "generations": "cli.generations:generations",
     "capacity": "cli.capacity:capacity",
+    "push": "cli.push:push",
+    "unpush": "cli.push:unpush",
     "tasks": "cli.catalogue:tasks",
     "variants": "cli.catalogue:variants",
     "frontier": "cli.frontier:frontier",

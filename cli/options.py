@@ -19,6 +19,10 @@ home_option = click.option(
     help="Folder of the catalogue and its blobs.  [env: MODELLESS_HOME]",
 )
 
+stack_option = click.option("--stack", metavar="NAME", help="A deployed stack, by its CloudFormation name.")
+
+table_option = click.option("--table", metavar="NAME", help="A deployed table, where no stack tells its name.")
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
 
 _url_option = click.option(
@@ -35,6 +39,11 @@ _key_option = click.option(
     default=None,
     help="Credential, where the server asks for one.  [env: MODELLESS_API_KEY]",
 )
+
+
+def store_options(command: Command) -> Command:
+    """Add --home, --stack and --table: the catalogue of a home, or of what is deployed."""
+    return home_option(stack_option(table_option(command)))
 
 
 def server_options(command: Command) -> Command:

@@ -9,24 +9,25 @@ import click
 
 from cli.errors import BadInput
 from cli.home import opened
-from cli.options import home_option, json_option
-from cli.output import say, table
+from cli.options import json_option, store_options
+from cli.output import say
+from cli.output import table as drawn_table
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
 @click.command()
-@home_option
+@store_options
 @json_option
-def history(home: Path, as_json: bool) -> None:
+def history(home: Path, stack: str | None, table: str | None, as_json: bool) -> None:
     """List the catalogue's releases, newest first."""
-    with opened(home) as store:
+    with opened(home, stack, table) as store:
         releases = sorted(store.history(), key=lambda release: -release.version)
     rows = [{"version": r.version, "published_at": r.published_at, "note": r.note} for r in releases]
 
     def render(console: Console) -> None:
-        drawn = table("Releases", ("version", "published", "note"), numbers=("version",))
+        drawn = drawn_table("Releases", ("version", "published", "note"), numbers=("version",))
         for row in rows:
             drawn.add_row(str(row["version"]), str(row["published_at"]), str(row["note"]))
         console.print(drawn)
@@ -36,14 +37,14 @@ def history(home: Path, as_json: bool) -> None:
 
 @click.command()
 @click.argument("version", type=click.IntRange(min=1), required=False)
-@home_option
+@store_options
 @json_option
-def rollback(version: int | None, home: Path, as_json: bool) -> None:
+def rollback(version: int | None, home: Path, stack: str | None, table: str | None, as_json: bool) -> None:
     """Publish release VERSION again (by default the one before the newest).
 
     Running servers follow by themselves.
     """
-    with opened(home) as store:
+    with opened(home, stack, table) as store:
         head = store.head()
         target = head - 1 if version is None else version
         if not 0 < target < head:
