@@ -44,7 +44,7 @@ check: $(VENV)/.installed $(SAM)/.installed ## Lint, types, layers, templates
 	cd infra/build && $(abspath $(BIN))/mypy --strict build.py
 	MYPYPATH=infra/localstack $(BIN)/mypy --package modelless_localstack
 	$(BIN)/lint-imports
-	$(BIN)/cfn-lint template.yaml
+	$(BIN)/cfn-lint template.yaml infra/gpu.yaml infra/lambda-gpu.yaml
 	$(SAM)/bin/sam validate --lint --template template.yaml
 
 bench: $(VENV)/.installed ## Run one benchmark: make bench NAME=decision ARGS=--quick

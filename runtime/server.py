@@ -47,7 +47,10 @@ SERVE = "serve"
 
 VARIABLES = f"Each can be set as {PREFIX}NAME too, as {PREFIX}GRPC_PORT; an option counts more."
 
-NO_MODEL = f"put model.onnx into {SAGEMAKER_MODEL}, or give --models DIR or --home DIR"
+NO_MODEL = f"put model.onnx into {SAGEMAKER_MODEL}, or give --models DIR, --home DIR or --blobs PLACE"
+
+CACHE = "/tmp/modelless-blobs"  # noqa: S108 - each file is hashed before every use, whoever wrote it
+"""Where blobs that come from elsewhere are kept: the one place where the image's user may write."""
 
 SWITCH_S = 0.0001
 """How long a thread may keep the GIL when another wants it: a run that ends waits that long, and so does the next. With
@@ -238,7 +241,7 @@ def _check_served(settings: Settings, models: Models) -> None:
 
 def _one_model(settings: Settings) -> bool:
     """Whether it is SageMaker's container of one model, as it is where nothing else is said."""
-    return settings.models is None and settings.home is None and not settings.multi_model
+    return not (settings.models or settings.home or settings.blobs or settings.multi_model)
 
 
 async def _follow(models: Models) -> None:
@@ -265,6 +268,8 @@ def _repository(settings: Settings) -> Repository:
         return Folder(settings.models, providers=settings.providers)
     if settings.home is not None:
         return _home(settings.home, settings)
+    if settings.blobs:
+        return _artifacts(settings.blobs, settings)
     if _one_model(settings) and not SAGEMAKER_MODEL.is_dir():
         raise InvalidValue("models", f"none are given, and {SAGEMAKER_MODEL} is no folder", NO_MODEL)
     return Folder(SAGEMAKER_MODELS if settings.multi_model else SAGEMAKER_MODEL, providers=settings.providers)
@@ -280,6 +285,20 @@ def _home(home: Path, settings: Settings) -> Repository:
         raise InvalidValue("home", f"{home} is no folder", "register a model there first")
     tasks = Home(home, settings.tier, providers=settings.providers)
     return Artifacts(Files(home / BLOBS), tasks, providers=settings.providers, fits=tasks.fits)
+
+
+def _artifacts(place: str, settings: Settings) -> Repository:
+    from registry.blobs.files import Files  # noqa: PLC0415 - see above
+    from registry.blobs.s3 import S3Blobs  # noqa: PLC0415
+    from runtime.container.artifacts import Artifacts, Nothing  # noqa: PLC0415
+
+    if not place.startswith("s3://"):
+        if not Path(place).is_dir():
+            raise InvalidValue("blobs", f"{place} is no folder", "give one that a home has its blobs in")
+        return Artifacts(Files(Path(place)), Nothing(), providers=settings.providers)
+    bucket, _, prefix = place.removeprefix("s3://").strip("/").partition("/")
+    blobs = S3Blobs(bucket, CACHE, prefix=f"{prefix}/" if prefix else "")
+    return Artifacts(blobs, Nothing(), providers=settings.providers)
 
 
 @functools.cache

@@ -20,6 +20,25 @@ def artifact_name(digest: str, *, prepack: bool) -> str:
     return digest if prepack else f"{digest}:u"
 
 
+class Nothing:
+    """A repository without models, where there is nothing beside the artifacts."""
+
+    def names(self) -> Sequence[str]:
+        """None."""
+        return []
+
+    def versions(self, model: str) -> Sequence[Version]:
+        """None of any."""
+        return []
+
+    def head(self) -> Hashable:
+        """Always the same."""
+        return None
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+
 class Artifacts:
     """The artifacts of a blob store, beside the models of another repository."""
 

@@ -42,6 +42,8 @@ PAGE = 100
 MOST_NAME = 1024
 """Characters of a model's name, as SageMaker allows."""
 
+ACTIONS = ("load", "unload")
+
 _HEADER_SIZE = re.compile(rb"application/vnd\.sagemaker-triton\.binary\+json\s*;\s*json-header-size\s*=\s*(\d{1,18})")
 
 Names = Mapping[str, str]
@@ -77,9 +79,15 @@ class SageMaker:
         exchange.answer(200 if self._plane.ready else 503, b"")
 
     def invocations(self, exchange: Exchange, names: Names) -> Later:
-        """The container's one model, or the one that the custom attributes name as model=NAME."""
+        """The container's one model, or the one that the custom attributes name as model=NAME.
+
+        With action=load or action=unload nothing is run: an inference component has no other way to be told.
+        """
         only, until = self._only
-        model = dict(_attributes(exchange)).get("model") or (only if self._plane.clock() < until else None)
+        attributes = dict(_attributes(exchange))
+        model = attributes.get("model") or (only if self._plane.clock() < until else None)
+        if "action" in attributes:
+            return self._act(exchange, attributes["action"], model)
         return self._ask_only(exchange) if model is None else self._answer(exchange, model)
 
     def invoke(self, exchange: Exchange, names: Names) -> Later:
@@ -122,6 +130,16 @@ class SageMaker:
         await self._plane.models.unload(names["model"])
         self._urls.pop(names["model"], None)
         exchange.answer(200, b"")
+
+    async def _act(self, exchange: Exchange, action: str, model: str | None) -> None:
+        """Load a model, or unload it if it is loaded; the answer is what is loaded then."""
+        if action not in ACTIONS or model is None:
+            raise InvalidBody(f"action={action:.40} is not one of {', '.join(ACTIONS)} of a model=NAME")
+        if action == "load":
+            await self._plane.load(model, pin=False)
+        elif self._plane.models.holds(model):
+            await self._plane.unload(model)
+        reply(exchange, {"models": [{"modelName": name} for name in self._loaded()]})
 
     async def _ask_only(self, exchange: Exchange) -> None:
         known = await self._plane.models.names()

@@ -29,8 +29,8 @@ BODIES_SHARE = 0.125
 MOST_CONNECTIONS = 16_384
 """Where nothing is set, and open files are no limit."""
 
-PLACES = ("models", "home")
-"""Settings that say where models come from: one or the other."""
+PLACES = ("models", "home", "blobs")
+"""Settings that say where models come from: one of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,8 @@ class Settings:
     """A folder of models; None: SageMaker's, unless `home` is given."""
     home: Path | None = None
     """A platform's home, whose tasks and variants are served as profiled on `tier`."""
+    blobs: str = ""
+    """A blob store whose artifacts are served by their digests, and nothing else: a folder, or s3://BUCKET/PREFIX."""
     tier: str = "container-cpu"
     host: str = "127.0.0.1"
     port: int = 8080
@@ -77,7 +79,7 @@ class Settings:
     def given(self, texts: Mapping[str, str], named: Callable[[str], str] = str) -> Settings:
         """These settings with others laid over them, as text; raises InvalidValue naming what is wrong.
 
-        `named` says how the caller calls a setting. A folder takes the place of a home, and a home that of a folder.
+        `named` says how the caller calls a setting. One place takes that of another.
         """
         changes: dict[str, object] = {}
         for name, text in texts.items():
@@ -88,11 +90,11 @@ class Settings:
                 changes[name] = read(text)
             except ValueError as error:
                 raise InvalidValue(named(name), f"{text!r:.80} is {error}", "leave it out for the default") from None
-        places = [name for name in PLACES if changes.get(name) is not None]
-        if len(places) == len(PLACES):
-            raise InvalidValue(" and ".join(map(named, PLACES)), "each says what to serve", "give one of them")
+        places = [name for name in PLACES if changes.get(name)]
+        if len(places) > 1:
+            raise InvalidValue(" and ".join(map(named, places)), "each says what to serve", "give one of them")
         if places:
-            changes = dict.fromkeys(PLACES) | changes
+            changes = {"models": None, "home": None, "blobs": ""} | changes
         return replace(self, **changes)  # type: ignore[arg-type]
 
     @property
@@ -193,6 +195,7 @@ _DEFAULTS = Settings()
 MEANINGS: Mapping[str, str] = {
     "models": "folder of models, NAME/[VERSION/]model.onnx [default: SageMaker's]",
     "home": "a platform's home, in place of a folder [default: none]",
+    "blobs": "a blob store, DIR or s3://BUCKET/PREFIX: any artifact by its digest [default: none]",
     "tier": f"which of the home's tiers this is [default: {_DEFAULTS.tier}]",
     "host": f"address to listen on [default: {_DEFAULTS.host}]",
     "port": f"port to listen on; 0 takes a free one [default: {_DEFAULTS.port}]",
@@ -212,6 +215,7 @@ MEANINGS: Mapping[str, str] = {
 _READERS: Mapping[str, Callable[[str], object]] = {
     "models": _path,
     "home": _path,
+    "blobs": str,
     "tier": str,
     "host": str,
     "port": _whole(65_535),

@@ -609,6 +609,23 @@ async def test_of_several_models_invocations_must_name_one(folder_of: MakeFolder
         assert answer(await http.post("/invocations", json=asked([[1.0] * 4]), headers=named)) == [[3.0] * 4]
 
 
+async def test_a_model_is_loaded_and_unloaded_by_custom_attributes(folder_of: MakeFolder, graphs: Any) -> None:
+    async with container(folder_of({"m": graphs.scaled(2.0), "n": graphs.scaled(3.0)}), load=("none",)) as http:
+
+        async def act(attributes: str) -> httpx.Response:
+            return await http.post("/invocations", headers={"X-Amzn-SageMaker-Custom-Attributes": attributes})
+
+        assert (await act("model=m;action=load")).json() == {"models": [{"modelName": "m"}]}
+        assert (await act("model=n;action=load")).json() == {"models": [{"modelName": "m"}, {"modelName": "n"}]}
+        for _ in range(2):
+            assert (await act("model=m;action=unload")).json() == {"models": [{"modelName": "n"}]}
+        assert (await act("model=none;action=load")).status_code == 404
+        for attributes in ("model=m;action=stop", "action=load"):
+            refused = await act(attributes)
+            assert refused.status_code == 400
+            assert "is not one of load, unload of a model=NAME" in refused.json()["error"]
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [

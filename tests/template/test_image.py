@@ -165,8 +165,10 @@ def test_every_requirement_is_pinned_to_a_version_that_is_allowed() -> None:
     pins = dict(line.split("==") for line in lines if not line.startswith("#"))
     pinned: Mapping[str, str] = {canonicalize_name(name): version for name, version in pins.items()}
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    todo = [*project["dependencies"], *project["optional-dependencies"]["grpc"]]
-    assert project["optional-dependencies"]["container"] == ["modelless[grpc]"]
+    extras = project["optional-dependencies"]
+    grpc, *own = extras["container"]
+    assert grpc == "modelless[grpc]"
+    todo = [*project["dependencies"], *extras["grpc"], *own]
     seen: set[str] = set()
     while todo:
         requirement = Requirement(todo.pop())

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from registry.blobs.files import Files
-from runtime.container.artifacts import Artifacts, artifact_name
+from runtime.container.artifacts import Artifacts, Nothing, artifact_name
 from runtime.container.repository import Version
 from runtime.errors import CorruptArtifact
 
@@ -34,6 +34,15 @@ def stored(tmp_path: Path) -> tuple[Artifacts, str]:
     """Artifacts, and the digest of one that is no manifest."""
     blobs = Files(tmp_path)
     return Artifacts(blobs, Others()), blobs.put(b"{}")
+
+
+def test_there_need_be_no_other_models(tmp_path: Path) -> None:
+    blobs = Files(tmp_path)
+    artifacts, digest = Artifacts(blobs, Nothing()), blobs.put(b"{}")
+    assert artifacts.names() == artifacts.versions("digits") == []
+    assert [version.model for version in artifacts.versions(digest)] == [digest]
+    assert artifacts.head() == artifacts.head()
+    artifacts.close()
 
 
 def test_the_other_models_are_as_they_were(stored: tuple[Artifacts, str]) -> None:

@@ -84,9 +84,11 @@ def test_a_folder_can_be_set_back_to_none() -> None:
     assert Settings(home=Path("/h")).given({"home": ""}).home is None
 
 
-def test_a_folder_and_a_home_cannot_both_be_served() -> None:
+def test_two_places_cannot_both_be_served() -> None:
     with pytest.raises(InvalidValue, match="--models and --home: each says what to serve; give one of them"):
         Settings().given({"models": "/m", "home": "/h"}, lambda name: f"--{name}")
+    with pytest.raises(InvalidValue, match="--home and --blobs: each says what to serve"):
+        Settings().given({"home": "/h", "blobs": "s3://bucket/blobs"}, lambda name: f"--{name}")
     with pytest.raises(InvalidValue, match="MODELLESS_CONTAINER_MODELS and MODELLESS_CONTAINER_HOME"):
         Settings.read({"MODELLESS_CONTAINER_MODELS": "/m", "MODELLESS_CONTAINER_HOME": "/h"})
 
@@ -95,6 +97,12 @@ def test_a_folder_and_a_home_cannot_both_be_served() -> None:
 def test_what_is_given_takes_the_place_of_what_was_set_before(given: str, other: str) -> None:
     settings = Settings().given({other: "/before"}).given({given: "/now"})
     assert (getattr(settings, given), getattr(settings, other)) == (Path("/now"), None)
+
+
+def test_a_blob_store_takes_the_place_of_a_home_and_a_home_its_place() -> None:
+    settings = Settings().given({"home": "/h"}).given({"blobs": "s3://bucket/blobs"})
+    assert (settings.blobs, settings.home) == ("s3://bucket/blobs", None)
+    assert settings.given({"home": "/h"}).blobs == ""
 
 
 @pytest.mark.parametrize(

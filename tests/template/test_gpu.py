@@ -1,0 +1,156 @@
+"""infra/gpu.yaml and infra/lambda-gpu.yaml are sound, run nothing by themselves, and ask for no more than they need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from registry.prices import figures
+from runtime.container.settings import PREFIX, Settings
+
+INFRA = Path(__file__).resolve().parents[2] / "infra"
+NAMES = ("gpu.yaml", "lambda-gpu.yaml")
+WITHOUT_RESOURCE = {"ecr:GetAuthorizationToken", "cloudwatch:PutMetricData"}
+"""Actions for which AWS has no resource level."""
+
+
+def parsed(name: str) -> dict[str, Any]:
+    from samtranslator.yaml_helper import yaml_parse
+
+    found: dict[str, Any] = yaml_parse((INFRA / name).read_text())
+    return found
+
+
+@pytest.fixture(scope="module")
+def gpu() -> dict[str, Any]:
+    return parsed("gpu.yaml")
+
+
+@pytest.fixture(scope="module")
+def accelerated() -> dict[str, Any]:
+    return parsed("lambda-gpu.yaml")
+
+
+def properties(template: dict[str, Any], name: str) -> dict[str, Any]:
+    found: dict[str, Any] = template["Resources"][name]["Properties"]
+    return found
+
+
+def statements(template: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for resource in template["Resources"].values():
+        if resource["Type"] == "AWS::IAM::RolePolicy":
+            yield from resource["Properties"]["PolicyDocument"]["Statement"]
+        for policy in resource["Properties"].get("Policies", []) if resource["Type"] == "AWS::IAM::Role" else []:
+            yield from policy["PolicyDocument"]["Statement"]
+
+
+def actions_of(statement: dict[str, Any]) -> set[str]:
+    return {statement["Action"]} if isinstance(statement["Action"], str) else set(statement["Action"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_cfn_lint_finds_nothing(name: str) -> None:
+    from cfnlint.api import lint_file
+
+    assert [str(match) for match in lint_file(INFRA / name)] == []
+
+
+def test_only_the_function_with_an_accelerator_leaves_a_rule_out(accelerated: dict[str, Any]) -> None:
+    ignoring = {name: r["Metadata"] for name, r in accelerated["Resources"].items() if "Metadata" in r}
+
+    assert ignoring == {"WorkerGpuFunction": {"cfn-lint": {"config": {"ignore_checks": ["E3002"]}}}}
+    assert "AcceleratorConfig" in properties(accelerated, "WorkerGpuFunction")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_role_asks_for_everything(name: str) -> None:
+    found = list(statements(parsed(name)))
+
+    assert found
+    for statement in found:
+        assert all("*" not in action for action in actions_of(statement))
+        if statement["Resource"] == "*":
+            assert actions_of(statement) <= WITHOUT_RESOURCE
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_role_reads_blobs_and_no_other_objects(name: str) -> None:
+    (reading,) = [s for s in statements(parsed(name)) if any(a.startswith("s3:") for a in actions_of(s))]
+
+    assert actions_of(reading) == {"s3:GetObject"}
+    assert reading["Resource"]["Fn::Sub"].endswith(":s3:::${BlobsBucket}/${BlobsPrefix}/*")
+
+
+def test_the_image_is_pulled_from_its_own_repository_alone(gpu: dict[str, Any]) -> None:
+    (pulling,) = [s for s in statements(gpu) if "ecr:BatchGetImage" in actions_of(s)]
+    template, values = pulling["Resource"]["Fn::Sub"]
+
+    def value(node: Any, image: str) -> Any:
+        match node:
+            case {"Ref": "ImageUri"}:
+                return image
+            case {"Fn::Select": [index, of]}:
+                return value(of, image)[index]
+            case {"Fn::Split": [by, of]}:
+                return value(of, image).split(by)
+        raise AssertionError(node)
+
+    host = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
+    for image in (f"{host}/team/modelless:1.2", f"{host}/team/modelless@sha256:{'0' * 64}"):
+        arn = template
+        for name, node in values.items():
+            arn = arn.replace(f"${{{name}}}", value(node, image))
+        assert arn == "arn:${AWS::Partition}:ecr:eu-west-1:123456789012:repository/team/modelless"
+
+
+def test_nothing_runs_before_somebody_asks(gpu: dict[str, Any], accelerated: dict[str, Any]) -> None:
+    (variant,) = properties(gpu, "EndpointConfig")["ProductionVariants"]
+
+    assert properties(gpu, "Component")["RuntimeConfig"] == {"CopyCount": 0}
+    assert variant["ManagedInstanceScaling"]["MinInstanceCount"] == 0
+    assert variant["ManagedInstanceScaling"]["MaxInstanceCount"] == {"Ref": "MaxCopies"}
+    assert variant["RoutingConfig"] == {"RoutingStrategy": "LEAST_OUTSTANDING_REQUESTS"}
+    assert properties(accelerated, "WorkerGpuFunction")["FunctionScalingConfig"]["MinExecutionEnvironments"] == 0
+
+
+def test_two_set_the_number_of_copies_only_where_that_is_asked_for(gpu: dict[str, Any]) -> None:
+    for name in ("Copies", "Wake", "WakeAlarm"):
+        assert gpu["Resources"][name]["Condition"] == "Wakes"
+    assert gpu["Parameters"]["WakeOnDemand"]["Default"] == "off"
+    assert properties(gpu, "WakeAlarm")["MetricName"] == "NoCapacityInvocationFailures"
+    assert properties(gpu, "Wake")["PolicyType"] == "StepScaling"
+
+
+def test_a_gpu_that_is_left_on_is_noticed(gpu: dict[str, Any]) -> None:
+    alarm = properties(gpu, "LeftOnAlarm")
+    metrics = {metric["Id"]: metric for metric in alarm["Metrics"]}
+
+    assert [id_ for id_, metric in metrics.items() if metric["ReturnData"]] == ["idle"]
+    assert alarm["EvaluationPeriods"] == {"Ref": "LeftOnHours"}
+    assert {m["MetricStat"]["Period"] for m in metrics.values() if "MetricStat" in m} == {3600}
+    assert metrics["asked"]["MetricStat"]["Metric"]["MetricName"] == "Invocations"
+    assert "Condition" not in gpu["Resources"]["LeftOnAlarm"]
+
+
+def test_the_instance_is_the_one_whose_price_is_known(gpu: dict[str, Any]) -> None:
+    assert gpu["Parameters"]["InstanceType"]["Default"] in figures()["sources"]["gpu"]
+
+
+def test_the_template_tells_what_callers_need(gpu: dict[str, Any]) -> None:
+    assert set(gpu["Outputs"]) == {"EndpointName", "ComponentName", "EndpointArn", "ComponentArn"}
+    assert {"Stage", "BlobsBucket", "BlobsPrefix", "ImageUri", "InstanceType", "MaxCopies", "WakeOnDemand"} <= set(
+        gpu["Parameters"]
+    )
+
+
+def test_the_container_understands_its_variables(gpu: dict[str, Any]) -> None:
+    variables = dict(properties(gpu, "Component")["Specification"]["Container"]["Environment"])
+    place = variables.pop(f"{PREFIX}BLOBS")["Fn::Sub"]
+    settings = Settings.read({**variables, f"{PREFIX}BLOBS": place.replace("${BlobsBucket}", "bucket")})
+
+    assert settings.providers == ("CUDA", "CPU")
+    assert settings.load == ("none",)
+    assert settings.blobs == "s3://bucket/${BlobsPrefix}"
