@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from botocore.session import Session
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sqs import SQSClient
 
 CONNECTIONS = 32
 """Kept open to one service at most: as many as a large artifact is fetched by."""
@@ -29,14 +30,16 @@ _making = threading.Lock()
 def make_client(service: Literal["dynamodb"]) -> DynamoDBClient: ...
 @overload
 def make_client(service: Literal["s3"]) -> S3Client: ...
-def make_client(service: Literal["dynamodb", "s3"]) -> DynamoDBClient | S3Client:
+@overload
+def make_client(service: Literal["sqs"]) -> SQSClient: ...
+def make_client(service: Literal["dynamodb", "s3", "sqs"]) -> DynamoDBClient | S3Client | SQSClient:
     """A client from the environment's credentials and region; takes a third of a second for its first import.
 
     botocore makes it, from which boto3 gets its own: to import boto3 for the same client takes a quarter longer. Facts
     are small and read off the request path: a few quick tries serve better than the SDK's minute of waiting.
     """
     with _making:
-        return cast("DynamoDBClient | S3Client", _session().create_client(service, config=_config()))
+        return cast("DynamoDBClient | S3Client | SQSClient", _session().create_client(service, config=_config()))
 
 
 def rehearse(service: Literal["dynamodb", "s3"]) -> None:

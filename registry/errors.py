@@ -4,6 +4,10 @@ RegistryError
 ├── InvalidValue        the caller's: a field has a value that cannot be (names field, problem, fix)
 ├── InvalidManifest     the caller's: every fault of a manifest at once
 ├── NotFound            the caller's: no such task, variant, version or blob
+├── KeyReused           the caller's: an idempotency key that stands for another submission
+├── JobEnded            the caller's: a job that has ended cannot be cancelled
+├── TooManyJobs         the caller's: as many jobs wait or run as one tenant may have
+├── ClaimLost           nobody's: a job was cancelled, or is somebody else's by now
 ├── Conflict            nobody's: another publisher was first; reload and try again
 ├── DigestMismatch      the storage's: bytes are not what their digest says
 └── Unavailable         the storage's: it cannot be reached, read or written; nothing was written
@@ -43,6 +47,40 @@ class NotFound(RegistryError, LookupError):
         super().__init__(f"no {kind} {name!r}")
         self.kind = kind
         self.name = name
+
+
+class KeyReused(RegistryError):
+    """An idempotency key stands for another submission; nothing was written."""
+
+    def __init__(self, job: str) -> None:
+        super().__init__(f"this idempotency key was used for another submission, job {job}; use a new key")
+        self.job = job
+
+
+class JobEnded(RegistryError):
+    """A job has ended, and stays as it is."""
+
+    def __init__(self, job: str, state: str) -> None:
+        super().__init__(f"job {job} has {state} and cannot be cancelled")
+        self.job = job
+        self.state = state
+
+
+class TooManyJobs(RegistryError):
+    """A tenant has as many jobs that wait or run as it may have; nothing was written."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"{most} jobs wait or run, and no more may; try again when some have ended")
+        self.most = most
+
+
+class ClaimLost(RegistryError):
+    """Whoever holds a job no longer does: it was cancelled, or its lease ran out and somebody else claimed it."""
+
+    def __init__(self, job: str, state: str) -> None:
+        super().__init__(f"job {job} is {state}, and not held by who reports of it")
+        self.job = job
+        self.state = state
 
 
 class Conflict(RegistryError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,6 +46,22 @@ class Database:
     def _prepare(self) -> None:
         """Make the tables, whoever else does so at the same time."""
         raise NotImplementedError
+
+    def _write_ahead(self, schema: str) -> None:
+        """Turn the file to write-ahead mode and make its tables, whoever else does so at the same time.
+
+        SQLite answers "locked" at once, and not after the timeout, when two connections change the mode together.
+        """
+        deadline = time.monotonic() + BUSY_TIMEOUT_S
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                self._connection.executescript(schema)
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from registry.catalogue import Catalogue
 from registry.errors import Conflict, NotFound
 from registry.store import Release, roll_back, utc_now
-from registry.stores.database import BUSY_TIMEOUT_S, Database
+from registry.stores.database import Database
 from registry.stores.snapshots import pack, unpack
 
 SCHEMA = """
@@ -78,20 +77,7 @@ class SqliteStore(Database):
         return tuple(Release(*row) for row in rows)
 
     def _prepare(self) -> None:
-        """Turn the file to write-ahead mode and make its table, whoever else does so at the same time.
-
-        SQLite answers "locked" at once, and not after the timeout, when two connections change the mode together.
-        """
-        deadline = time.monotonic() + BUSY_TIMEOUT_S
-        while True:
-            try:
-                self._connection.execute("PRAGMA journal_mode = WAL")
-                self._connection.execute(SCHEMA)
-                return
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.01)
+        self._write_ahead(SCHEMA)
 
 
 def _head(database: sqlite3.Connection) -> int:
