@@ -23,8 +23,11 @@ from gateway.snapshots import Snapshots
 from registry.blobs import Blobs
 from registry.blobs.files import Files
 from registry.catalogue import Catalogue
+from registry.judgements import JudgementLog
 from registry.model import StartMode, Tier
 from registry.store import Store
+from registry.stores.judgements import FILE as JUDGEMENTS
+from registry.stores.judgements import SqliteJudgements
 from registry.stores.sqlite import SqliteStore
 
 log = logging.getLogger(__name__)
@@ -81,7 +84,10 @@ class Platform:
         the end.
         """
         store, blobs = open_store(home), open_blobs(home)
-        platform = cls._assembled(home, store, blobs, clock, functions=functions or {}, containers=containers or {})
+        judged = SqliteJudgements(home / JUDGEMENTS)
+        platform = cls._assembled(
+            home, store, blobs, judged, clock, functions=functions or {}, containers=containers or {}
+        )
         following = asyncio.create_task(follow(store, platform.snapshots, changed=platform._follow))
         publishing = asyncio.create_task(platform.judgements.keep_published(store, platform.refresh))
         try:
@@ -93,6 +99,7 @@ class Platform:
                     await task
             await platform.service.close()
             await asyncio.gather(*(backend.close() for backend in platform.backends.values()))
+            judged.close()
             store.close()
 
     @classmethod
@@ -101,6 +108,7 @@ class Platform:
         home: Path,
         store: Store,
         blobs: Blobs,
+        judged: JudgementLog,
         clock: Callable[[], float],
         *,
         functions: Mapping[str, str],
@@ -114,7 +122,7 @@ class Platform:
         service = Service(
             snapshots, backends, clock=clock, observers=[metrics.observe], stale=stale_here, probed=metrics.probed
         )
-        judgements = Judgements(service)
+        judgements = Judgements(service, judged)
         platform = cls(
             home, store, blobs, snapshots, backends, metrics, service, judgements, functions, containers, clock
         )

@@ -10,7 +10,7 @@ differ.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Protocol, TypeVar
@@ -138,6 +138,39 @@ KINDS: Mapping[str, Callable[[], Judged]] = MappingProxyType(
     {"accuracy": Hits, "rmse_skill": lambda: Pairs("rmse_skill")}
 )
 """Metric to what is kept of judged rows; every metric of optimizer.accuracy has an entry."""
+
+
+def judged(metric: str, answers: Iterable[tuple[Answers, Answers]]) -> Judged:
+    """What is kept of given and right answers in this order, oldest first: the same for the same ones, whoever asks.
+
+    They are looked at in steps of some ENOUGH rows, for a look after every row would cost ENOUGH times as much.
+    """
+    found, step = KINDS[metric](), _Step()
+    for given, right in answers:
+        if step.rows >= ENOUGH or not step.takes(right):
+            found, step = step.added_to(found), _Step()
+        step.parts.append((given, right))
+    return step.added_to(found)
+
+
+@dataclass(slots=True)
+class _Step:
+    """Rows that are looked at together."""
+
+    parts: list[tuple[Answers, Answers]] = field(default_factory=list)
+
+    @property
+    def rows(self) -> int:
+        return sum(len(right) for _, right in self.parts)
+
+    def takes(self, right: Answers) -> bool:
+        return not self.parts or self.parts[0][1].shape[1:] == right.shape[1:]
+
+    def added_to(self, found: Judged) -> Judged:
+        if not self.parts:
+            return found
+        given, right = (np.concatenate(part) for part in zip(*self.parts, strict=True))
+        return found.after(given, right)
 
 
 def shares_differ(right: int, rows: int, other_right: int, other_rows: int) -> bool:

@@ -35,11 +35,19 @@ class DynamoTable:
 
         Raises Unavailable.
         """
+        return self._pages(partition, first, last)
+
+    def newest(self, partition: str, first: str, last: str, page: int) -> Iterator[dict[str, Any]]:
+        """What `between` gives, the other way round, in pages of so many items at most."""
+        return self._pages(partition, first, last, ScanIndexForward=False, Limit=page)
+
+    def _pages(self, partition: str, first: str, last: str, **options: Any) -> Iterator[dict[str, Any]]:
         request: dict[str, Any] = {
             "TableName": self.name,
             "KeyConditionExpression": "pk = :pk AND sk BETWEEN :first AND :last",
             "ExpressionAttributeValues": {":pk": {"S": partition}, ":first": {"S": first}, ":last": {"S": last}},
             "ConsistentRead": True,
+            **options,
         }
         while True:
             with self.failures():

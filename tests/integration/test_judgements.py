@@ -114,3 +114,22 @@ async def test_what_is_registered_again_is_not_what_was_judged(home: Path) -> No
         update(platform.store, lambda base: base.with_variants(replace(known, accuracy=share(396, 400))))
         await platform.refresh()
         assert (await ask(platform, FLOOR))[0] == "quick"
+
+
+async def test_what_was_judged_is_known_to_the_next_platform_also_when_it_moved_nothing(home: Path) -> None:
+    for rows in (4, 8, 12):
+        async with Platform.open(home) as platform:
+            found = await judge(platform, (await ask(platform, ANY))[1], right=True)
+            assert (found.judged_rows, found.accuracy) == (rows, share(392 + rows, 400 + rows))
+
+
+async def test_what_a_killed_platform_did_not_publish_the_next_one_does(home: Path) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("gateway.estimator.Estimator.publish", lambda *_: False)
+        async with Platform.open(home) as platform:
+            for _ in range(10):
+                await judge(platform, (await ask(platform, ANY))[1], right=False)
+    async with Platform.open(home):
+        pass
+    async with Platform.open(home) as platform:
+        assert platform.snapshots.view()[0].variants["flower/quick"].accuracy == share(0, 40)

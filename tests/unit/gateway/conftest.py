@@ -91,7 +91,7 @@ class World:
             self.snapshots,
             self.backends,
             clock=self.clock,
-            wall=lambda: 0.0,
+            wall=self.clock,
             observers=[self.records.append],
             probes=self.probes,
             probed=self.probed.append,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import gateway.errors
 from gateway.auth import PUBLIC, Principal
 from gateway.decisions import DecisionLog
 from gateway.errors import AlreadyJudged, Forbidden, UnknownTask, Unprocessable
@@ -21,6 +22,7 @@ from registry.catalogue import Catalogue
 from registry.errors import Unavailable
 from registry.model import Accuracy
 from registry.store import update
+from registry.stores.judgements import MemoryJudgements
 from registry.stores.memory import MemoryStore
 
 
@@ -43,7 +45,8 @@ class Court:
         self.world, self.alice = make_world(), alice
         self.store = MemoryStore()
         self.world.snapshots.replace(update(self.store, lambda base: judged(self.world.catalogue, metric).at(0)))
-        self.judgements = Judgements(self.world.service)
+        self.kept = MemoryJudgements()
+        self.judgements = Judgements(self.world.service, self.kept)
 
     async def answer(self, rows: int = 1, **hints: Any) -> str:
         answer = await self.world.predict(hints, inputs={"x": np.ones((rows, 3), np.float32)})
@@ -177,6 +180,45 @@ def test_what_has_moved_is_published_when_it_is_closed_and_survives(court):
         await asyncio.gather(publishing, return_exceptions=True)
         published = here.store.load().variants["sum/large"].accuracy
         assert published.low <= found.accuracy.value == 0.0 <= published.high < 0.99
+
+    run_virtually(check())
+
+
+def test_what_the_last_platform_left_is_published_first(court):
+    async def check():
+        here = court()
+        await here.judge_all(await here.answers(2 * ENOUGH), 4.0)
+        here.judgements, released = Judgements(here.world.service, here.kept), asyncio.Event()
+
+        async def refresh() -> None:
+            released.set()
+
+        publishing = asyncio.create_task(here.judgements.keep_published(here.store, refresh))
+        await released.wait()
+        assert here.store.load().variants["sum/large"].accuracy.value == 0.0
+        publishing.cancel()
+        await asyncio.gather(publishing, return_exceptions=True)
+
+    run_virtually(check())
+
+
+@pytest.mark.parametrize("method", ["add", "last"])
+def test_a_log_that_is_out_of_reach_is_said_and_nothing_is_lost(court, method, monkeypatch, caplog):
+    def away(*_: Any, **__: Any) -> None:
+        raise Unavailable("log", "disk full")
+
+    async def check():
+        here = court()
+        decision_id = await here.answer()
+        with monkeypatch.context() as patched:
+            patched.setattr(here.kept, method, away)
+            with pytest.raises(gateway.errors.Unavailable) as refused:
+                await here.judgements.judge(here.alice, "sum", decision_id, [[3.0]])
+        assert ("is kept" in str(refused.value)) == (method == "last")
+        if method == "add":
+            assert (await here.judgements.judge(here.alice, "sum", decision_id, [[3.0]])).judged_rows == 1
+        else:
+            assert (await here.judge([[3.0]])).judged_rows == 2
 
     run_virtually(check())
 
