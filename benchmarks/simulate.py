@@ -27,7 +27,7 @@ from registry.model import (
     TensorSpec,
     Variant,
 )
-from registry.prices import lambda_tiers
+from registry.prices import SMALL_SIZES, lambda_tiers
 from scheduler.events import Event
 from simulator.arrivals import poisson
 from simulator.described import lognormal
@@ -83,7 +83,7 @@ COMPARED: Mapping[str, Factory] = {"static": Static, "modelless": POLICIES["mode
 
 def catalogue(tasks: int) -> Catalogue:
     """So many tasks of four variants, each slower and more accurate than the one before, on two sizes of Lambda's."""
-    tiers = lambda_tiers()[:2]
+    tiers = lambda_tiers(SMALL_SIZES)[:2]
     made = Catalogue.empty().with_tiers(*tiers)
     for number in range(tasks):
         name = f"task-{number}"

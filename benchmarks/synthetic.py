@@ -25,7 +25,7 @@ from registry.model import (
     Tier,
     Variant,
 )
-from registry.prices import lambda_tiers, local_tiers
+from registry.prices import SMALL_SIZES, lambda_tiers, local_tiers
 from scheduler import events
 from scheduler.environments import State
 from scheduler.fleet import Fleet
@@ -37,12 +37,12 @@ SIZES = (1, 4, 16, 64)
 
 
 def catalogue(placements: int, seed: int = 0) -> Catalogue:
-    """A catalogue of one task whose variants run on all local and Lambda tiers with one or two threads.
+    """A catalogue of one task whose variants run on all local tiers and their like on Lambda with one or two threads.
 
     Slower variants are more accurate, with noise; service times are lognormal and grow with rows to the power of 0.7.
     """
     random = Random(seed)
-    tiers = (*local_tiers(), *lambda_tiers())
+    tiers = (*local_tiers(), *lambda_tiers(SMALL_SIZES))
     pairs = ((v, tier, threads) for v in count() for tier in tiers for threads in (1, 2))
     chosen = [next(pairs) for _ in range(placements)]
     variants = {v: _variant(v, random) for v, _, _ in chosen}

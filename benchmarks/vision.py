@@ -32,7 +32,7 @@ from registry.model import (
     TierKind,
     Variant,
 )
-from registry.prices import lambda_tiers, local_tiers
+from registry.prices import SMALL_SIZES, lambda_tiers, local_tiers
 from scheduler.quantiles import SCORES
 from simulator.container import START_S
 
@@ -86,9 +86,9 @@ SLO = Slo(latency_ms=750.0, percentile=95.0, min_accuracy=0.75)
 
 
 def tiers() -> tuple[Tier, ...]:
-    """Lambda's sizes and start modes, and a container of two cores whose copies come and go as they are asked for."""
+    """Lambda's small sizes in all start modes, and a container of two cores whose copies come and go as asked for."""
     containers = (tier for tier in local_tiers() if tier.kind is TierKind.CONTAINER)
-    return (*lambda_tiers(), *(replace(tier, start_mode=StartMode.PROVISIONED) for tier in containers))
+    return (*lambda_tiers(SMALL_SIZES), *(replace(tier, start_mode=StartMode.PROVISIONED) for tier in containers))
 
 
 def catalogue(tasks: Sequence[str] = ("images",), slo: Slo = SLO) -> Catalogue:

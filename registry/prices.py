@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -99,6 +100,12 @@ def invocation_cost(price: Price, billed_ms: float, *, cold: bool = False, init_
 SIZES: tuple[tuple[int, int], ...] = ((1769, 4), (3538, 2))
 """Memory in MB, one and two vCPUs of Lambda's, and how many environments a local machine runs at once."""
 
+SMALL_SIZES = tuple(mb for mb, _ in SIZES)
+"""Memory in MB of the sizes that a local machine has too: what is measured on one can be said of the other."""
+
+LAMBDA_SIZES = (1769, 3538, 5307, 10240)
+"""Memory in MB of the workers on Lambda: one, two and three vCPUs, and the most that Lambda has."""
+
 LAMBDA_CONCURRENCY = 100
 """Environments of one function at once: a tenth of an account's default of 1,000, so that no task drains it."""
 
@@ -140,10 +147,10 @@ def gpu_tier() -> Tier:
     )
 
 
-def lambda_tiers() -> tuple[Tier, ...]:
-    """The same sizes and start modes on AWS Lambda."""
+def lambda_tiers(sizes: Sequence[int] = LAMBDA_SIZES) -> tuple[Tier, ...]:
+    """Each size (MB), started on demand and from a snapshot, on AWS Lambda."""
     modes = (StartMode.ONDEMAND, StartMode.SNAPSTART)
-    return tuple(_sized("lambda", TierKind.LAMBDA, mb, LAMBDA_CONCURRENCY, mode) for mode in modes for mb, _ in SIZES)
+    return tuple(_sized("lambda", TierKind.LAMBDA, mb, LAMBDA_CONCURRENCY, mode) for mode in modes for mb in sizes)
 
 
 def _container() -> Tier:

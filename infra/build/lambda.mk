@@ -7,10 +7,14 @@ build-ApiFunction:        FUNCTION := api
 build-SchedulerFunction:  FUNCTION := scheduler
 build-PrewarmFunction:    FUNCTION := prewarm
 build-EvictFunction:      FUNCTION := evict
-build-Worker1769Function: FUNCTION := worker
-build-Worker3538Function: FUNCTION := worker
+build-JobsFunction:       FUNCTION := jobs
+build-FeedbackFunction:   FUNCTION := feedback
+build-OptimizeFunction:   FUNCTION := optimize
 
-FUNCTIONS := ApiFunction SchedulerFunction PrewarmFunction EvictFunction Worker1769Function Worker3538Function
+WORKERS := Worker1769Function Worker3538Function Worker5307Function Worker10240Function IsolatedWorkerFunction
+$(WORKERS:%=build-%): FUNCTION := worker
+
+FUNCTIONS := $(WORKERS) ApiFunction SchedulerFunction PrewarmFunction EvictFunction JobsFunction FeedbackFunction OptimizeFunction
 
 .PHONY: $(FUNCTIONS:%=build-%)
 $(FUNCTIONS:%=build-%):

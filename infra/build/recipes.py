@@ -47,6 +47,9 @@ RECIPES: dict[str, Recipe] = {
         Recipe(name="scheduler", architecture="arm64", budget_mb=65),
         Recipe(name="prewarm", architecture="arm64", budget_mb=65),
         Recipe(name="evict", architecture="arm64", budget_mb=65),
+        Recipe(name="jobs", architecture="arm64", budget_mb=100, unreached=frozenset({"yaml"})),
+        Recipe(name="feedback", architecture="arm64", budget_mb=100, unreached=frozenset({"yaml"})),
+        Recipe(name="optimize", architecture="x86_64", budget_mb=240, unreached=frozenset({"yaml"})),
         Recipe(
             name="worker",
             architecture="x86_64",
@@ -79,5 +82,5 @@ TRIM: dict[str, tuple[str, ...]] = {
 TRIM_ANYWHERE = ("**/tests", "**/*.pyi", "**/*.pxd", "**/*.h", "**/*.a", "bin", "numpy/distutils", "**/__pycache__")
 """Paths to delete wherever they are."""
 
-BOTOCORE_SERVICES = frozenset({"dynamodb", "lambda", "s3", "sts"})
+BOTOCORE_SERVICES = frozenset({"dynamodb", "kms", "lambda", "s3", "sqs", "sts"})
 """The service models that our clients use; botocore ships over 400, 20 MiB of them."""

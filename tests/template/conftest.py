@@ -2,51 +2,60 @@
 
 from __future__ import annotations
 
-import copy
 import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
+from benchmarks.deployed import deployed, parsed
+
 ROOT = Path(__file__).resolve().parents[2]
 
+EVERYTHING = {
+    "Stage": "prod",
+    "WarmBudgetUsdPerHour": "0.5",
+    "Optimizer": "on",
+    "QuotaRequestsPerSecond": "50",
+    "SigningKeyArn": "arn:aws:kms:us-east-1:000000000000:key/k",
+    "AlarmEmail": "ops@example.org",
+    "WorkerConcurrency": "20",
+}
 
-class ManagedPolicies:
-    """SAM asks for managed policies by name; any ARN will do offline."""
 
-    def load(self) -> dict[str, str]:
-        return {
-            name: f"arn:aws:iam::aws:policy/service-role/{name}"
-            for name in ("AWSLambdaBasicExecutionRole", "AWSXRayDaemonWriteAccess", "AWSXrayWriteOnlyAccess")
-        }
+class Deploy(Protocol):
+    """What a stack would have, for parameters by name."""
+
+    def __call__(self, **parameters: str) -> dict[str, dict[str, Any]]:
+        """Logical id to resource."""
 
 
 @pytest.fixture(scope="session")
 def source() -> dict[str, Any]:
     """template.yaml as written, short intrinsics in their long form."""
-    from samtranslator.yaml_helper import yaml_parse
-
-    parsed: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text())
-    return parsed
+    return parsed(ROOT / "template.yaml")
 
 
 @pytest.fixture(scope="session")
-def translated(source: dict[str, Any]) -> dict[str, Any]:
-    """Plain CloudFormation."""
-    from samtranslator.translator.transform import transform
+def deploy() -> Deploy:
+    """The resources of template.yaml that exist for parameters; each set of them is worked out once."""
+    made: dict[tuple[tuple[str, str], ...], dict[str, Any]] = {}
 
-    template = copy.deepcopy(source)
-    for resource in template["Resources"].values():
-        if resource["Type"] == "AWS::Serverless::Function":
-            resource["Properties"]["CodeUri"] = "s3://bucket/key"  # what `sam package` writes in place of a folder
-    template["Globals"]["Function"].pop("CodeUri")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        result: dict[str, Any] = transform(template, {}, ManagedPolicies())
-    return result
+    def resources(**parameters: str) -> dict[str, dict[str, Any]]:
+        key = tuple(sorted(parameters.items()))
+        if key not in made:
+            made[key] = deployed(ROOT / "template.yaml", **parameters)["Resources"]
+        return made[key]
+
+    return resources
+
+
+@pytest.fixture(scope="session")
+def everything(deploy: Deploy) -> dict[str, dict[str, Any]]:
+    """The resources of a stack in which all that can be on at once is."""
+    return deploy(**EVERYTHING)
 
 
 @pytest.fixture(scope="session")

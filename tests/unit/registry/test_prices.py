@@ -146,9 +146,15 @@ def test_a_gpu_tier_is_not_every_machine_s() -> None:
 
 def test_lambda_tiers_are_priced_like_the_local_processes_of_their_size() -> None:
     local = {t.name.partition("-")[2]: t for t in prices.local_tiers() if t.kind is TierKind.PROCESS}
-    tiers = prices.lambda_tiers()
+    tiers = prices.lambda_tiers(prices.SMALL_SIZES)
     assert [t.name.partition("-")[2] for t in tiers] == list(local)
     for tier in tiers:
         twin = local[tier.name.partition("-")[2]]
         assert tier.kind is TierKind.LAMBDA
         assert (tier.price, tier.vcpus, tier.start_mode) == (twin.price, twin.vcpus, twin.start_mode)
+
+
+def test_lambda_has_larger_workers_than_a_local_machine() -> None:
+    tiers = {t.name: t for t in prices.lambda_tiers()}
+    assert set(tiers) == {f"lambda-{mb}{suffix}" for mb in (1769, 3538, 5307, 10240) for suffix in ("", "-snapstart")}
+    assert [tiers[f"lambda-{mb}"].threads for mb in (1769, 3538, 5307, 10240)] == [1, 2, 3, 5]

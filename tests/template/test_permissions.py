@@ -1,0 +1,168 @@
+"""Each function has a role of its own, and may do its work and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+Resources = dict[str, dict[str, Any]]
+Deploy = Callable[..., Resources]
+
+WITHOUT_RESOURCES = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
+"""Actions for which AWS has no resource to name (Service Authorization Reference)."""
+
+READS = {"dynamodb:GetItem", "dynamodb:Query"}
+TAKES = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
+LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
+TRACES = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
+OBJECTS = {"s3:GetObject", "s3:PutObject"}
+WRITES = {"dynamodb:PutItem", "dynamodb:UpdateItem"}
+PROVISIONS = {"lambda:GetProvisionedConcurrencyConfig", "lambda:PutProvisionedConcurrencyConfig"}
+INVOKES = {"lambda:InvokeFunction"}
+WORKER = {"s3:GetObject", "kms:Verify", *LOGS}
+
+ALLOWED = {
+    "ApiRole": {*READS, *WRITES, *OBJECTS, *INVOKES, "sqs:SendMessage", *LOGS, *TRACES},
+    "SchedulerRole": {*READS, *LOGS, *TRACES},
+    "PrewarmRole": {*READS, *WRITES, *INVOKES, *PROVISIONS, *LOGS, *TRACES},
+    "EvictRole": {
+        *READS,
+        *WRITES,
+        *INVOKES,
+        *PROVISIONS,
+        "lambda:DeleteProvisionedConcurrencyConfig",
+        *LOGS,
+        *TRACES,
+    },
+    "JobsRole": {*READS, *WRITES, *OBJECTS, *INVOKES, *TAKES, *LOGS, *TRACES},
+    "FeedbackRole": {*READS, *WRITES, "dynamodb:DeleteItem", *TAKES, *LOGS, *TRACES},
+    "OptimizeRole": {*READS, *WRITES, "dynamodb:DeleteItem", *OBJECTS, *TAKES, *LOGS, *TRACES},
+    "ScheduleRole": INVOKES,
+    **dict.fromkeys((f"Worker{mb}Role" for mb in (1769, 3538, 5307, 10240)), WORKER),
+}
+"""Role to all that it may do."""
+
+WRITTEN = {
+    "ApiRole": {"ACTIVITY#*", "SEEN#*", "QUOTA#*", "JOB#*", "RECEIPTKEY"},
+    "PrewarmRole": {"CAPACITY", "SEEN#*"},
+    "EvictRole": {"CAPACITY", "SEEN#*"},
+    "JobsRole": {"JOB#*"},
+    "FeedbackRole": {"CATALOGUE", "SNAPSHOT#*", "JUDGED#*"},
+    "OptimizeRole": {"CATALOGUE", "SNAPSHOT#*", "GENERATION#*"},
+}
+"""Role to the partitions of the table in which it may change something."""
+
+
+def words(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def statements(resources: Resources) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Role and statement, of the roles that are ours; SAM makes one more, for CodeDeploy itself."""
+    for name, resource in resources.items():
+        if resource["Type"] == "AWS::IAM::Role" and name != "CodeDeployServiceRole":
+            assert "ManagedPolicyArns" not in resource["Properties"], name
+            for policy in resource["Properties"]["Policies"]:
+                for statement in policy["PolicyDocument"]["Statement"]:
+                    yield name, statement
+
+
+def partitions(statement: dict[str, Any]) -> list[str]:
+    """The partitions of the table that a statement is about."""
+    ((operator, condition),) = statement["Condition"].items()
+    assert operator in ("ForAllValues:StringLike", "ForAllValues:StringEquals")
+    keys: list[str] = condition["dynamodb:LeadingKeys"]
+    return keys
+
+
+def test_each_function_has_a_role_of_its_own(everything: Resources, deploy: Deploy) -> None:
+    for resources in (everything, deploy(IsolateTenants="on")):
+        functions = {n: r["Properties"] for n, r in resources.items() if r["Type"] == "AWS::Lambda::Function"}
+        roles = {name: function["Role"]["Fn::GetAtt"][0] for name, function in functions.items()}
+
+        assert roles == {name: f"{name.removesuffix('Function')}Role" for name in functions}
+        for role in roles.values():
+            (trust,) = resources[role]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+            assert trust["Principal"] == {"Service": "lambda.amazonaws.com"}
+
+
+def test_no_role_asks_for_everything(everything: Resources) -> None:
+    for role, statement in statements(everything):
+        actions = words(statement["Action"])
+        assert all("*" not in action for action in actions), role
+        if not set(actions) <= WITHOUT_RESOURCES:
+            assert "*" not in words(statement["Resource"]), role
+
+
+def test_each_role_may_do_only_its_functions_work(everything: Resources) -> None:
+    found: dict[str, set[str]] = {}
+    for role, statement in statements(everything):
+        found.setdefault(role, set()).update(words(statement["Action"]))
+
+    assert found == ALLOWED
+
+
+def test_a_role_reaches_only_its_own_partitions_of_the_table(everything: Resources) -> None:
+    written: dict[str, set[str]] = {}
+    for role, statement in statements(everything):
+        actions = {action for action in words(statement["Action"]) if action.startswith("dynamodb:")}
+        if actions:
+            assert statement["Resource"] == {"Fn::GetAtt": ["Table", "Arn"]}
+            keys = partitions(statement)
+            assert "*" not in keys
+            if actions - READS:
+                written.setdefault(role, set()).update(keys)
+
+    assert written == WRITTEN
+
+
+def test_what_is_switched_off_is_not_allowed(deploy: Deploy, everything: Resources) -> None:
+    roles = [r for r in deploy() if r.endswith("Role")]
+    off = {role: {s["Sid"] for name, s in statements(deploy()) if name == role} for role in roles}
+    on = {role: {s["Sid"] for name, s in statements(everything) if name == role} for role in roles}
+
+    assert on["ApiRole"] - off["ApiRole"] == {"TellWhatIsAskedFor", "TellWhatIsSeen", "KeepWithinTheQuota"}
+    assert on["Worker1769Role"] - off["Worker1769Role"] == {"VerifySignatures"}
+    assert not {"PrewarmRole", "EvictRole", "OptimizeRole", "ScheduleRole"} & set(roles)
+
+
+def test_only_workers_are_run(everything: Resources, deploy: Deploy) -> None:
+    shared = {f"Worker{mb}FunctionAliaslive" for mb in (1769, 3538, 5307, 10240)}
+    for resources, wanted in ((everything, shared), (deploy(IsolateTenants="on"), {"IsolatedWorkerFunctionAliaslive"})):
+        for role, statement in statements(resources):
+            if "lambda:InvokeFunction" in words(statement["Action"]) and role != "ScheduleRole":
+                assert {resource["Ref"] for resource in statement["Resource"]} == wanted, role
+
+
+@pytest.mark.parametrize(
+    ("snapstart", "sizes"), [("none", (1769, 3538, 5307, 10240)), ("smallest", (3538, 5307, 10240))]
+)
+def test_only_what_starts_from_no_snapshot_is_provisioned(
+    snapstart: str, sizes: tuple[int, ...], deploy: Deploy
+) -> None:
+    resources = deploy(SnapStart=snapstart, WarmBudgetUsdPerHour="0.5")
+    provisioning = [s for _, s in statements(resources) if "lambda:PutProvisionedConcurrencyConfig" in s["Action"]]
+
+    assert [s["Sid"] for s in provisioning] == ["ProvisionMore", "ProvisionLess"]
+    for statement in provisioning:
+        assert [r["Ref"] for r in statement["Resource"]] == [f"Worker{mb}FunctionAliaslive" for mb in sizes]
+
+
+def test_where_all_start_from_snapshots_nothing_is_provisioned(deploy: Deploy) -> None:
+    for _, statement in statements(deploy(SnapStart="all", WarmBudgetUsdPerHour="0.5")):
+        assert not {a for a in words(statement["Action"]) if "Provisioned" in a}
+
+
+def test_who_is_called_by_a_rule_is_called_by_no_other(deploy: Deploy) -> None:
+    resources = deploy(Stage="local", WarmBudgetUsdPerHour="0.5")
+    permissions = [r["Properties"] for r in resources.values() if r["Type"] == "AWS::Lambda::Permission"]
+
+    assert [p["SourceArn"] for p in permissions] == [{"Fn::GetAtt": ["CapacityRule", "Arn"]}] * 2
+
+
+def test_the_bucket_is_reached_over_tls_alone(everything: Resources) -> None:
+    (statement,) = everything["BucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+
+    assert (statement["Effect"], statement["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": False}})
