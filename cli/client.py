@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.errors import BadInput, Failed
+from cli.options import SIGN
 
 if TYPE_CHECKING:
     import httpx
@@ -19,12 +20,22 @@ TIMEOUT_S = 60.0
 def connect(url: str, api_key: str | None = None, *, start: str = "modelless up", named: str = "--url") -> Server:
     """What `start` serves at `url`, over the transport in the command's context where there is one (tests give one).
 
-    `named` is what the command calls the address.
+    `named` is what the command calls the address. Without a key, requests to AWS are signed; so are those to any
+    address for which the command was given --sign.
     """
     import httpx
 
-    transport = click.get_current_context().find_object(httpx.BaseTransport)
-    return Server(url, api_key, start=start, named=named, transport=transport)
+    context = click.get_current_context()
+    transport = context.find_object(httpx.BaseTransport)
+    auth = None if api_key else _signer(url, context.meta.get(SIGN))
+    return Server(url, api_key, start=start, named=named, transport=transport, auth=auth)
+
+
+def _signer(url: str, sign: str | None) -> httpx.Auth | None:
+    from cli.signing import SigV4, scope_of
+
+    scope = scope_of(url, sign)
+    return None if scope is None else SigV4(scope)
 
 
 class Server:
@@ -38,6 +49,7 @@ class Server:
         start: str = "modelless up",
         named: str = "--url",
         transport: httpx.BaseTransport | None = None,
+        auth: httpx.Auth | None = None,
     ) -> None:
         import httpx
 
@@ -47,7 +59,9 @@ class Server:
             raise BadInput("--api-key: holds characters that no key has; give it as it was shown")
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         try:
-            self._http = httpx.Client(base_url=self.url, headers=headers, timeout=TIMEOUT_S, transport=transport)
+            self._http = httpx.Client(
+                base_url=self.url, headers=headers, timeout=TIMEOUT_S, transport=transport, auth=auth
+            )
         except httpx.InvalidURL as error:
             raise BadInput(f"{named} {url!r}: {error}") from error
 
@@ -137,4 +151,6 @@ def _message(response: httpx.Response) -> str:
         return str(body["error"])
     if isinstance(body, dict) and isinstance(body.get("error"), dict):
         return str(body["error"].get("message", body["error"]))
+    if isinstance(body, dict) and isinstance(said := body.get("message", body.get("Message")), str):
+        return f"AWS said: {said}"  # its front doors refuse in words of their own
     return f"the server said {response.text[:200]!r}"

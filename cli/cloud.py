@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from cli.errors import BadInput, Failed
+from cli.errors import BadInput, Failed, needs_aws
 from registry.errors import NotFound, Unavailable
 
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ def table_of(stack: str | None, table: str | None) -> str:
 def told_of_cloud() -> Iterator[None]:
     """Turn what AWS refuses into a message that says what to do."""
     try:
-        yield
+        with needs_aws():
+            yield
     except NotFound as error:
         if error.kind != "stack":
             raise

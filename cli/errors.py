@@ -41,6 +41,17 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> BadInput:
 
 
 @contextmanager
+def needs_aws() -> Iterator[None]:
+    """Turn an AWS SDK that is not installed into a message."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("boto3", "botocore"):
+            raise
+        raise Failed("AWS needs its SDK; install it with: pip install 'modelless[aws]'") from error
+
+
+@contextmanager
 def told() -> Iterator[None]:
     """Turn what registering or measuring raises into a message and an exit code; main knows the registry's errors."""
     from gateway.errors import BackendError

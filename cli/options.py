@@ -30,14 +30,34 @@ _url_option = click.option(
     envvar="MODELLESS_URL",
     default="http://127.0.0.1:8080",
     show_default=True,
-    help="Where `modelless up` listens.  [env: MODELLESS_URL]",
+    help="Where `modelless up` listens, or a stack's FunctionUrl or ApiUrl.  [env: MODELLESS_URL]",
 )
 
 _key_option = click.option(
     "--api-key",
     envvar="MODELLESS_API_KEY",
     default=None,
-    help="Credential, where the server asks for one.  [env: MODELLESS_API_KEY]",
+    help="API key or JWT, where the server asks for one; nothing is signed then.  [env: MODELLESS_API_KEY]",
+)
+
+
+SIGN = "modelless.sign"
+"""Where the command's context holds what --sign said: `cli.client` signs, and no command needs to know."""
+
+
+def _keep_sign(ctx: click.Context, _: click.Parameter, service: str | None) -> None:
+    ctx.meta[SIGN] = service
+
+
+_sign_option = click.option(
+    "--sign",
+    envvar="MODELLESS_SIGN",
+    type=click.Choice(["execute-api", "lambda"]),
+    is_flag=False,
+    flag_value="execute-api",
+    expose_value=False,
+    callback=_keep_sign,
+    help="Sign with AWS credentials for this service, where the URL is not AWS's own.  [env: MODELLESS_SIGN]",
 )
 
 
@@ -47,8 +67,8 @@ def store_options(command: Command) -> Command:
 
 
 def server_options(command: Command) -> Command:
-    """Add --url and --api-key."""
-    return _url_option(_key_option(command))
+    """Add --url, --api-key and --sign."""
+    return _url_option(_key_option(_sign_option(command)))
 
 
 def slo_options(command: Command) -> Command:

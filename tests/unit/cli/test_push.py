@@ -203,3 +203,9 @@ def test_a_stack_that_is_not_there_is_the_callers_to_name(monkeypatch: pytest.Mo
     with pytest.raises(CliError, match="no stack 'shop' in eu-west-1") as caught, told_of_cloud():
         raise NotFound("stack", "shop")
     assert caught.value.exit_code == 2
+
+
+def test_without_the_sdk_it_is_said_what_to_install() -> None:
+    with pytest.raises(CliError, match=r"modelless\[aws\]") as caught, told_of_cloud():
+        raise ModuleNotFoundError("No module named 'botocore'", name="botocore.session")
+    assert caught.value.exit_code == 1
