@@ -6,6 +6,7 @@ deployment knows (ARNs, the account) is left as the intrinsic function that it i
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from unittest.mock import patch
 
 Resources = dict[str, dict[str, Any]]
 """Logical id to resource."""
+
+NESTED = "AWS::CloudFormation::Stack"
 
 PLACEHOLDER = "s3://bucket/key"
 """What `sam package` writes in place of a folder."""
@@ -76,6 +79,23 @@ def deployed(path: Path, **parameters: str) -> dict[str, Any]:
         "Resources": dict(view.existing(template["Resources"])),
         "Outputs": dict(view.existing(template.get("Outputs", {}))),
     }
+
+
+def all_resources(path: Path, **parameters: str) -> Resources:
+    """The resources of the stack and of those nested in it; `Nested.Id` is the resource Id of the stack Nested."""
+    resources: Resources = {}
+    for name, resource in deployed(path, **parameters)["Resources"].items():
+        resources[name] = resource
+        if resource["Type"] == NESTED:
+            given = {key: _told(value) for key, value in resource["Properties"].get("Parameters", {}).items()}
+            inner = all_resources(path.parent / resource["Properties"]["TemplateURL"], **given)
+            resources.update({f"{name}.{id_}": found for id_, found in inner.items()})
+    return resources
+
+
+def _told(value: Any) -> str:
+    """A parameter's value; what only a deployment knows is some text."""
+    return str(value) if isinstance(value, str | int | float) else json.dumps(value)
 
 
 def _values(template: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, str]:

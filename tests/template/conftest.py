@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from benchmarks.deployed import deployed, parsed
+from benchmarks.deployed import all_resources, parsed
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,6 +22,8 @@ EVERYTHING = {
     "SigningKeyArn": "arn:aws:kms:us-east-1:000000000000:key/k",
     "AlarmEmail": "ops@example.org",
     "WorkerConcurrency": "20",
+    "Gpu": "sagemaker",
+    "GpuImageUri": "000000000000.dkr.ecr.us-east-1.amazonaws.com/modelless:cuda",
 }
 
 
@@ -40,13 +42,13 @@ def source() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def deploy() -> Deploy:
-    """The resources of template.yaml that exist for parameters; each set of them is worked out once."""
+    """The resources that exist for parameters, those of nested stacks as `Stack.Id`; worked out once for each set."""
     made: dict[tuple[tuple[str, str], ...], dict[str, Any]] = {}
 
     def resources(**parameters: str) -> dict[str, dict[str, Any]]:
         key = tuple(sorted(parameters.items()))
         if key not in made:
-            made[key] = deployed(ROOT / "template.yaml", **parameters)["Resources"]
+            made[key] = all_resources(ROOT / "template.yaml", **parameters)
         return made[key]
 
     return resources

@@ -10,7 +10,12 @@ import pytest
 Resources = dict[str, dict[str, Any]]
 Deploy = Callable[..., Resources]
 
-WITHOUT_RESOURCES = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
+WITHOUT_RESOURCES = {
+    "xray:PutTraceSegments",
+    "xray:PutTelemetryRecords",
+    "ecr:GetAuthorizationToken",
+    "cloudwatch:PutMetricData",
+}
 """Actions for which AWS has no resource to name (Service Authorization Reference)."""
 
 READS = {"dynamodb:GetItem", "dynamodb:Query"}
@@ -21,34 +26,47 @@ OBJECTS = {"s3:GetObject", "s3:PutObject"}
 WRITES = {"dynamodb:PutItem", "dynamodb:UpdateItem"}
 PROVISIONS = {"lambda:GetProvisionedConcurrencyConfig", "lambda:PutProvisionedConcurrencyConfig"}
 INVOKES = {"lambda:InvokeFunction"}
+SCALES = {"sagemaker:DescribeInferenceComponent", "sagemaker:UpdateInferenceComponentRuntimeConfig"}
+GPU = {"sagemaker:InvokeEndpoint"}
+LEASES = {"dynamodb:DeleteItem"}
 WORKER = {"s3:GetObject", "kms:Verify", *LOGS}
 
 ALLOWED = {
-    "ApiRole": {*READS, *WRITES, *OBJECTS, *INVOKES, "sqs:SendMessage", *LOGS, *TRACES},
+    "ApiRole": {*READS, *WRITES, *OBJECTS, *INVOKES, "sqs:SendMessage", *GPU, *LEASES, *LOGS, *TRACES},
     "SchedulerRole": {*READS, *LOGS, *TRACES},
-    "PrewarmRole": {*READS, *WRITES, *INVOKES, *PROVISIONS, *LOGS, *TRACES},
+    "PrewarmRole": {*READS, *WRITES, *INVOKES, *PROVISIONS, *SCALES, *GPU, *LOGS, *TRACES},
     "EvictRole": {
         *READS,
         *WRITES,
         *INVOKES,
         *PROVISIONS,
         "lambda:DeleteProvisionedConcurrencyConfig",
+        *SCALES,
+        *GPU,
         *LOGS,
         *TRACES,
     },
-    "JobsRole": {*READS, *WRITES, *OBJECTS, *INVOKES, *TAKES, *LOGS, *TRACES},
+    "JobsRole": {*READS, *WRITES, *OBJECTS, *INVOKES, *TAKES, *GPU, *LEASES, *LOGS, *TRACES},
     "FeedbackRole": {*READS, *WRITES, "dynamodb:DeleteItem", *TAKES, *LOGS, *TRACES},
     "OptimizeRole": {*READS, *WRITES, "dynamodb:DeleteItem", *OBJECTS, *TAKES, *LOGS, *TRACES},
     "ScheduleRole": INVOKES,
+    "GpuStack.Role": {
+        "s3:GetObject",
+        "ecr:BatchCheckLayerAvailability",
+        "ecr:BatchGetImage",
+        "ecr:GetDownloadUrlForLayer",
+        "ecr:GetAuthorizationToken",
+        "cloudwatch:PutMetricData",
+    },
     **dict.fromkeys((f"Worker{mb}Role" for mb in (1769, 3538, 5307, 10240)), WORKER),
 }
 """Role to all that it may do."""
 
 WRITTEN = {
-    "ApiRole": {"ACTIVITY#*", "SEEN#*", "QUOTA#*", "JOB#*", "RECEIPTKEY"},
+    "ApiRole": {"ACTIVITY#*", "SEEN#*", "QUOTA#*", "JOB#*", "RECEIPTKEY", "LEASE#*"},
     "PrewarmRole": {"CAPACITY", "SEEN#*"},
     "EvictRole": {"CAPACITY", "SEEN#*"},
-    "JobsRole": {"JOB#*"},
+    "JobsRole": {"JOB#*", "LEASE#*"},
     "FeedbackRole": {"CATALOGUE", "SNAPSHOT#*", "JUDGED#*"},
     "OptimizeRole": {"CATALOGUE", "SNAPSHOT#*", "GENERATION#*"},
 }
@@ -123,7 +141,13 @@ def test_what_is_switched_off_is_not_allowed(deploy: Deploy, everything: Resourc
     off = {role: {s["Sid"] for name, s in statements(deploy()) if name == role} for role in roles}
     on = {role: {s["Sid"] for name, s in statements(everything) if name == role} for role in roles}
 
-    assert on["ApiRole"] - off["ApiRole"] == {"TellWhatIsAskedFor", "TellWhatIsSeen", "KeepWithinTheQuota"}
+    assert on["ApiRole"] - off["ApiRole"] == {
+        "TellWhatIsAskedFor",
+        "TellWhatIsSeen",
+        "KeepWithinTheQuota",
+        "RunOnGpu",
+        "LeaseGpu",
+    }
     assert on["Worker1769Role"] - off["Worker1769Role"] == {"VerifySignatures"}
     assert not {"PrewarmRole", "EvictRole", "OptimizeRole", "ScheduleRole"} & set(roles)
 

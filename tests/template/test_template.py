@@ -151,6 +151,7 @@ CHANGES = (
     {"WarmBudgetUsdPerHour": "0.5", "SnapStart": "smallest"},
     {"WarmBudgetUsdPerHour": "1", "LogRetentionDays": "7"},
     {"Optimizer": "on"},
+    {"Gpu": "sagemaker", "GpuImageUri": "000000000000.dkr.ecr.us-east-1.amazonaws.com/modelless:cuda"},
     {"AlarmEmail": "ops@example.org", "MonthlyBudgetUsd": "50"},
 )
 """Sets of parameters, one change from another."""
@@ -206,7 +207,7 @@ def test_environments_are_reserved_where_they_are_asked_for(deploy: Deploy) -> N
 def test_every_function_logs_to_a_group_with_a_retention(everything: Resources) -> None:
     groups = of_type(everything, "AWS::Logs::LogGroup")
 
-    assert {group["RetentionInDays"] for group in groups.values()} == {"30"}
+    assert {str(group["RetentionInDays"]) for group in groups.values()} == {"30"}
     for name, function in functions(everything).items():
         assert function["LoggingConfig"]["LogFormat"] == "JSON", name
         assert function["LoggingConfig"]["LogGroup"]["Ref"] in groups, name
@@ -286,6 +287,14 @@ def test_no_front_door_is_open(everything: Resources, deploy: Deploy) -> None:
     for resources, routes in ((everything, ["AWS_IAM"]), (tokens, ["JWT"]), (deploy(Stage="local"), [])):
         assert [url["AuthType"] for url in of_type(resources, "AWS::Lambda::Url").values()] == ["AWS_IAM"]
         assert [r["AuthorizationType"] for r in of_type(resources, "AWS::ApiGatewayV2::Route").values()] == routes
+
+
+def test_the_front_door_s_answers_are_the_function_s(everything: Resources) -> None:
+    (integration,) = of_type(everything, "AWS::ApiGatewayV2::Integration").values()
+    timeout_ms = functions(everything)["ApiFunction"]["Timeout"] * 1000
+
+    assert integration["PayloadFormatVersion"] == "2.0"
+    assert timeout_ms < integration["TimeoutInMillis"]
 
 
 def test_facts_outlive_the_stack(everything: Resources) -> None:
