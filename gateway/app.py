@@ -20,6 +20,7 @@ from gateway.http.oip import Oip
 from gateway.http.pages import Pages
 from gateway.judgements import Judgements
 from gateway.metrics import Metrics
+from gateway.quotas import Buckets, Quota
 from gateway.service import Service
 from gateway.settings import BODY_LIMIT
 from registry.stores.generations import SqliteGenerations
@@ -34,6 +35,7 @@ def create_app(
     judgements: Judgements | None = None,
     generations: SqliteGenerations | None = None,
     keeper: Keeper | None = None,
+    quota: Quota | None = None,
 ) -> Starlette:
     """The application over a service; `metrics` must be one of the service's observers to count its answers.
 
@@ -42,14 +44,17 @@ def create_app(
     `generations` nothing is generated, and none are listed; without a `keeper` nothing is kept warm ahead of requests.
     """
     judges = judgements or Judgements(service)
-    face = Face(service, metrics, keyring or Keyring(), body_limit, service.clock)
+    face = Face(service, metrics, keyring or Keyring(), body_limit, service.clock, quota=quota or Buckets())
     release = _version()
     routes = [
         *Native(face, judges, generations, keeper).routes(),
         *Oip(face, version=release).routes(),
         *Pages(face, version=release).routes(),
     ]
-    return Starlette(routes=routes, exception_handlers={404: _absent, 405: _not_allowed})
+    app = Starlette(routes=routes, exception_handlers={404: _absent, 405: _not_allowed})
+    # A redirect to the path without its slash would lead to whatever host the request names.
+    app.router.redirect_slashes = False
+    return app
 
 
 async def _absent(request: Request, error: Exception) -> Response:

@@ -6,18 +6,22 @@ import hashlib
 import hmac
 import ipaddress
 import json
+import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gateway.errors import Forbidden, Unauthenticated
+from gateway.errors import Unauthenticated, UnknownTask
 from registry.errors import InvalidValue
 from registry.model import Task
 
 PUBLIC = "public"
 """The owner of tasks that every principal may use."""
+
+NAME_SHOWN = 200
+"""Characters of a name that a refusal repeats."""
 
 KEYS_FILE_VARIABLE = "MODELLESS_API_KEYS_FILE"
 
@@ -38,10 +42,15 @@ ANONYMOUS = Principal("anonymous", PUBLIC)
 """Whoever reaches a gateway without keys; such a gateway binds to loopback only."""
 
 
-def authorise(principal: Principal, task: Task) -> None:
-    """Raise Forbidden unless the principal may use the task."""
-    if not principal.owns(task):
-        raise Forbidden(f"task {task.name!r} belongs to another tenant", task=task.name)
+def authorise(principal: Principal, name: str, tasks: Mapping[str, Task]) -> Task:
+    """The task of this name that the principal may use: every way to a task leads through here.
+
+    Raises UnknownTask, the same for a task that is not there and for one that is another tenant's.
+    """
+    task = tasks.get(name)
+    if task is None or not principal.owns(task):
+        raise UnknownTask(f"no task {name[:NAME_SHOWN]!r}", task=name[:NAME_SHOWN])
+    return task
 
 
 def key_digest(key: str) -> str:
@@ -57,8 +66,12 @@ def new_key() -> str:
 class Keyring:
     """Known keys by digest; without any, everybody is ANONYMOUS."""
 
-    def __init__(self, principals: Mapping[str, Principal] | None = None) -> None:
+    def __init__(
+        self, principals: Mapping[str, Principal] | None = None, quotas: Mapping[str, float] | None = None
+    ) -> None:
         self._principals = dict(principals or {})
+        self.quotas = dict(quotas or {})
+        """Requests per second of the tenants that have a number of their own."""
 
     @property
     def open(self) -> bool:
@@ -67,12 +80,14 @@ class Keyring:
 
     @classmethod
     def load(cls, path: Path) -> Keyring:
-        """Read `keys: [{name, tenant, sha256}]` from a YAML or JSON file.
+        """Read `keys: [{name, tenant, sha256, requests_per_second}]` from a YAML or JSON file; the last is optional.
 
-        Raises InvalidValue naming the entry and field at fault; a file without a single key is refused.
+        Raises InvalidValue naming the entry and field at fault; a file without a single key is refused, and so are two
+        numbers of requests for one tenant.
         """
         entries = _entries(path)
         principals: dict[str, Principal] = {}
+        quotas: dict[str, float] = {}
         for index, entry in enumerate(entries):
             where = f"{path.name}: keys[{index}]"
             name, tenant, digest = (_text(entry, key, where) for key in ("name", "tenant", "sha256"))
@@ -83,7 +98,12 @@ class Keyring:
             if digest.lower() in principals:
                 raise InvalidValue(f"{where}.sha256", "is listed twice", "give every principal its own key")
             principals[digest.lower()] = Principal(name, tenant)
-        return cls(principals)
+            rate = _rate(entry, where)
+            if rate is not None and quotas.setdefault(tenant, rate) != rate:
+                raise InvalidValue(
+                    f"{where}.requests_per_second", "differs from the tenant's other key", "give a tenant one number"
+                )
+        return cls(principals, quotas)
 
     def identify(self, credential: str | None) -> Principal:
         """The principal of a credential; every known digest is compared, each in constant time.
@@ -150,6 +170,15 @@ def _parse(path: Path) -> Any:
         raise InvalidValue(str(path), f"cannot be read: {error.strerror}", "give a readable keys file") from None
     except (ValueError, yaml.YAMLError) as error:
         raise InvalidValue(str(path), f"cannot be parsed: {error}", "give YAML or JSON") from None
+
+
+def _rate(entry: Mapping[str, Any], where: str) -> float | None:
+    value = entry.get("requests_per_second")
+    if value is None:
+        return None
+    if type(value) not in (int, float) or not 0 < value < math.inf:
+        raise InvalidValue(f"{where}.requests_per_second", f"is {value!r:.40}", "give a number over 0, or leave it out")
+    return float(value)
 
 
 def _text(entry: Any, key: str, where: str) -> str:

@@ -3,13 +3,14 @@
 GatewayError
 ├── BadRequest            the caller's: the body cannot be parsed                     400
 ├── Unauthenticated       the caller's: no or unknown credential                      401
-├── Forbidden             the caller's: somebody else's task                          403
-├── UnknownTask           the caller's: no such task or decision                      404
+├── Forbidden             the caller's: a task that it may use, and not judge         403
+├── UnknownTask           the caller's: no such task or decision, or not its own      404
 ├── TooSlow               the caller's: the body did not arrive in time               408
 ├── AlreadyJudged         the caller's: the answer has been judged before             409
 ├── TooLarge              the caller's: the body is over the limit                    413
 ├── Unprocessable         the caller's: a field or tensor has an impossible value     422
 ├── Infeasible            nobody's: no placement holds a strict SLO                   422
+├── QuotaExceeded         the caller's: over its tenant's requests per second         429
 ├── Overloaded            ours: no capacity in time; try again after `retry_after_s`  429
 └── Unavailable           ours: every candidate failed                                503
     └── DeadlineExceeded  ours: no answer in time                                     504
@@ -56,14 +57,14 @@ class Unauthenticated(GatewayError):
 
 
 class Forbidden(GatewayError):
-    """The task belongs to another tenant."""
+    """The caller may use the task, and not do this with it."""
 
     status = 403
     code = "forbidden"
 
 
 class UnknownTask(GatewayError):
-    """There is no task or decision of this name."""
+    """There is no task or decision of this name, or it is another tenant's: nobody learns which."""
 
     status = 404
     code = "not_found"
@@ -102,6 +103,13 @@ class Infeasible(GatewayError):
 
     status = 422
     code = "infeasible"
+
+
+class QuotaExceeded(GatewayError):
+    """The tenant has sent its share for now; details carry `retry_after_s`."""
+
+    status = 429
+    code = "quota_exceeded"
 
 
 class Overloaded(GatewayError):

@@ -87,9 +87,11 @@ class Metrics:
         """Count one request that was refused, decided or not."""
         self._refused.labels(code).inc()
 
-    def exposition(self) -> bytes:
-        """All of it in Prometheus's text format."""
-        return generate_latest(self._registry)
+    def exposition(self, owns: Callable[[str], bool] = lambda _: True) -> bytes:
+        """In Prometheus's text format, of tasks that `owns` says yes to, and of what is no task's."""
+        shown = CollectorRegistry()
+        shown.register(_Owned(self._registry, owns))
+        return generate_latest(shown)
 
     def _counter(self, name: str, what: str, *labels: str) -> Counter:
         return Counter(name, what, labels, registry=self._registry)
@@ -98,6 +100,26 @@ class Metrics:
 def _answered(answers: Counter, latency: Histogram, measure: Measure) -> None:
     answers.labels(measure.task, measure.tier).inc()
     latency.labels(measure.task, measure.tier).observe(measure.value / 1000)
+
+
+class _Owned(Collector):
+    """Of a registry what some tasks concerns, and what is no task's."""
+
+    def __init__(self, registry: CollectorRegistry, owns: Callable[[str], bool]) -> None:
+        self._registry = registry
+        self._owns = owns
+
+    def collect(self) -> Iterable[Metric]:
+        for metric in self._registry.collect():
+            metric.samples = [sample for sample in metric.samples if self._shown(sample.labels)]
+            yield metric
+
+    def describe(self) -> Iterable[Metric]:
+        return []
+
+    def _shown(self, labels: Mapping[str, str]) -> bool:
+        task = labels.get("task", labels.get("placement", "").partition("/")[0])
+        return not task or self._owns(task)
 
 
 class _Environments(Collector):

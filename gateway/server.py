@@ -25,6 +25,7 @@ from gateway.generation.on_demand import on_demand
 from gateway.hardware import warn_of_stale
 from gateway.http.connection import Connection
 from gateway.local import Platform
+from gateway.quotas import Buckets
 from gateway.settings import Settings
 from registry.errors import InvalidValue
 
@@ -72,6 +73,7 @@ async def serve(
                 judgements=platform.judgements,
                 generations=generations,
                 keeper=keeper,
+                quota=Buckets(settings.requests_per_s, keyring.quotas),
             )
             warn_of_stale(platform.snapshots.view()[0])
             server = _Server(_config(app))

@@ -14,7 +14,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from gateway.auth import Principal, authorise
+from gateway.auth import NAME_SHOWN, Principal, authorise
 from gateway.backends.protocol import Backend, Tensors
 from gateway.decisions import DecisionLog, Record, Served
 from gateway.dispatch import Delivery, Dispatcher
@@ -114,7 +114,7 @@ class Service:
         return tuple(task for _, task in sorted(catalogue.tasks.items()) if principal.owns(task))
 
     def task(self, principal: Principal, name: str) -> Task:
-        """One task; raises UnknownTask or Forbidden."""
+        """One task; raises UnknownTask."""
         return _task(self.snapshots.view()[0], principal, name)
 
     def frontier(
@@ -128,7 +128,7 @@ class Service:
     ) -> tuple[tuple[FrontierPoint, ...], tuple[Tried, ...]]:
         """The task's accuracy, latency and cost trade-off, and what was tried for it and is no variant of it.
 
-        The first call for a snapshot compiles the task's table. Raises UnknownTask, Forbidden or Unprocessable.
+        The first call for a snapshot compiles the task's table. Raises UnknownTask or Unprocessable.
         """
         catalogue, _ = self.snapshots.view()
         task = _task(catalogue, principal, name)
@@ -146,7 +146,7 @@ class Service:
     def plan(self, principal: Principal, name: str, hints: Mapping[str, Any] | None = None, rows: int = 1) -> Decision:
         """What would be chosen now, without running or recording anything.
 
-        Raises UnknownTask, Forbidden or Unprocessable.
+        Raises UnknownTask or Unprocessable.
         """
         catalogue, fleet = self.snapshots.view()
         task = _task(catalogue, principal, name)
@@ -158,7 +158,7 @@ class Service:
         """A recorded decision, computed again from its inputs; somebody else's is unknown. Raises UnknownTask."""
         record = self.log.get(decision_id)
         if record is None or record.tenant != principal.tenant:
-            raise UnknownTask(f"no decision {decision_id!r} is kept", decision_id=decision_id)
+            raise UnknownTask(f"no decision {decision_id[:NAME_SHOWN]!r} is kept", decision_id=decision_id[:NAME_SHOWN])
         return record, record.decision()
 
     async def predict(
@@ -293,11 +293,7 @@ def _reason(decision: Decision, delivery: Delivery) -> str:
 
 
 def _task(catalogue: Catalogue, principal: Principal, name: str) -> Task:
-    task = catalogue.tasks.get(name)
-    if task is None:
-        raise UnknownTask(f"no task {name!r}", task=name)
-    authorise(principal, task)
-    return task
+    return authorise(principal, name, catalogue.tasks)
 
 
 def _merged(task: Task, hints: Mapping[str, Any] | None) -> Slo:

@@ -19,6 +19,9 @@ BODY_LIMIT = 16 * 2**20
 BODY_S = 60.0
 """Longest that a body may take to arrive, as nginx has it (`client_body_timeout`): BODY_LIMIT at 2 Mbit/s."""
 
+LEAST_REQUESTS_PER_S = 0.001
+"""A quota of nothing would be a gateway that answers nobody."""
+
 LONGEST_PERIOD_S = 3600.0
 """Between two plans of what is kept warm: what is foreseen is the next minute."""
 
@@ -46,6 +49,9 @@ class Settings:
     warm_period_s: float = 60.0
     """Between two plans of what is kept warm; what was asked for is counted by the minute all the same."""
 
+    requests_per_s: float = math.inf
+    """Of each tenant whose keys say nothing else; what is over it is refused (429)."""
+
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> Settings:
         """Settings from environment variables; raises InvalidValue naming the variable."""
@@ -62,6 +68,13 @@ class Settings:
             warm_budget=_amount(variables, "MODELLESS_WARM_BUDGET", defaults.warm_budget, "US dollars per hour"),
             warm_period_s=_amount(
                 variables, "MODELLESS_WARM_PERIOD", defaults.warm_period_s, "seconds", least=1.0, most=LONGEST_PERIOD_S
+            ),
+            requests_per_s=_amount(
+                variables,
+                "MODELLESS_QUOTA_REQUESTS_PER_SECOND",
+                defaults.requests_per_s,
+                "requests per second",
+                least=LEAST_REQUESTS_PER_S,
             ),
         )
 

@@ -16,12 +16,15 @@ from functions.aws.callers import principal, unproved
 from functions.aws.catalogue import CatalogueWatch
 from functions.aws.decided import Decided
 from functions.aws.emf import Emf
+from functions.aws.quotas import SharedQuota, any_shard
 from functions.aws.settings import ApiSettings
 from gateway.service import Service
 from gateway.snapshots import Snapshots
 from registry.catalogue import Catalogue
+from registry.measures import Measure
 from registry.stores.dynamodb import DynamoStore
 from registry.stores.dynamodb_activity import DynamoActivity
+from registry.stores.dynamodb_quotas import DynamoQuotas
 from registry.stores.dynamodb_sightings import DynamoSightings
 from registry.stores.dynamodb_table import DynamoTable
 
@@ -36,7 +39,8 @@ activity = Activity(DynamoActivity(table), DynamoSightings(table), snapshots, ba
 service = Service(snapshots, backends.by_tier, probes=False)
 if settings.budget_usd_per_h:
     service.tell_before(activity.note)
-decided = Decided(Emf.of(os.environ))
+emf = Emf.of(os.environ)
+decided = Decided(emf)
 service.watch_with(decided.observe)
 
 
@@ -46,8 +50,14 @@ def refresh() -> None:
     activity.look()
 
 
+def unsettled() -> None:
+    """A quota holds for this environment alone, for as long as the table cannot be reached."""
+    emf.put([Measure("QuotaUnsettled", 1)])
+
+
 identify = partial(principal, tenant_claim=settings.tenant_claim, stranger=unproved(os.environ))
-routes = Routes(service, identify, refresh=refresh)
+quota = SharedQuota(settings.requests_per_s, DynamoQuotas(table, any_shard()), failed=unsettled)
+routes = Routes(service, identify, refresh=refresh, quota=quota)
 # One loop for the environment's life: backends keep connections and calls under way between events.
 runner = asyncio.Runner()
 
@@ -56,4 +66,4 @@ runner = asyncio.Runner()
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """One HTTP request to one HTTP answer."""
     decided.request_id = context.aws_request_id
-    return runner.run(routes.app.resolve_async(event, context))
+    return runner.run(routes.answer(event, context))

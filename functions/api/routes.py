@@ -22,6 +22,7 @@ from gateway.documents import (
     task_document,
 )
 from gateway.errors import BadRequest, DeadlineExceeded, GatewayError, TooLarge, Unavailable, UnknownTask, Unprocessable
+from gateway.quotas import Buckets, Quota
 from gateway.refusals import as_gateway_error, refusal_headers
 from gateway.service import Service
 from registry.errors import Unavailable as StoreUnavailable
@@ -34,6 +35,9 @@ MARGIN_S = 0.5
 
 ANSWER_LIMIT = 5_500_000
 """Most characters of an answer: Lambda's 6 MB, less what quoting them once more adds."""
+
+PUBLIC = ("/healthz", "/openapi.json")
+"""What anybody whom the front door lets in may ask for."""
 
 Answer = Response[str]
 Name = Annotated[str, Path(description="The task's name.")]
@@ -54,8 +58,10 @@ class Routes:
         identify: Callable[[Mapping[str, Any]], Principal],
         *,
         refresh: Callable[[], None] = lambda: None,
+        quota: Quota | None = None,
     ) -> None:
         self._service = service
+        self._quota = quota or Buckets()
         self._identify = identify
         self._refresh = refresh
         self.app = app = APIGatewayHttpResolver(enable_validation=True, json_body_deserializer=_loads)
@@ -73,6 +79,17 @@ class Routes:
         app.get("/openapi.json", include_in_schema=False)(self.openapi)
         app.exception_handler(Exception)(_refused)
         app.not_found(_absent)
+
+    async def answer(self, event: Mapping[str, Any], context: Any) -> dict[str, Any]:
+        """One payload 2.0 event to its answer. Who asks and its quota come first: a stranger's body is not parsed."""
+        if event.get("rawPath") not in PUBLIC:
+            try:
+                caller = self._identify(event)
+                self._quota.take(caller)
+            except GatewayError as error:
+                return _built(_refused(error))
+            self.app.context["caller"] = caller
+        return await self.app.resolve_async(dict(event), context)
 
     async def predict(self, task: Name, body: schemas.PredictRequest) -> Answer:
         """Answer inputs under SLO hints."""
@@ -129,8 +146,8 @@ class Routes:
         return Response(200, "application/json", self.app.get_openapi_json_schema())
 
     def _caller(self) -> Principal:
-        """Who asks. A stranger costs no read of the catalogue."""
-        caller = self._identify(self.app.current_event.raw_event)
+        """Who asks, as `answer` found out; the service is as fresh as the table from here on."""
+        caller: Principal = self.app.context["caller"]
         try:
             self._refresh()
         except StoreUnavailable:
@@ -167,6 +184,12 @@ def _refused(error: Exception) -> Answer:
         case _:
             refused = as_gateway_error(error)
     return _json({"error": error_document(refused)}, refused.status, refusal_headers(refused))
+
+
+def _built(answer: Answer) -> dict[str, Any]:
+    """An answer as Lambda returns it."""
+    headers = {"Content-Type": answer.content_type, **answer.headers}
+    return {"statusCode": answer.status_code, "headers": headers, "body": answer.body, "isBase64Encoded": False}
 
 
 def _absent(error: Exception) -> Answer:

@@ -39,6 +39,8 @@ class ApiSettings:
     """The JWT claim that names the tenant."""
     budget_usd_per_h: float
     """For what is kept warm; 0: nothing is, and nobody wants to know what is asked for."""
+    requests_per_s: float = math.inf
+    """Of each tenant; QUOTA_REQUESTS_PER_SECOND, without bound where it is absent or 0."""
 
     VARIABLES: ClassVar[tuple[str, ...]] = ("TABLE_NAME", "WORKERS", "TENANT_CLAIM", "WARM_BUDGET_USD_PER_HOUR")
 
@@ -46,7 +48,7 @@ class ApiSettings:
     def read(cls, variables: Mapping[str, str]) -> ApiSettings:
         """Settings from environment variables; raises SettingsError naming every one that is missing or unreadable."""
         table, workers, tenant_claim, budget = _required(variables, cls.VARIABLES)
-        return cls(table, _workers(workers), tenant_claim, _budget(budget))
+        return cls(table, _workers(workers), tenant_claim, _budget(budget), _quota(variables))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,17 @@ def _budget(text: str) -> float:
     if not 0 <= budget < math.inf:
         raise SettingsError(f"WARM_BUDGET_USD_PER_HOUR is {text!r}; give US dollars per hour, 0 or more")
     return budget
+
+
+def _quota(variables: Mapping[str, str]) -> float:
+    text = variables.get("QUOTA_REQUESTS_PER_SECOND") or "0"
+    try:
+        quota = float(text)
+    except ValueError:
+        quota = math.nan
+    if not 0 <= quota < math.inf:
+        raise SettingsError(f"QUOTA_REQUESTS_PER_SECOND is {text!r}; give requests per second, or 0 for no bound")
+    return quota or math.inf
 
 
 def _workers(text: str) -> dict[str, str]:

@@ -15,6 +15,7 @@ from gateway.auth import Keyring, Principal, credential
 from gateway.backends.protocol import Tensors
 from gateway.errors import BadRequest, GatewayError, TooLarge, TooSlow
 from gateway.metrics import Metrics
+from gateway.quotas import Buckets, Quota
 from gateway.refusals import as_gateway_error
 from gateway.service import Service
 from gateway.settings import BODY_LIMIT, BODY_S
@@ -38,11 +39,19 @@ class Face:
     clock: Callable[[], float] = time.monotonic
     """The service's clock."""
     body_s: float = BODY_S
+    quota: Quota = field(default_factory=Buckets)
 
     def principal(self, request: Request) -> Principal:
-        """Who asks; raises Unauthenticated."""
+        """Who asks, as `guarded` found out."""
+        principal: Principal = request.state.principal
+        return principal
+
+    def _admit(self, request: Request) -> None:
+        """Find out who asks, and count it; raises Unauthenticated or QuotaExceeded."""
         headers = request.headers
-        return self.keyring.identify(credential(headers.get("authorization"), headers.get("x-api-key")))
+        principal = self.keyring.identify(credential(headers.get("authorization"), headers.get("x-api-key")))
+        self.quota.take(principal)
+        request.state.principal = principal
 
     async def body(self, request: Request) -> bytes:
         """The whole body; raises TooLarge as soon as it is known to be over the limit, before the rest is read.
@@ -72,11 +81,18 @@ class Face:
             chunks.append(chunk)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    def guarded(self, endpoint: Endpoint, refusal: Callable[[GatewayError], Response]) -> Endpoint:
-        """The endpoint with whatever it raises turned into an answer: the outermost handler of a request."""
+    def guarded(
+        self, endpoint: Endpoint, refusal: Callable[[GatewayError], Response], *, public: bool = False
+    ) -> Endpoint:
+        """The endpoint behind what every request passes: who asks, its quota, and whatever is raised as an answer.
+
+        What is `public` may be asked for by anybody, as often as they like. This is the outermost handler of a request.
+        """
 
         async def answer(request: Request) -> Response:
             try:
+                if not public:
+                    self._admit(request)
                 return await endpoint(request)
             except Exception as error:  # noqa: BLE001 - see above
                 refused = as_gateway_error(error)

@@ -59,8 +59,10 @@ class Oip:
             ("/v2/", self.server, "GET"),
             ("/v2", self.server, "GET"),
         ]
+        public = (self.live, self.ready, self.server)
         return [
-            Route(path, self._face.guarded(endpoint, oip_refusal), methods=[method]) for path, endpoint, method in table
+            Route(path, self._face.guarded(endpoint, oip_refusal, public=endpoint in public), methods=[method])
+            for path, endpoint, method in table
         ]
 
     async def infer(self, request: Request) -> Response:

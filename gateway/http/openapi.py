@@ -14,13 +14,13 @@ from gateway import schemas
 REFUSALS: Mapping[int, str] = {
     400: "The body cannot be parsed.",
     401: "No credential, or an unknown one.",
-    403: "The task belongs to another tenant.",
-    404: "No such task or decision.",
+    403: "The task may be used, and not judged, by this tenant.",
+    404: "No such task or decision, or it is another tenant's.",
     408: "The body did not arrive in time.",
     409: "The answer has been judged before.",
     413: "The body is over the limit.",
     422: "A field or tensor has an impossible value, or no placement holds a strict SLO.",
-    429: "No capacity in time; try again after Retry-After seconds.",
+    429: "Over the tenant's quota, or no capacity in time; try again after Retry-After seconds.",
     503: "Every placement failed; the error names each.",
     504: "No answer came in time.",
 }

@@ -33,21 +33,26 @@ class Pages:
     def routes(self) -> list[Route]:
         """What is asked for rarely, so matched last."""
         table = (
-            ("/healthz", self.healthz),
-            ("/metrics", self.metrics),
-            ("/openapi.json", self.openapi),
-            ("/docs", self.docs),
+            ("/healthz", self.healthz, True),
+            ("/metrics", self.metrics, False),
+            ("/openapi.json", self.openapi, True),
+            ("/docs", self.docs, True),
         )
-        return [Route(path, self._face.guarded(endpoint, native_refusal), methods=["GET"]) for path, endpoint in table]
+        return [
+            Route(path, self._face.guarded(endpoint, native_refusal, public=public), methods=["GET"])
+            for path, endpoint, public in table
+        ]
 
     async def healthz(self, request: Request) -> Response:
         """Whether the gateway answers."""
         return Response(b'{"status":"ok"}', media_type="application/json")
 
     async def metrics(self, request: Request) -> Response:
-        """Prometheus metrics, for whoever has a key."""
-        self._face.principal(request)
-        return Response(self._face.metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        """Prometheus metrics, for whoever has a key: of the caller's tasks, and of what is nobody's."""
+        owned = {task.name for task in self._face.service.tasks(self._face.principal(request))}
+        return Response(
+            self._face.metrics.exposition(owned.__contains__), media_type="text/plain; version=0.0.4; charset=utf-8"
+        )
 
     async def openapi(self, request: Request) -> Response:
         """The OpenAPI document."""

@@ -268,12 +268,12 @@ async def test_an_unexpected_fault_is_500_and_tells_nothing(gateway: Gateway, ca
     assert "KeyError" in caplog.text
 
 
-async def test_credentials_401_and_foreign_tasks_403(guarded: Gateway) -> None:
+async def test_credentials_401_and_foreign_tasks_404(guarded: Gateway) -> None:
     assert (await guarded.predict()).status_code == 401
     assert (await guarded.predict(headers={"X-API-Key": "wrong"})).headers["www-authenticate"] == "Bearer"
     for headers in ({"Authorization": "Bearer alice-key"}, {"X-API-Key": "alice-key"}):
         assert (await guarded.predict(headers=headers)).status_code == 200
-        assert (await guarded.predict(task="private", headers=headers)).status_code == 403
+        assert (await guarded.predict(task="private", headers=headers)).status_code == 404
     for path in ("/metrics", "/v1/tasks", "/v2/models/sum", "/v2/models/sum/ready"):
         assert (await guarded.http.get(path)).status_code == 401
     for path in ("/healthz", "/docs", "/openapi.json", "/v2", "/v2/", "/v2/health/live", "/v2/health/ready"):
@@ -535,6 +535,6 @@ async def test_a_large_body_is_read_beside_the_loop(
 async def test_feedback_needs_a_credential_and_ones_own_task(guarded: Gateway) -> None:
     body, key = {"decision_id": "d", "expected": [1.0]}, {"X-API-Key": "alice-key"}
     assert (await feedback(guarded, body)).status_code == 401
-    assert (await feedback(guarded, body, "private", headers=key)).status_code == 403
+    assert (await feedback(guarded, body, "private", headers=key)).status_code == 404
     assert (await feedback(guarded, body, "nothing", headers=key)).status_code == 404
     assert (await feedback(guarded, body, headers=key)).status_code == 403  # everybody may use it, its owner judge it

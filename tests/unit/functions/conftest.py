@@ -122,7 +122,7 @@ class Api:
         self, method: str, path: str, body: Any = None, *, arn: str | None = READER, left_ms: int = 29_000
     ) -> tuple[int, Any]:
         """Status and parsed body."""
-        answer = await self.routes.app.resolve_async(event(method, path, body, arn), Context(left_ms=left_ms))
+        answer = await self.routes.answer(event(method, path, body, arn), Context(left_ms=left_ms))
         return int(answer["statusCode"]), json.loads(answer["body"])
 
 

@@ -116,7 +116,7 @@ PREDICT = "/v1/tasks/sum/predict"
         (("POST", PREDICT, {"inputs": [[1, 2]], "id": "a b"}), 422, "id"),
         (("POST", "/v1/tasks/sum/plan", {"rows": 0}), 422, "rows"),
         (("POST", "/v1/tasks/none/predict", {"inputs": [[1, 2]]}), 404, "none"),
-        (("POST", "/v1/tasks/secret/predict", {"inputs": [[1, 2]]}), 403, "secret"),
+        (("POST", "/v1/tasks/secret/predict", {"inputs": [[1, 2]]}), 404, "secret"),
         (("GET", "/v1/tasks/none", None), 404, "none"),
         (("GET", "/v1/decisions/none", None), 404, "none"),
         (("GET", "/v1/nothing", None), 404, "path"),
@@ -140,7 +140,7 @@ async def test_bad_input_is_refused_with_the_reason(api: Any, call: tuple[Any, .
 async def test_a_body_that_is_not_json_in_utf8_is_refused(
     api: Any, make_event: Callable[..., dict[str, Any]], change: dict[str, Any]
 ) -> None:
-    answer = await api.routes.app.resolve_async({**make_event("POST", PREDICT), **change}, object())
+    answer = await api.routes.answer({**make_event("POST", PREDICT), **change}, object())
 
     assert answer["statusCode"] == 400
     assert json.loads(answer["body"])["error"]["code"] == "bad_request"
@@ -149,7 +149,7 @@ async def test_a_body_that_is_not_json_in_utf8_is_refused(
 async def test_a_base64_body_is_answered(api: Any, make_event: Callable[..., dict[str, Any]]) -> None:
     event = make_event("POST", "/v1/tasks/sum/plan", base64.b64encode(b'{"rows": 2}').decode())
 
-    answer = await api.routes.app.resolve_async({**event, "isBase64Encoded": True}, object())
+    answer = await api.routes.answer({**event, "isBase64Encoded": True}, object())
 
     assert json.loads(answer["body"])["rows"] == 2
 
@@ -179,7 +179,7 @@ async def test_who_is_not_proved_is_refused_and_costs_no_read(catalogue: Catalog
     routes = Routes(
         Service(Snapshots(catalogue), {}), lambda event: principal(event, "sub"), refresh=lambda: looks.append(None)
     )
-    answer = await routes.app.resolve_async(_event("GET", "/v1/tasks"), object())
+    answer = await routes.answer(_event("GET", "/v1/tasks"), object())
 
     assert answer["statusCode"] == 401
     assert looks == []
@@ -193,7 +193,7 @@ async def test_without_a_catalogue_the_answer_is_503() -> None:
 
     service = Service(Snapshots(Catalogue.empty()), {})
     routes = Routes(service, lambda _: principal(_signed(), "sub"), refresh=away)
-    answer = await routes.app.resolve_async(_event("GET", "/v1/tasks"), object())
+    answer = await routes.answer(_event("GET", "/v1/tasks"), object())
 
     assert answer["statusCode"] == 503
     assert json.loads(answer["body"])["error"]["code"] == "unavailable"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from functions.aws.settings import ApiSettings, CapacitySettings, SchedulerSettings, SettingsError
@@ -35,6 +37,18 @@ def test_every_missing_variable_is_named() -> None:
 def test_workers_must_be_arns_by_tier(workers: str) -> None:
     with pytest.raises(SettingsError, match="WORKERS"):
         ApiSettings.read(FULL | {"WORKERS": workers})
+
+
+@pytest.mark.parametrize(("text", "quota"), [("", math.inf), ("0", math.inf), ("2.5", 2.5)])
+def test_a_quota_of_nothing_is_none(text: str, quota: float) -> None:
+    assert ApiSettings.read(FULL).requests_per_s == math.inf
+    assert ApiSettings.read(FULL | {"QUOTA_REQUESTS_PER_SECOND": text}).requests_per_s == quota
+
+
+@pytest.mark.parametrize("quota", ["much", "-1", "nan", "inf"])
+def test_a_quota_is_a_number_of_requests(quota: str) -> None:
+    with pytest.raises(SettingsError, match="QUOTA_REQUESTS_PER_SECOND"):
+        ApiSettings.read(FULL | {"QUOTA_REQUESTS_PER_SECOND": quota})
 
 
 @pytest.mark.parametrize("budget", ["much", "-1", "nan", "inf"])

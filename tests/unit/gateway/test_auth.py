@@ -17,7 +17,7 @@ from gateway.auth import (
     key_digest,
     new_key,
 )
-from gateway.errors import Forbidden, Unauthenticated
+from gateway.errors import Unauthenticated, UnknownTask
 from registry.errors import InvalidValue
 from registry.model import Task, TensorSpec
 
@@ -46,6 +46,17 @@ def test_a_known_key_is_its_principal_and_another_is_nobody(keys_file):
             keyring.identify(unknown)
 
 
+def test_a_tenant_may_have_a_quota_of_its_own(tmp_path):
+    path = tmp_path / "keys.json"
+    keys = [
+        {"name": "a", "tenant": "acme", "sha256": "0" * 64, "requests_per_second": 5},
+        {"name": "b", "tenant": "acme", "sha256": "1" * 64},
+        {"name": "c", "tenant": "globex", "sha256": "2" * 64},
+    ]
+    path.write_text(json.dumps({"keys": keys}))
+    assert Keyring.load(path).quotas == {"acme": 5.0}
+
+
 def test_json_is_read_too(tmp_path):
     path = tmp_path / "keys.json"
     path.write_text(json.dumps({"keys": [{"name": "a", "tenant": "t", "sha256": key_digest("k")}]}))
@@ -63,6 +74,14 @@ def test_without_keys_everybody_is_anonymous():
         ("- a", "keys.yaml: keys"),
         ("keys: [{name: a, tenant: t}]", "keys.yaml: keys[0].sha256"),
         ("keys: [{name: a, tenant: t, sha256: secret}]", "keys.yaml: keys[0].sha256"),
+        (f"keys: [{{name: a, tenant: t, sha256: '{'0' * 64}', requests_per_second: 0}}]", "[0].requests_per_second"),
+        (f"keys: [{{name: a, tenant: t, sha256: '{'0' * 64}', requests_per_second: x}}]", "[0].requests_per_second"),
+        (f"keys: [{{name: a, tenant: t, sha256: '{'0' * 64}', requests_per_second: .inf}}]", ".requests_per_second"),
+        (
+            f"keys: [{{name: a, tenant: t, sha256: '{'0' * 64}', requests_per_second: 1}},"
+            f" {{name: b, tenant: t, sha256: '{'1' * 64}', requests_per_second: 2}}]",
+            "keys[1].requests_per_second",
+        ),
         (f"keys: [{{name: a, tenant: 5, sha256: {'0' * 64}}}]", "keys.yaml: keys[0].tenant"),
         (
             f"keys: [{{name: a, tenant: t, sha256: '{'0' * 64}'}}, {{name: b, tenant: t, sha256: '{'0' * 64}'}}]",
@@ -89,11 +108,15 @@ def test_a_keys_file_that_is_absent_or_no_yaml_is_refused(tmp_path):
 
 def test_a_task_is_its_owners_or_everybodys():
     mine, all_s = (Task("t", SPEC, SPEC, "accuracy", owner=owner) for owner in ("acme", "public"))
-    for task in (mine, all_s):
-        authorise(Principal("alice", "acme"), task)
-    authorise(ANONYMOUS, all_s)
-    with pytest.raises(Forbidden):
-        authorise(Principal("bob", "globex"), mine)
+    tasks = {"mine": mine, "all's": all_s}
+    for name, task in tasks.items():
+        assert authorise(Principal("alice", "acme"), name, tasks) is task
+    assert authorise(ANONYMOUS, "all's", tasks) is all_s
+    with pytest.raises(UnknownTask) as foreign:
+        authorise(Principal("bob", "globex"), "mine", tasks)
+    with pytest.raises(UnknownTask) as absent:
+        authorise(Principal("bob", "globex"), "mine", {})
+    assert (str(foreign.value), foreign.value.details) == (str(absent.value), absent.value.details)
 
 
 def test_the_credential_is_in_either_header():

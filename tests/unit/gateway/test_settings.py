@@ -30,6 +30,7 @@ def test_every_variable_is_read():
             "MODELLESS_CONTAINERS": '{"container-gpu": "http://gpu:8080"}',
             "MODELLESS_WARM_BUDGET": "0.25",
             "MODELLESS_WARM_PERIOD": "30",
+            "MODELLESS_QUOTA_REQUESTS_PER_SECOND": "12.5",
         }
     )
     assert settings == Settings(
@@ -42,6 +43,7 @@ def test_every_variable_is_read():
         {"container-gpu": "http://gpu:8080"},
         0.25,
         30.0,
+        12.5,
     )
 
 
@@ -61,6 +63,8 @@ def test_every_variable_is_read():
         ("MODELLESS_WARM_PERIOD", "0"),
         ("MODELLESS_WARM_PERIOD", "inf"),
         ("MODELLESS_WARM_PERIOD", "often"),
+        ("MODELLESS_QUOTA_REQUESTS_PER_SECOND", "0"),
+        ("MODELLESS_QUOTA_REQUESTS_PER_SECOND", "many"),
     ],
 )
 def test_a_wrong_value_names_its_variable(name, value):
