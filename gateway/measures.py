@@ -49,6 +49,7 @@ def _decided(record: Record) -> Iterator[Measure]:
 def _refused(record: Record) -> Iterator[Measure]:
     yield Measure("Rejected", 1, record.request.task, NOWHERE)
     if record.error is not None and _ours(record.error):
+        yield Measure("SloMet", 0, record.request.task, NOWHERE)
         yield Measure("SloMissed", 1, record.request.task, NOWHERE)
 
 
@@ -65,7 +66,9 @@ def _answered(record: Record) -> Iterator[Measure]:
 
 
 def _figures(served: Served, wait_ms: float) -> Iterator[tuple[str, float]]:
-    yield "SloMet" if served.slo_met else "SloMissed", 1
+    # Both, whichever it was: arithmetic over metrics is silent where one of them has no data.
+    yield "SloMet", int(served.slo_met)
+    yield "SloMissed", int(not served.slo_met)
     yield "E2ELatency", served.latency_ms
     yield "ExecTime", served.run_ms
     yield "PredictionError", served.latency_ms - served.predicted_latency_ms

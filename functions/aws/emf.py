@@ -55,7 +55,7 @@ class Emf:
             row[measure.metric] = row.get(measure.metric, 0.0) + measure.value
         for (task, tier), row in rows.items():
             more = properties or {} if (task, tier) == last else {}
-            self._write(json.dumps(self._document(task, tier, row, more)))
+            self._write(json.dumps(self._document(task, tier, row, more), separators=(",", ":")))
 
     def _document(self, task: str, tier: str, row: Row, properties: Mapping[str, Any]) -> dict[str, Any]:
         alike: dict[tuple[tuple[str, ...], ...], list[dict[str, str]]] = {}
@@ -73,5 +73,5 @@ class Emf:
             "service": self._service,
             "task": task or NOWHERE,
             "tier": tier or NOWHERE,
-            **row,
+            **{metric: round(value, 3) for metric, value in row.items()},
         }
