@@ -39,7 +39,7 @@ activity = Activity(DynamoActivity(table), DynamoSightings(table), snapshots, ba
 service = Service(snapshots, backends.by_tier, probes=False)
 if settings.budget_usd_per_h:
     service.tell_before(activity.note)
-emf = Emf.of(os.environ)
+emf = Emf.of(os.environ, "api")
 decided = Decided(emf)
 service.watch_with(decided.observe)
 

@@ -54,7 +54,7 @@ class Capacity:
     ) -> None:
         self._part, self._clock, self._wall = part, clock, wall
         self._foresight = Foresight(part)
-        self._emf = emf or Emf.of({})
+        self._emf = emf or Emf(part.value, write=None)
         self._snapshots = Snapshots(Catalogue.empty())
         self._backends = LambdaBackends(
             settings.workers, emit=self._snapshots.emit, make_client=make_lambda, clock=clock

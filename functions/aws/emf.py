@@ -15,6 +15,9 @@ from collections.abc import Callable, Iterable, Mapping
 from registry.measures import METRICS, NAMESPACE, NOWHERE, Measure
 from registry.typed import Any
 
+STACK, BY = "STACK_NAME", "METRICS_BY"
+"""The variables that say whose metrics these are, and by what they are told apart: `task` (and tier) or `service`."""
+
 Row = dict[str, float]
 """Values by metric; what is measured several times is added up, as only counts are."""
 
@@ -36,10 +39,13 @@ class Emf:
         self._wall = wall
 
     @classmethod
-    def of(cls, variables: Mapping[str, str]) -> Emf:
-        """As a function's environment variables say; one that writes nothing where they name no service."""
-        service = variables.get("POWERTOOLS_SERVICE_NAME", "")
-        return cls(service, detailed=variables.get("METRICS_BY") != "service", write=print if service else None)
+    def of(cls, variables: Mapping[str, str], function: str) -> Emf:
+        """A function's, as its environment variables say; one that writes nothing where they name no stack.
+
+        The stack is part of the service, so that the alarms of two in one account hear of their own only.
+        """
+        stack = variables.get(STACK, "")
+        return cls(f"{stack}-{function}", detailed=variables.get(BY) != "service", write=print if stack else None)
 
     def put(self, measures: Iterable[Measure], properties: Mapping[str, Any] | None = None) -> None:
         """A line for each task and tier; the last measure's has the properties, which are looked up and not counted."""

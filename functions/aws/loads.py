@@ -14,4 +14,4 @@ def tell_of_load(variant: str, reply: Mapping[str, Any], variables: Mapping[str,
     restored = variables.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start"
     tier = f"lambda-{variables['AWS_LAMBDA_FUNCTION_MEMORY_SIZE']}{'-snapstart' if restored else ''}"
     loaded = (Measure("ModelLoads", 1, tier=tier), Measure("LoadTime", reply["load_ms"], tier=tier))
-    Emf.of(variables).put(loaded, {"variant": variant, "environment": reply["environment"]})
+    Emf.of(variables, "worker").put(loaded, {"variant": variant, "environment": reply["environment"]})

@@ -11,7 +11,7 @@ from functions.aws.emf import Emf
 from functions.aws.settings import CapacitySettings
 from gateway.capacity.carry_out import Part
 
-capacity = Capacity(CapacitySettings.read(os.environ), Part.GROW, emf=Emf.of(os.environ))
+capacity = Capacity(CapacitySettings.read(os.environ), Part.GROW, emf=Emf.of(os.environ, "prewarm"))
 # One loop for the environment's life: backends keep connections between events.
 runner = asyncio.Runner()
 

@@ -31,7 +31,7 @@ from scheduler.requests import Request
 settings = SchedulerSettings.read(os.environ)
 snapshots = Snapshots(Catalogue.empty())
 watch = CatalogueWatch(DynamoStore(settings.table), snapshots)
-emf = Emf.of(os.environ)
+emf = Emf.of(os.environ, "scheduler")
 
 
 def handler(event: Any, context: Any) -> dict[str, Any]:

@@ -55,7 +55,7 @@ if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
 def handler(event: Any, context: Any) -> dict[str, Any]:
     """One event to one reply; errors leave by their class names."""
     reply = worker.handle(event)
-    if reply["loaded"] and "POWERTOOLS_SERVICE_NAME" in os.environ:
+    if reply["loaded"] and "STACK_NAME" in os.environ:
         from functions.aws.loads import tell_of_load  # noqa: PLC0415 - a cold start that loads nothing does without
 
         tell_of_load(event["variant"], reply, os.environ)

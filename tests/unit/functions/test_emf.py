@@ -132,9 +132,9 @@ def test_what_is_no_number_is_left_out() -> None:
     assert written(Measure("PredictionError", float("-inf"), "digits", "a")) == []
 
 
-def test_nothing_is_written_where_no_service_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    Emf.of({}).put([Measure("Requests", 1)])
+def test_nothing_is_written_where_no_stack_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    Emf.of({}, "api").put([Measure("Requests", 1)])
     assert capsys.readouterr().out == ""
 
-    Emf.of({"POWERTOOLS_SERVICE_NAME": "stack-worker", "METRICS_BY": "service"}).put([Measure("Requests", 1, "digits")])
+    Emf.of({"STACK_NAME": "stack", "METRICS_BY": "service"}, "api").put([Measure("Requests", 1, "digits")])
     assert checked(capsys.readouterr().out)["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service"]]

@@ -25,7 +25,7 @@ REPLY = {"loaded": True, "load_ms": 12.5, "environment": "e1", "outputs": [{"dat
 @pytest.mark.parametrize(("kind", "tier"), [("snap-start", "lambda-1769-snapstart"), ("on-demand", "lambda-1769")])
 def test_a_load_counts_for_the_tier(kind: str, tier: str, capsys: Any) -> None:
     variables = {
-        "POWERTOOLS_SERVICE_NAME": "stack-worker",
+        "STACK_NAME": "stack",
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1769",
         "AWS_LAMBDA_INITIALIZATION_TYPE": kind,
     }
@@ -61,5 +61,5 @@ def test_a_worker_counts_its_loads_and_no_other_answer(tmp_path: Path, graphs: A
         )
         return [json.loads(line) for line in done.stdout.splitlines()]
 
-    assert [line["ModelLoads"] for line in lines(POWERTOOLS_SERVICE_NAME="stack-worker")] == [1]
+    assert [line["ModelLoads"] for line in lines(STACK_NAME="stack")] == [1]
     assert lines() == []
