@@ -48,7 +48,7 @@ ALLOWED = {
     },
     "JobsRole": {*READS, *WRITES, *OBJECTS, *INVOKES, *TAKES, *GPU, *LEASES, *LOGS, *TRACES},
     "FeedbackRole": {*READS, *WRITES, "dynamodb:DeleteItem", *TAKES, *LOGS, *TRACES},
-    "OptimizeRole": {*READS, *WRITES, "dynamodb:DeleteItem", *OBJECTS, *TAKES, *LOGS, *TRACES},
+    "OptimizeRole": {*READS, *WRITES, "dynamodb:DeleteItem", *OBJECTS, "s3:ListBucket", *TAKES, *LOGS, *TRACES},
     "ScheduleRole": INVOKES,
     "GpuStack.Role": {
         "s3:GetObject",
@@ -177,6 +177,36 @@ def test_only_what_starts_from_no_snapshot_is_provisioned(
 def test_where_all_start_from_snapshots_nothing_is_provisioned(deploy: Deploy) -> None:
     for _, statement in statements(deploy(SnapStart="all", WarmBudgetUsdPerHour="0.5")):
         assert not {a for a in words(statement["Action"]) if "Provisioned" in a}
+
+
+def test_who_may_ask_may_do_nothing_else(everything: Resources, deploy: Deploy) -> None:
+    policy = everything["CallerPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    alias = {"Ref": "ApiFunctionAliaslive"}
+
+    assert [(s["Action"], s["Resource"], s.get("Condition")) for s in policy] == [
+        ("execute-api:Invoke", {"Fn::Sub": "${HttpApi.Outputs.Arn}/*"}, None),
+        ("lambda:InvokeFunctionUrl", alias, {"StringEquals": {"lambda:FunctionUrlAuthType": "AWS_IAM"}}),
+        ("lambda:InvokeFunction", alias, {"Bool": {"lambda:InvokedViaFunctionUrl": True}}),
+    ]
+    local = deploy(Stage="local")["CallerPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    assert [s["Sid"] for s in local] == ["AskTheUrl", "AskOnlyTheUrl"]
+
+
+def test_who_may_push_reaches_the_catalogue_blobs_and_workers_alone(everything: Resources) -> None:
+    policy = everything["PublisherPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    reached = {s["Sid"]: partitions(s) for s in policy if "dynamodb:PutItem" in s["Action"]}
+
+    assert reached == {"PublishCatalogues": ["CATALOGUE", "SNAPSHOT#*"]}
+    assert {action for s in policy for action in words(s["Action"])} == {
+        *READS,
+        "dynamodb:PutItem",
+        "dynamodb:DeleteItem",
+        *OBJECTS,
+        "s3:ListBucket",
+        "lambda:InvokeFunction",
+        "cloudformation:DescribeStacks",
+    }
+    assert not [s for s in policy if "*" in words(s["Resource"])]
 
 
 def test_who_is_called_by_a_rule_is_called_by_no_other(deploy: Deploy) -> None:
