@@ -1,5 +1,6 @@
 # SAM's makefile build calls build-<LogicalId> with ARTIFACTS_DIR set; infra/build/recipes.py says what goes in.
-# PYTHON313 may name the interpreter that compiles bytecode; otherwise one is looked for on PATH.
+# PYTHON313 may name the interpreter that compiles bytecode; otherwise one is looked for on PATH. ARCHITECTURE and RUNTIME
+# (a Python version) are for emulators, which run functions on this machine; otherwise they are the template's.
 
 BUILD_PYTHON ?= $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
 
@@ -19,4 +20,5 @@ FUNCTIONS := $(WORKERS) ApiFunction SchedulerFunction PrewarmFunction EvictFunct
 .PHONY: $(FUNCTIONS:%=build-%)
 $(FUNCTIONS:%=build-%):
 	$(BUILD_PYTHON) infra/build/build.py $(FUNCTION) --artifacts "$(ARTIFACTS_DIR)" \
-		$(if $(PYTHON313),--interpreter "$(PYTHON313)")
+		$(if $(PYTHON313),--interpreter "$(PYTHON313)") \
+		$(if $(ARCHITECTURE),--architecture $(ARCHITECTURE)) $(if $(RUNTIME),--python $(RUNTIME))
