@@ -10,10 +10,12 @@ from pathlib import Path
 
 
 def find_interpreter(version: str) -> str | None:
-    """An interpreter of this `major.minor` that really runs: this one, or one on PATH (a pyenv shim may refuse)."""
+    """An interpreter of this `major.minor` that really runs: this one, one on PATH, or one that pyenv keeps."""
     if version == f"{sys.version_info[0]}.{sys.version_info[1]}":
         return sys.executable
-    for folder in os.get_exec_path():
+    kept = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    # A pyenv shim on PATH refuses where its version is not the one in use.
+    for folder in (*os.get_exec_path(), *sorted(map(str, kept.glob(f"{version}.*/bin")), reverse=True)):
         candidate = shutil.which(f"python{version}", path=folder)
         if candidate and _version(candidate) == version:
             return candidate

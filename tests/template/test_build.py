@@ -128,3 +128,17 @@ def test_an_interpreter_that_refuses_is_passed_over(
     monkeypatch.setenv("PATH", str(tmp_path))
 
     assert load("bytecode").find_interpreter("3.99") is None
+
+
+def test_an_interpreter_that_pyenv_keeps_is_found(
+    load: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
+    for release, answer in (("3.99.2", "3.99"), ("3.99.10", "broken")):
+        kept = tmp_path / "versions" / release / "bin" / "python3.99"
+        kept.parent.mkdir(parents=True)
+        kept.write_text(f"#!/bin/sh\necho {answer}\n")
+        kept.chmod(0o755)
+
+    assert load("bytecode").find_interpreter("3.99") == str(tmp_path / "versions" / "3.99.2" / "bin" / "python3.99")
