@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
 from gateway.snapshots import Snapshots
 from registry.catalogue import Catalogue
-from registry.errors import Unavailable
+from registry.errors import RegistryError, Unavailable
 from registry.store import Store
+
+log = logging.getLogger(__name__)
 
 MAX_AGE_S = 2.0
 """How stale a catalogue may be while events come; a look costs one read of one small item."""
 
 
+PATIENCE_S = 0.25
+"""How long a request waits for a look where it could go by the last catalogue: a read takes some 10 ms, and a table
+that takes longer may take until the client gives up."""
+
+
 class CatalogueWatch:
-    """Keeps snapshots at the store's head by looking when an event comes; a frozen environment cannot poll."""
+    """Keeps snapshots at the store's head by looking when an event comes; a frozen environment cannot poll.
+
+    All methods are for one thread; the store is read on another.
+    """
 
     def __init__(
         self,
@@ -24,32 +36,46 @@ class CatalogueWatch:
         *,
         changed: Callable[[Catalogue], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
+        thread: Executor | None = None,
     ) -> None:
         self._store = store
         self._snapshots = snapshots
         self._changed = changed
         self._clock = clock
-        self._looked: float | None = None
+        self._thread = thread or ThreadPoolExecutor(1, thread_name_prefix="catalogue")
+        self._looking: Future[Catalogue | None] | None = None
+        self._began = 0.0
+        self._asked: float | None = None
+        """When the last look that ended began; None until one has succeeded."""
 
     def look(self) -> None:
         """Bring the snapshots to the store's head unless that was done MAX_AGE_S ago or less.
 
-        `changed` is called with each new catalogue before anybody sees it. While the store is unreachable the last
-        catalogue stands; without one, Unavailable is raised.
+        `changed` is called with each new catalogue before anybody sees it. While the store is unreachable, or what it
+        has is damaged, the last catalogue stands, and none waits for it longer than PATIENCE_S; without one,
+        Unavailable is raised.
         """
         now = self._clock()
-        if self._looked is not None and now - self._looked <= MAX_AGE_S:
-            return
+        if self._looking is None:
+            if self._asked is not None and now - self._asked <= MAX_AGE_S:
+                return
+            self._began = now
+            self._looking = self._thread.submit(self._newer, self._snapshots.view()[0].version)
         try:
-            self._follow()
-        except Unavailable:
-            if self._looked is None:
-                raise
-        self._looked = now
+            catalogue = self._looking.result(None if self._asked is None else PATIENCE_S)
+        except TimeoutError:
+            return  # the next event looks what came of it
+        except RegistryError as fault:
+            self._looking = None
+            if self._asked is None:
+                raise Unavailable("catalogue", str(fault)) from fault
+            log.warning("the catalogue cannot be refreshed: %s", fault)
+            catalogue = None
+        self._looking, self._asked = None, self._began
+        if catalogue is not None:
+            self._changed(catalogue)
+            self._snapshots.replace(catalogue)
 
-    def _follow(self) -> None:
-        if self._store.head() == self._snapshots.view()[0].version:
-            return
-        catalogue = self._store.load()
-        self._changed(catalogue)
-        self._snapshots.replace(catalogue)
+    def _newer(self, version: int) -> Catalogue | None:
+        """On the thread: the store's head where it is another version."""
+        return None if self._store.head() == version else self._store.load()

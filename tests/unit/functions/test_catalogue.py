@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from dataclasses import dataclass, field
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from functions.aws.catalogue import MAX_AGE_S, CatalogueWatch
 from gateway.snapshots import Snapshots
 from registry.catalogue import Catalogue
-from registry.errors import Unavailable
+from registry.errors import DigestMismatch, Unavailable
 from registry.prices import lambda_tiers
 from registry.store import update
 from registry.stores.memory import MemoryStore
@@ -22,6 +24,8 @@ class Watched:
     now: float = 100.0
     heads: int = 0
     down: bool = False
+    damaged: bool = False
+    stuck: threading.Event | None = None
     changes: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -29,8 +33,12 @@ class Watched:
 
         def counted() -> int:
             self.heads += 1
+            if self.stuck is not None:
+                assert self.stuck.wait(60)
             if self.down:
                 raise Unavailable("table facts", "it does not answer")
+            if self.damaged:
+                raise DigestMismatch("sha256:1", "sha256:2")
             return head()
 
         self.store.head = counted  # type: ignore[method-assign]
@@ -94,13 +102,44 @@ def test_the_last_catalogue_stands_while_the_table_is_away() -> None:
     assert watched.version == 1
 
 
-def test_without_any_catalogue_the_fault_is_told() -> None:
-    watched = Watched(down=True)
+def test_the_last_catalogue_stands_while_the_newest_is_damaged(caplog: pytest.LogCaptureFixture) -> None:
+    watched = Watched()
+    watched.release()
+    watched.watch.look()
+
+    watched.damaged, watched.now = True, watched.now + 10
+    watched.watch.look()
+
+    assert watched.version == 1
+    assert "cannot be refreshed" in caplog.text
+
+
+def test_no_request_waits_long_for_a_table_that_is_stuck() -> None:
+    watched = Watched()
+    watched.release()
+    watched.watch.look()
+
+    watched.stuck, watched.now = threading.Event(), watched.now + 10
+    watched.release()
+    watched.watch.look()
+    assert watched.version == 1
+
+    watched.stuck.set()
+    eventually = time.monotonic() + 60
+    while watched.version == 1:
+        assert time.monotonic() < eventually
+        watched.watch.look()
+    assert watched.version == 2
+
+
+@pytest.mark.parametrize("fault", ["down", "damaged"])
+def test_without_any_catalogue_the_fault_is_told(fault: str) -> None:
+    watched = Watched(down=fault == "down", damaged=fault == "damaged")
 
     with pytest.raises(Unavailable):
         watched.watch.look()
 
-    watched.down = False
+    watched.down = watched.damaged = False
     watched.release()
     watched.watch.look()
     assert watched.version == 1
