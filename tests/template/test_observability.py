@@ -175,3 +175,56 @@ def test_what_metrics_cost_is_what_operators_are_told() -> None:
     ):
         (told,) = re.findall(rf"^\| {row} .*\| (?:up to )?([0-9.]+) \|$", OPERATIONS, re.M)
         assert float(told) == pytest.approx(metric_month_usd * sum(by in metric.by for metric in METRICS.values())), row
+
+
+@pytest.mark.parametrize("stage", ["dev", "prod", "local"])
+def test_it_is_given_what_it_asks_for(stage: str, observability: dict[str, Any], deploy: Any) -> None:
+    resources = deploy(Stage=stage, Alarms="all", WarmBudgetUsdPerHour="0.5", Optimizer="on")
+    if stage == "local":
+        assert "Observability" not in resources
+        return
+    given = resources["Observability"]["Properties"]["Parameters"]
+    asked = observability["Parameters"]
+    assert set(given) <= set(asked)
+    assert {name for name, parameter in asked.items() if "Default" not in parameter} <= set(given)
+    for name, value in given.items():
+        for reference in (value.get("Ref"), (value.get("Fn::GetAtt") or [None])[0]) if isinstance(value, dict) else ():
+            assert reference is None or reference == name or reference.startswith("AWS::"), name
+
+
+def test_without_prewarm_and_optimize_their_alarms_stay_away(deploy: Any) -> None:
+    given = deploy(Alarms="all")["Observability"]["Properties"]["Parameters"]
+    assert {given[name] for name in ("PrewarmFunction", "EvictFunction", "OptimizeFunction")} == {"-"}
+
+
+def test_a_canary_goes_back_on_the_alarms_of_the_api(observability: dict[str, Any], deploy: Any) -> None:
+    resources = deploy(Stage="prod", Alarms="all")
+    watched = resources["ApiFunctionDeploymentGroup"]["Properties"]["AlarmConfiguration"]["Alarms"]
+    names = {alarm["Name"]["Fn::GetAtt"][1].removeprefix("Outputs.") for alarm in watched}
+    assert names == {"ApiErrors", "SloFiveMinutes"}
+    assert names <= set(observability["Outputs"])
+    assert names <= set(alarms(observability, METRIC_ALARM))
+
+
+def test_each_service_that_is_watched_is_one_that_counts(observability: dict[str, Any], deploy: Any) -> None:
+    resources = deploy(Stage="prod", Alarms="all", WarmBudgetUsdPerHour="0.5", Optimizer="on")
+    named = {service for _, _, _, service in widget_metrics(observability) if service}
+    for alarm in alarms(observability, METRIC_ALARM).values():
+        for metric in metrics_of(alarm["Properties"]):
+            named |= {d["Value"]["Fn::Sub"] for d in metric["Dimensions"] if d["Name"] == "service"}
+    counting = {
+        f"${{App}}-{handler.split('.')[1]}"
+        for resource in resources.values()
+        if resource["Type"] == "AWS::Lambda::Function"
+        for handler in [resource["Properties"]["Handler"]]
+        if resource["Properties"]["Environment"]["Variables"]["STACK_NAME"] == {"Ref": "AWS::StackName"}
+    }
+    assert named <= counting
+
+
+def test_lambda_lets_the_lines_through(deploy: Any) -> None:
+    """A line that names no level counts as INFO, so a function that is to write it must not ask for less."""
+    for name, resource in deploy(WarmBudgetUsdPerHour="0.5", Optimizer="on").items():
+        if resource["Type"] == "AWS::Lambda::Function":
+            level = resource["Properties"]["LoggingConfig"].get("ApplicationLogLevel", "INFO")
+            assert level in ("TRACE", "DEBUG", "INFO"), name
