@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor, Future
 from random import Random
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from benchmarks.fault_backend import Faulty
 from benchmarks.fault_tally import End, Phase, Tally
+from functions.aws.catalogue import CatalogueWatch
 from gateway.auth import ANONYMOUS
 from gateway.backends.fake import FakeBackend, measured
 from gateway.backends.protocol import Invocation, Tensors
@@ -20,6 +22,7 @@ from gateway.errors import GatewayError
 from gateway.service import Service
 from gateway.snapshots import Snapshots
 from registry.catalogue import Catalogue
+from registry.errors import RegistryError
 from registry.model import (
     LEVELS,
     ZERO,
@@ -35,6 +38,7 @@ from registry.model import (
     Variant,
 )
 from registry.prices import gpu_tier, lambda_tiers
+from registry.stores.memory import MemoryStore
 
 TASK = "double"
 SMALL, LARGE, GPU = "lambda-1769", "lambda-3538", "container-gpu"
@@ -69,6 +73,40 @@ def facts(*names: str) -> Catalogue:
     )
 
 
+class FailingStore(MemoryStore):
+    """A store that has a head, and cannot be read while it has a fault."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unreachable: RegistryError | None = None
+        self.damaged: RegistryError | None = None
+
+    def head(self) -> int:
+        """The newest version, unless it cannot be reached."""
+        if self.unreachable is not None:
+            raise self.unreachable
+        return super().head()
+
+    def load(self, version: int | None = None) -> Catalogue:
+        """A release, unless it is damaged."""
+        if self.damaged is not None:
+            raise self.damaged
+        return super().load(version)
+
+
+class Inline(Executor):
+    """Does at once what it is given: on a virtual clock, reading takes no time."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """The result, or what was raised."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except RegistryError as error:
+            future.set_exception(error)
+        return future
+
+
 class House:
     """A service over one faulty fake for each tier; every outcome goes into the tally."""
 
@@ -76,8 +114,10 @@ class House:
         self.tally = tally
         self.random = Random(seed)
         self.clock = asyncio.get_running_loop().time
-        self.catalogue = facts()
+        self.store = FailingStore()
+        self.catalogue = self.store.publish(facts())
         self.snapshots = Snapshots(self.catalogue)
+        self.watch = CatalogueWatch(self.store, self.snapshots, clock=self.clock, thread=Inline())
         self.records: Counter[str] = Counter()
         self.fakes = {tier.name: self._fake(tier) for tier in self.catalogue.tiers.values()}
         self.faulty = {name: Faulty(fake) for name, fake in self.fakes.items()}
@@ -126,6 +166,7 @@ class House:
         deadline_s = hints["latency_ms"] / 1000 if strict else longest_s
         began = self.clock()
         try:
+            self.watch.look()
             answer = await self.service.predict(ANONYMOUS, TASK, {"x": np.full((rows, 2), value, np.float32)}, hints)
         except GatewayError as error:
             end = End.CLEAR_ERROR if error.code != GatewayError.code and str(error) else End.LOST

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from benchmarks.fault_backend import Fault
 from benchmarks.fault_house import GPU, LARGE, SMALL, House, facts
@@ -12,6 +12,7 @@ from benchmarks.fault_tally import End, Phase, Tally
 from gateway.backends.protocol import Invocation
 from gateway.errors import EnvironmentLost, ExecutionFailed, NotReady, Throttled, TimedOut
 from gateway.virtual_time import run_virtually
+from registry.errors import DigestMismatch, Unavailable
 
 RATE = 40.0
 """Requests a second: a few environments' worth."""
@@ -73,6 +74,7 @@ def heal(house: House) -> None:
         backend.heal()
     for fake in house.fakes.values():
         fake.corrupt.clear()
+    house.store.unreachable = house.store.damaged = None
 
 
 def raising(error: Exception, share: float = 1.0) -> Callable[[House], Fault]:
@@ -140,19 +142,29 @@ def kill_all(house: House) -> None:
 
 
 def publish_often(house: House) -> None:
-    """Ten releases a second, of which every other lacks the most accurate variant."""
+    """A release each second, of which every other lacks the most accurate variant."""
     offered = (facts(), facts("rough", "fair"))
 
     async def publishing() -> None:
-        version = house.catalogue.version
         while house.faulty[GPU].before is _nothing:
-            version += 1
-            house.snapshots.replace(replace(offered[version % 2], version=version))
-            await asyncio.sleep(0.1)
-        house.snapshots.replace(replace(house.catalogue, version=version + 1))
+            head = house.store.head()
+            house.store.publish(offered[head % 2].at(head))
+            await asyncio.sleep(1.0)
 
     house.faulty[GPU].before = _nothing
     house.while_broken(publishing())
+
+
+def lose_the_table(house: House) -> None:
+    """The catalogue's store cannot be reached."""
+    house.store.unreachable = Unavailable("table facts", "it does not answer")
+
+
+def lose_the_snapshot(house: House) -> None:
+    """A release is made whose snapshot nobody can read."""
+    head = house.store.head()
+    house.store.publish(facts("rough").at(head))
+    house.store.damaged = DigestMismatch("sha256:1", "sha256:2")
 
 
 async def _nothing(invocation: Invocation) -> None:
@@ -185,7 +197,9 @@ SCENARIOS = (
     Scenario("a tenth of the runs fail", on(raising(ExecutionFailed("NaN"), 0.1)), heal),
     Scenario("the best variant's blob is corrupt", corrupt_best, heal),
     Scenario("the GPU goes to zero copies", on(raising(NotReady("has no capacity", 60.0)), GPU), heal),
-    Scenario("ten releases a second", publish_often, heal),
+    Scenario("releases follow one another", publish_often, heal),
+    Scenario("the catalogue's table is away", lose_the_table, heal),
+    Scenario("the newest snapshot is lost", lose_the_snapshot, heal),
     Scenario("all tiers throttle nineteen of twenty calls", crowd, heal, served_during=0.0),
 )
 """What is left of the platform decides how much can be served meanwhile: where a tier is left that does, everything."""
