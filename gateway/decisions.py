@@ -71,6 +71,8 @@ class Served:
     """Every placement tried, the one that answered last."""
     generating: Generating | None = None
     """The generation that is to make what would hold the SLO, where nothing was expected to."""
+    receipt: str | None = None
+    """What the answer can be judged with where nobody remembers it (`gateway.receipts`); none where its id will do."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,6 +125,9 @@ class ServedBy(Document):
     reason: str
     attempts: list[Attempted]
     generating: Generating | None = None
+    receipt: str | None = Field(
+        None, description="What to judge this answer with, within seven days; null where its decision_id will do."
+    )
 
 
 class PredictResponse(Document):
@@ -268,9 +271,12 @@ class TasksResponse(Document):
 
 
 class FeedbackRequest(Body):
-    """The right answers of a decision's rows."""
+    """The right answers of a decision's rows; it is named by its receipt where answers come with one."""
 
-    decision_id: str = Field(description="Of a recent answer to the caller's tenant, not judged before.")
+    decision_id: str | None = Field(
+        None, description="Of a recent answer to the caller's tenant, not judged before.", max_length=128
+    )
+    receipt: str | None = Field(None, description="That came with the answer, at most seven days ago.")
     expected: list[Any] = Field(description="What the task's judged output should have been, one entry for each row.")
 
 
@@ -295,6 +301,13 @@ class FeedbackResponse(Document):
     accuracy: MeasuredAccuracy
     drifted: bool = Field(description="Whether judged rows contradict the evaluation, and count alone.")
     judged_rows: int = Field(description="Judged rows of the variant that count now.")
+
+
+class AcceptedResponse(Document):
+    """A judgement that is kept, and will be weighed."""
+
+    accepted: bool
+    decision_id: str
 
 
 class FrontierQuery(Body):

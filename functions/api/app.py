@@ -16,6 +16,8 @@ from functions.aws.callers import principal, unproved
 from functions.aws.catalogue import CatalogueWatch
 from functions.aws.decided import Decided
 from functions.aws.emf import Emf
+from functions.aws.feedback import Feedback
+from functions.aws.queue import Queue
 from functions.aws.quotas import SharedQuota, any_shard
 from functions.aws.settings import ApiSettings
 from gateway.service import Service
@@ -25,6 +27,7 @@ from registry.measures import Measure
 from registry.stores.dynamodb import DynamoStore
 from registry.stores.dynamodb_activity import DynamoActivity
 from registry.stores.dynamodb_quotas import DynamoQuotas
+from registry.stores.dynamodb_receipt_keys import DynamoReceiptKeys
 from registry.stores.dynamodb_sightings import DynamoSightings
 from registry.stores.dynamodb_table import DynamoTable
 
@@ -57,7 +60,12 @@ def unsettled() -> None:
 
 identify = partial(principal, tenant_claim=settings.tenant_claim, stranger=unproved(os.environ))
 quota = SharedQuota(settings.requests_per_s, DynamoQuotas(table, any_shard()), failed=unsettled)
-routes = Routes(service, identify, refresh=refresh, quota=quota)
+feedback = (
+    Feedback(service, DynamoReceiptKeys(table), Queue(settings.feedback_queue).send)
+    if settings.feedback_queue
+    else None
+)
+routes = Routes(service, identify, refresh=refresh, quota=quota, feedback=feedback)
 # One loop for the environment's life: backends keep connections and calls under way between events.
 runner = asyncio.Runner()
 

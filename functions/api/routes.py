@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
@@ -11,6 +12,7 @@ from aws_lambda_powertools.event_handler.openapi.exceptions import RequestUnsupp
 from aws_lambda_powertools.event_handler.openapi.params import Path, Query
 from pydantic import BaseModel
 
+from functions.aws.feedback import Feedback
 from gateway import schemas
 from gateway.auth import Principal
 from gateway.documents import (
@@ -39,6 +41,8 @@ ANSWER_LIMIT = 5_500_000
 PUBLIC = ("/healthz", "/openapi.json")
 """What anybody whom the front door lets in may ask for."""
 
+OK, ACCEPTED = 200, 202
+
 Answer = Response[str]
 Name = Annotated[str, Path(description="The task's name.")]
 Rows = Annotated[int, Query(ge=1, description="Rows of the batch.")]
@@ -59,16 +63,20 @@ class Routes:
         *,
         refresh: Callable[[], None] = lambda: None,
         quota: Quota | None = None,
+        feedback: Feedback | None = None,
     ) -> None:
+        """Without `feedback` answers come without receipts, and nothing is judged."""
         self._service = service
         self._quota = quota or Buckets()
         self._identify = identify
         self._refresh = refresh
+        self._feedback = feedback
         self.app = app = APIGatewayHttpResolver(enable_validation=True, json_body_deserializer=_loads)
         app.configure_openapi(title="Modelless", description="Name a task, hint an SLO, get a prediction.")
         for method, path, name, endpoint, model in (
             ("POST", "/v1/tasks/<task>/predict", "predict", self.predict, schemas.PredictResponse),
             ("POST", "/v1/tasks/<task>/plan", "plan", self.plan, schemas.PlanResponse),
+            ("POST", "/v1/tasks/<task>/feedback", "feedback", self.feedback, schemas.AcceptedResponse),
             ("GET", "/v1/tasks/<task>/frontier", "frontier", self.frontier, schemas.FrontierResponse),
             ("GET", "/v1/tasks/<task>", "getTask", self.task, schemas.TaskResponse),
             ("GET", "/v1/tasks", "listTasks", self.tasks, schemas.TasksResponse),
@@ -95,7 +103,9 @@ class Routes:
         """Answer inputs under SLO hints."""
         arrived = self._service.clock()
         caller = self._caller()
-        inputs = decode_inputs(self._service.task(caller, task).inputs, body.inputs)
+        known = self._service.task(caller, task)
+        inputs = decode_inputs(known.inputs, body.inputs)
+        key = self._feedback.prepare(caller, known) if self._feedback else None
         try:
             async with asyncio.timeout(self._time_left_s()):
                 answer = await self._service.predict(
@@ -103,12 +113,13 @@ class Routes:
                 )
         except TimeoutError:
             raise DeadlineExceeded("no answer came within this function's own time") from None
+        receipt = await self._feedback.receipt(key, answer.decision.decision_id) if self._feedback else None
         rendered = _json(
             {
                 "id": answer.id,
                 "task": task,
                 "outputs": encode_outputs(answer.outputs),
-                "decision": served_document(answer.decision),
+                "decision": served_document(replace(answer.decision, receipt=receipt)),
             },
             headers={"x-decision-id": answer.decision.decision_id},
         )
@@ -119,6 +130,15 @@ class Routes:
     def plan(self, task: Name, body: schemas.PlanRequest) -> Answer:
         """What would be chosen now, without running."""
         return _json(decision_document(self._service.plan(self._caller(), task, _hints(body.slo), body.rows)))
+
+    async def feedback(self, task: Name, body: schemas.FeedbackRequest) -> Answer:
+        """Judge an answer by its receipt: accuracies follow."""
+        caller = self._caller()
+        if self._feedback is None:
+            raise Unavailable("judgements are not taken here")
+        size = len(self.app.current_event.body or "")
+        decision_id = await self._feedback.accept(caller, task, body, size)
+        return _json({"accepted": True, "decision_id": decision_id}, 202)
 
     def frontier(self, task: Name, rows: Rows = 1, start: From = Start.RESIDENT, tier: On = None) -> Answer:
         """The task's accuracy, latency and cost trade-off."""
@@ -159,9 +179,12 @@ class Routes:
 
 
 def _responses(model: type[BaseModel]) -> dict[int, Any]:
-    content = {status: {"application/json": {"model": m}} for status, m in ((200, model), (422, schemas.ErrorResponse))}
+    done = ACCEPTED if model is schemas.AcceptedResponse else OK
+    content = {
+        status: {"application/json": {"model": m}} for status, m in ((done, model), (422, schemas.ErrorResponse))
+    }
     return {
-        200: {"description": "Done.", "content": content[200]},
+        done: {"description": "Done.", "content": content[done]},
         422: {"description": "A field has an impossible value.", "content": content[422]},
     }
 

@@ -41,6 +41,8 @@ class ApiSettings:
     """For what is kept warm; 0: nothing is, and nobody wants to know what is asked for."""
     requests_per_s: float = math.inf
     """Of each tenant; QUOTA_REQUESTS_PER_SECOND, without bound where it is absent or 0."""
+    feedback_queue: str = ""
+    """URL of the queue of judgements; none: answers cannot be judged."""
 
     VARIABLES: ClassVar[tuple[str, ...]] = ("TABLE_NAME", "WORKERS", "TENANT_CLAIM", "WARM_BUDGET_USD_PER_HOUR")
 
@@ -48,7 +50,30 @@ class ApiSettings:
     def read(cls, variables: Mapping[str, str]) -> ApiSettings:
         """Settings from environment variables; raises SettingsError naming every one that is missing or unreadable."""
         table, workers, tenant_claim, budget = _required(variables, cls.VARIABLES)
-        return cls(table, _workers(workers), tenant_claim, _budget(budget), _quota(variables))
+        return cls(
+            table,
+            _workers(workers),
+            tenant_claim,
+            _budget(budget),
+            _quota(variables),
+            feedback_queue=variables.get("FEEDBACK_QUEUE_URL", ""),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackSettings:
+    """The feedback function's."""
+
+    table: str
+    queue: str
+    """URL of the queue that it reads, for what it tells itself later."""
+
+    VARIABLES: ClassVar[tuple[str, ...]] = ("TABLE_NAME", "FEEDBACK_QUEUE_URL")
+
+    @classmethod
+    def read(cls, variables: Mapping[str, str]) -> FeedbackSettings:
+        """Settings from environment variables; raises SettingsError naming every one that is missing."""
+        return cls(*_required(variables, cls.VARIABLES))
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,8 +115,10 @@ class Native:
         principal = self._face.principal(request)
         task = self._service.task(principal, request.path_params["task"])
         body = await self._face.body(request)
-        given = await off_loop(len(body), lambda: _object(body, {"decision_id", "expected"}))
+        given = await off_loop(len(body), lambda: _object(body, {"decision_id", "receipt", "expected"}))
         decision_id = given.get("decision_id")
+        if given.get("receipt") is not None:
+            raise Unprocessable("receipt: answers here come without one; give their decision_id", field="receipt")
         if not isinstance(decision_id, str):
             raise Unprocessable("decision_id: is not text; give the id of a recent answer", field="decision_id")
         if "expected" not in given:

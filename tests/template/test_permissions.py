@@ -47,7 +47,15 @@ ALLOWED = {
         *TRACES,
     },
     "JobsRole": {*READS, *WRITES, *OBJECTS, *INVOKES, *TAKES, *GPU, *LEASES, *LOGS, *TRACES},
-    "FeedbackRole": {*READS, *WRITES, "dynamodb:DeleteItem", *TAKES, *LOGS, *TRACES},
+    "FeedbackRole": {
+        *READS,
+        "dynamodb:PutItem",
+        "dynamodb:DeleteItem",
+        "sqs:SendMessage",
+        *TAKES,
+        *LOGS,
+        *TRACES,
+    },
     "OptimizeRole": {*READS, *WRITES, "dynamodb:DeleteItem", *OBJECTS, "s3:ListBucket", *TAKES, *LOGS, *TRACES},
     "ScheduleRole": INVOKES,
     "GpuStack.Role": {

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from benchmarks.deployed import TemplateError
-from functions.aws.settings import ApiSettings, CapacitySettings, SchedulerSettings
+from functions.aws.settings import ApiSettings, CapacitySettings, FeedbackSettings, SchedulerSettings
 from registry.prices import lambda_tiers
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,6 +32,7 @@ SETTINGS = {
     "scheduler": SchedulerSettings,
     "prewarm": CapacitySettings,
     "evict": CapacitySettings,
+    "feedback": FeedbackSettings,
 }
 SNAPSHOTS = {"none": (), "smallest": (1769,), "all": tuple(WORKERS.values())}
 

@@ -217,9 +217,9 @@ async def test_its_openapi_document_has_the_operations_of_the_http_face(api: Any
         for path, item in document["paths"].items()
         for method, operation in item.items()
     }
-    # Judging an answer and following a job take the process that knows of it; a function's seldom answers twice.
+    # Following a generation takes the process that knows of it; a function's seldom answers twice.
     # What is kept warm is told by the functions that see to it.
-    elsewhere = {"feedback", "listGenerations", "getGeneration", "capacity"}
+    elsewhere = {"listGenerations", "getGeneration", "capacity"}
     faces = {
         (o.method, o.path, o.name)
         for o in OPERATIONS

@@ -1,0 +1,1 @@
+"""The function that keeps judgements, and publishes the accuracies that follow from them."""
