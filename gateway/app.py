@@ -18,6 +18,7 @@ from gateway.http.face import Face
 from gateway.http.native import Native
 from gateway.http.oip import Oip
 from gateway.http.pages import Pages
+from gateway.jobs.jobs import Jobs
 from gateway.judgements import Judgements
 from gateway.metrics import Metrics
 from gateway.quotas import Buckets, Quota
@@ -36,18 +37,20 @@ def create_app(
     generations: SqliteGenerations | None = None,
     keeper: Keeper | None = None,
     quota: Quota | None = None,
+    jobs: Jobs | None = None,
 ) -> Starlette:
     """The application over a service; `metrics` must be one of the service's observers to count its answers.
 
     Without a keyring every caller is anonymous: bind it to loopback only (`gateway.auth.check_binding`). Judged
     accuracies last as long as the application, unless whoever gives `judgements` has them published. Without
-    `generations` nothing is generated, and none are listed; without a `keeper` nothing is kept warm ahead of requests.
+    `generations` nothing is generated, and none are listed; without a `keeper` nothing is kept warm ahead of requests;
+    without `jobs` none are taken.
     """
     judges = judgements or Judgements(service)
     face = Face(service, metrics, keyring or Keyring(), body_limit, service.clock, quota=quota or Buckets())
     release = _version()
     routes = [
-        *Native(face, judges, generations, keeper).routes(),
+        *Native(face, judges, generations, keeper, jobs).routes(),
         *Oip(face, version=release).routes(),
         *Pages(face, version=release).routes(),
     ]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from gateway.decisions import Record, Served
 from gateway.errors import GatewayError
 from registry.documents import to_document
+from registry.jobs import Job
 from registry.lineage import Tried
 from registry.model import Estimate, Slo, Task
 from scheduler.decision import Decision
@@ -131,6 +133,25 @@ def tried_document(tried: Tried) -> dict[str, Any]:
         "reason": tried.reason,
         "numbers": dict(tried.numbers),
     }
+
+
+def job_document(job: Job) -> dict[str, Any]:
+    """A job as its caller sees it, without its result; times in ISO 8601, UTC."""
+    return {
+        "id": job.id,
+        "task": job.task,
+        "state": job.state.value,
+        "submitted_at": _iso(job.submitted_at),
+        "started_at": _iso(job.started_at),
+        "ended_at": _iso(job.ended_at),
+        "expires_at": _iso(job.expires_at),
+        "result": None,
+        "error": None if job.error is None else {"code": job.error.code, "message": job.error.message},
+    }
+
+
+def _iso(at: float | None) -> str | None:
+    return None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
 
 
 def judgement_document(judgement: Judgement) -> dict[str, Any]:

@@ -4,14 +4,17 @@ GatewayError
 ├── BadRequest            the caller's: the body cannot be parsed                     400
 ├── Unauthenticated       the caller's: no or unknown credential                      401
 ├── Forbidden             the caller's: a task that it may use, and not judge         403
-├── UnknownTask           the caller's: no such task or decision, or not its own      404
+├── UnknownTask           the caller's: no such task, decision or job, or not its own 404
 ├── TooSlow               the caller's: the body did not arrive in time               408
 ├── AlreadyJudged         the caller's: the answer has been judged before             409
+├── KeyConflict           the caller's: a key that stands for another submission      409
+├── JobOver               the caller's: a job that has ended cannot be cancelled      409
 ├── TooLarge              the caller's: the body is over the limit                    413
 ├── Unprocessable         the caller's: a field or tensor has an impossible value     422
 ├── Infeasible            nobody's: no placement holds a strict SLO                   422
 ├── QuotaExceeded         the caller's: over its tenant's requests per second         429
 ├── Overloaded            ours: no capacity in time; try again after `retry_after_s`  429
+│   └── TooManyJobs       the caller's: as many jobs are open as a tenant may have    429
 └── Unavailable           ours: every candidate failed                                503
     └── DeadlineExceeded  ours: no answer in time                                     504
 
@@ -64,7 +67,7 @@ class Forbidden(GatewayError):
 
 
 class UnknownTask(GatewayError):
-    """There is no task or decision of this name, or it is another tenant's: nobody learns which."""
+    """There is no task, decision or job of this name, or it is another tenant's: nobody learns which."""
 
     status = 404
     code = "not_found"
@@ -82,6 +85,20 @@ class AlreadyJudged(GatewayError):
 
     status = 409
     code = "already_judged"
+
+
+class KeyConflict(GatewayError):
+    """An idempotency key stands for another submission."""
+
+    status = 409
+    code = "idempotency_key_reused"
+
+
+class JobOver(GatewayError):
+    """A job has ended, and stays as it is."""
+
+    status = 409
+    code = "job_ended"
 
 
 class TooLarge(GatewayError):
@@ -117,6 +134,12 @@ class Overloaded(GatewayError):
 
     status = 429
     code = "overloaded"
+
+
+class TooManyJobs(Overloaded):
+    """As many of the caller's jobs wait or run as may."""
+
+    code = "too_many_jobs"
 
 
 class Unavailable(GatewayError):

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.capacity.carry_out import Result
 from registry.generations import GenerationState
+from registry.jobs import JobState
 from registry.lineage import Outcome
 from registry.model import Objective, OnInfeasible
 from scheduler.frontier import Start
@@ -137,6 +138,39 @@ class PredictResponse(Document):
     task: str
     outputs: dict[str, Any]
     decision: ServedBy
+
+
+class JobFailure(Document):
+    """Why a job failed, or is to be tried again."""
+
+    code: str
+    message: str
+
+
+class JobResponse(Document):
+    """A prediction that nobody waits for; times in ISO 8601, UTC."""
+
+    id: str
+    task: str
+    state: JobState
+    submitted_at: str
+    started_at: str | None = Field(description="When it was last begun.")
+    ended_at: str | None
+    expires_at: str = Field(description="When it is forgotten, a day after its end.")
+    result: PredictResponse | None = Field(description="Once it has succeeded; null in lists.")
+    error: JobFailure | None
+
+
+class JobsResponse(Document):
+    """The caller's jobs, newest first."""
+
+    jobs: list[JobResponse]
+
+
+class JobsQuery(Body):
+    """How many to list."""
+
+    limit: int = Field(50, ge=1, le=200, description="Most jobs that are listed.")
 
 
 class Candidate(Document):

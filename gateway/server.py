@@ -24,6 +24,7 @@ from gateway.capacity.local import keeping_warm
 from gateway.generation.on_demand import on_demand
 from gateway.hardware import warn_of_stale
 from gateway.http.connection import Connection
+from gateway.jobs.local import taking_jobs
 from gateway.local import Platform
 from gateway.quotas import Buckets
 from gateway.settings import Settings
@@ -63,6 +64,7 @@ async def serve(
             Platform.open(settings.home, functions=settings.functions, containers=settings.containers) as platform,
             on_demand(platform, generate) as generations,
             _prepared(platform),
+            taking_jobs(platform, settings.jobs_at_once, most_open=settings.most_jobs) as jobs,
             keeping_warm(platform, settings.warm_budget, period_s=settings.warm_period_s) as keeper,
         ):
             app = create_app(
@@ -74,6 +76,7 @@ async def serve(
                 generations=generations,
                 keeper=keeper,
                 quota=Buckets(settings.requests_per_s, keyring.quotas),
+                jobs=jobs,
             )
             warn_of_stale(platform.snapshots.view()[0])
             server = _Server(_config(app))

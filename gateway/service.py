@@ -85,6 +85,7 @@ class Service:
         self._observers = tuple(observers)
         self._tell: Callable[[Request], None] = lambda _: None
         self._generating: Callable[[Request], Generating | None] = lambda _: None
+        self._under_way = 0
         self._dispatcher = Dispatcher(backends, emit=snapshots.emit, clock=clock)
         self._probes = Probes(snapshots, self._dispatcher, clock, probed) if probes else None
 
@@ -161,6 +162,17 @@ class Service:
             raise UnknownTask(f"no decision {decision_id[:NAME_SHOWN]!r} is kept", decision_id=decision_id[:NAME_SHOWN])
         return record, record.decision()
 
+    def check(self, principal: Principal, name: str, inputs: Tensors, hints: Mapping[str, Any] | None = None) -> None:
+        """Raise what `predict` would before it decides: UnknownTask, Forbidden or Unprocessable."""
+        task = self.task(principal, name)
+        _merged(task, hints)
+        _checked_rows(task, inputs)
+
+    @property
+    def under_way(self) -> int:
+        """Predictions that are being made now."""
+        return self._under_way
+
     async def predict(
         self,
         principal: Principal,
@@ -191,6 +203,7 @@ class Service:
             decision = choose(request, catalogue, fleet, now)
         decided_ms = (self.clock() - now) * 1000
         record = Record(self._new_id(), principal.tenant, request, catalogue, fleet, now, self._wall(), decided_ms)
+        self._under_way += 1
         try:
             self._tell(request)
             self._admit(decision, request, catalogue)
@@ -207,6 +220,8 @@ class Service:
             error.details["decision_id"] = record.id
             self._settle(replace(record, error=error))
             raise
+        finally:
+            self._under_way -= 1
         served = self._served(record, decision, delivery, start)
         answered = replace(record, served=served, wait_ms=delivery.reply.wait_ms)
         self._settle(answered, delivery.reply.outputs.get(task.judged))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.auth import KEYS_FILE_VARIABLE, Keyring
 from registry.errors import InvalidValue
+from registry.jobs import MOST_OPEN
 
 HOME = Path("~/.modelless")
 
@@ -24,6 +26,11 @@ LEAST_REQUESTS_PER_S = 0.001
 
 LONGEST_PERIOD_S = 3600.0
 """Between two plans of what is kept warm: what is foreseen is the next minute."""
+
+
+def _half_the_cores() -> int:
+    """The other half is for who waits for an answer."""
+    return max(1, len(os.sched_getaffinity(0)) // 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +59,12 @@ class Settings:
     requests_per_s: float = math.inf
     """Of each tenant whose keys say nothing else; what is over it is refused (429)."""
 
+    jobs_at_once: int = field(default_factory=_half_the_cores)
+    """Jobs that run at the same time, and only where requests leave room; 0: another process of the home runs them."""
+
+    most_jobs: int = MOST_OPEN
+    """Jobs of one tenant that may wait or run."""
+
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> Settings:
         """Settings from environment variables; raises InvalidValue naming the variable."""
@@ -66,6 +79,8 @@ class Settings:
             functions=_strings(variables, "MODELLESS_LAMBDA_FUNCTIONS", '{"lambda-1769": "arn"}'),
             containers=containers_of(variables),
             warm_budget=_amount(variables, "MODELLESS_WARM_BUDGET", defaults.warm_budget, "US dollars per hour"),
+            jobs_at_once=_whole(variables, "MODELLESS_JOBS_AT_ONCE", defaults.jobs_at_once, 1000),
+            most_jobs=_whole(variables, "MODELLESS_MOST_JOBS", defaults.most_jobs, 1_000_000),
             warm_period_s=_amount(
                 variables, "MODELLESS_WARM_PERIOD", defaults.warm_period_s, "seconds", least=1.0, most=LONGEST_PERIOD_S
             ),

@@ -7,6 +7,7 @@ of a job and the time (s since the epoch), so every store that can compare and s
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -90,7 +91,7 @@ class Job:
     holder: str = ""
     """Who claimed it last; nobody else may say what came of it."""
     lease_until: float = 0.0
-    """When its holder is taken to be gone, unless it says otherwise before."""
+    """Until when nobody else may claim it: its holder's lease, or a pause after it was given back."""
     sent_at: float = 0.0
     """When it was last sent to a queue."""
     error: JobError | None = None
@@ -105,13 +106,18 @@ class Job:
         return now >= self.expires_at
 
     def waits(self, now: float) -> bool:
-        """Whether it may be claimed: queued, or held by somebody who is gone."""
-        return self.state is JobState.QUEUED or (self.state is JobState.RUNNING and self.lease_until <= now)
+        """Whether it may be claimed: queued, and no pause was asked for, or held by somebody who is gone."""
+        return self.open and self.lease_until <= now
 
 
 def job_id(now: float, random: bytes) -> str:
     """An id of the time (s) and ten random bytes."""
     return f"{int(now * 1000):011x}{random.hex()}"
+
+
+def digest_of(task: str, body: bytes) -> str:
+    """The SHA-256 of what is asked, 64 hex digits: equal for equal submissions, byte for byte."""
+    return hashlib.sha256(b"\0".join((task.encode(), body))).hexdigest()
 
 
 def submitted(id_: str, tenant: str, task: str, digest: str, now: float) -> Job:
@@ -154,15 +160,17 @@ def fail(job: Job, now: float, *, holder: str, error: JobError) -> Job:
     return _finish(job, now, holder, JobState.FAILED, error)
 
 
-def give_back(job: Job, now: float, *, holder: str, error: JobError, counted: bool) -> Job:
-    """The job, queued again; failed where its attempts are over. One that could not begin does not count.
+def give_back(job: Job, now: float, *, holder: str, error: JobError, counted: bool = True, pause_s: float = 0.0) -> Job:
+    """The job, queued again after a pause; failed where its attempts are over. One that could not begin counts as none.
 
     Raises ClaimLost.
     """
     if counted and job.attempts >= ATTEMPTS:
         return fail(job, now, holder=holder, error=error)
     _check_held(job, holder)
-    return replace(_to(job, JobState.QUEUED), lease_until=0.0, attempts=job.attempts - (not counted), error=error)
+    return replace(
+        _to(job, JobState.QUEUED), lease_until=now + pause_s, attempts=job.attempts - (not counted), error=error
+    )
 
 
 def cancel(job: Job, now: float) -> Job:

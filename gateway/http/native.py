@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import string
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,34 +10,30 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from gateway.bodies import answer_body, hints_of, id_of, limit_of, object_of, predict_request
 from gateway.capacity.keeper import Keeper
 from gateway.capacity.report import capacity_document
 from gateway.documents import (
     decision_document,
     explanation_document,
     frontier_document,
+    job_document,
     judgement_document,
     task_document,
 )
-from gateway.errors import BadRequest, UnknownTask, Unprocessable
+from gateway.errors import UnknownTask, Unprocessable
 from gateway.http.errors import native_refusal
 from gateway.http.face import Face, off_loop, size_of
+from gateway.jobs.jobs import Jobs
 from gateway.judgements import Judgements
-from gateway.service import Answer
 from registry.documents import to_document
 from registry.errors import NotFound
-from registry.model import Task
 from registry.stores.generations import SqliteGenerations
-from runtime.codecs.native_json import decode_inputs, encode_outputs
-from runtime.codecs.text import dumps, loads
+from runtime.codecs.text import dumps, raw
 from scheduler.frontier import Start
-
-ID_LIMIT = 128
 
 ROWS_DIGITS = 9
 """Of the largest batch that anybody may ask about; no placement takes more than registry.model.MAX_BATCH."""
-
-_ID_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-_.:/")
 
 BYTES_EACH = 300
 """Of a demand or an action in the report on capacity, as JSON."""
@@ -53,17 +48,21 @@ class Native:
         judgements: Judgements,
         generations: SqliteGenerations | None = None,
         keeper: Keeper | None = None,
+        jobs: Jobs | None = None,
     ) -> None:
         self._face = face
         self._service = face.service
         self._judgements = judgements
         self._generations = generations
         self._keeper = keeper
+        self._taken = jobs
 
     def routes(self) -> list[Route]:
         """The busiest first: routes are matched in order."""
         table = [
             ("/v1/tasks/{task}/predict", self.predict, "POST"),
+            ("/v1/jobs/{id}", self.job, "GET"),
+            ("/v1/tasks/{task}/jobs", self.submit, "POST"),
             ("/v1/tasks/{task}/plan", self.plan, "POST"),
             ("/v1/tasks/{task}/feedback", self.feedback, "POST"),
             ("/v1/tasks/{task}/frontier", self.frontier, "GET"),
@@ -73,6 +72,8 @@ class Native:
             ("/v1/generations/{id}", self.generation, "GET"),
             ("/v1/generations", self.generations, "GET"),
             ("/v1/capacity", self.capacity, "GET"),
+            ("/v1/jobs/{id}", self.cancel, "DELETE"),
+            ("/v1/jobs", self.jobs, "GET"),
         ]
         return [
             Route(path, self._face.guarded(endpoint, native_refusal), methods=[method])
@@ -86,16 +87,16 @@ class Native:
         # The signature comes before the body: an unknown or foreign task costs nobody a parse.
         task = self._service.task(principal, request.path_params["task"])
         body = await self._face.body(request)
-        given, inputs = await off_loop(len(body), lambda: _predict_request(body, task))
+        given, inputs = await off_loop(len(body), lambda: predict_request(body, task))
         answer = await self._service.predict(
             principal,
             task.name,
             inputs,
-            _hints(given),
-            id=_id(request.headers.get("x-request-id") or given.get("id")),
+            hints_of(given),
+            id=id_of(request.headers.get("x-request-id") or given.get("id")),
             arrived=arrived,
         )
-        rendered = await off_loop(size_of(answer.outputs), lambda: dumps(_predict_document(answer)))
+        rendered = await off_loop(size_of(answer.outputs), lambda: answer_body(answer))
         headers = {"x-request-id": answer.id, "x-decision-id": answer.decision.decision_id}
         return Response(rendered, 200, headers, "application/json")
 
@@ -104,18 +105,18 @@ class Native:
         principal = self._face.principal(request)
         task = self._service.task(principal, request.path_params["task"])
         body = await self._face.body(request) or b"{}"
-        given = await off_loop(len(body), lambda: _object(body, {"slo", "rows"}))
+        given = await off_loop(len(body), lambda: object_of(body, {"slo", "rows"}))
         rows = given.get("rows", 1)
         if type(rows) is not int:
             raise Unprocessable("rows: is not a whole number; give 1 or more", field="rows")
-        return _json(decision_document(self._service.plan(principal, task.name, _hints(given), rows)))
+        return _json(decision_document(self._service.plan(principal, task.name, hints_of(given), rows)))
 
     async def feedback(self, request: Request) -> Response:
         """The right answers of a decision's rows to the accuracy that follows from them."""
         principal = self._face.principal(request)
         task = self._service.task(principal, request.path_params["task"])
         body = await self._face.body(request)
-        given = await off_loop(len(body), lambda: _object(body, {"decision_id", "receipt", "expected"}))
+        given = await off_loop(len(body), lambda: object_of(body, {"decision_id", "receipt", "expected"}))
         decision_id = given.get("decision_id")
         if given.get("receipt") is not None:
             raise Unprocessable("receipt: answers here come without one; give their decision_id", field="receipt")
@@ -149,6 +150,38 @@ class Native:
             explanation_document(*self._service.explain(self._face.principal(request), request.path_params["id"]))
         )
 
+    async def submit(self, request: Request) -> Response:
+        """Inputs and hints to a job, which is made when there is room."""
+        principal = self._face.principal(request)
+        task = self._service.task(principal, request.path_params["task"])
+        body = await self._face.body(request)
+        key = request.headers.get("idempotency-key")
+        job = await asyncio.to_thread(self._jobs.submit, principal, task.name, body, key)
+        return Response(dumps(job_document(job)), 202, {"location": f"/v1/jobs/{job.id}"}, "application/json")
+
+    async def job(self, request: Request) -> Response:
+        """One job, with its result once it has one."""
+        principal = self._face.principal(request)
+        job, result = await asyncio.to_thread(self._jobs.find, principal, request.path_params["id"])
+        return _json(job_document(job) | ({} if result is None else {"result": raw(result)}))
+
+    async def jobs(self, request: Request) -> Response:
+        """The caller's jobs, newest first, without their results."""
+        principal = self._face.principal(request)
+        found = await asyncio.to_thread(self._jobs.newest, principal, limit_of(request.query_params))
+        return _json({"jobs": [job_document(job) for job in found]})
+
+    async def cancel(self, request: Request) -> Response:
+        """A job that has not ended, cancelled."""
+        principal = self._face.principal(request)
+        return _json(job_document(await asyncio.to_thread(self._jobs.cancel, principal, request.path_params["id"])))
+
+    @property
+    def _jobs(self) -> Jobs:
+        if self._taken is None:
+            raise UnknownTask("no jobs are taken here; ask for predictions")
+        return self._taken
+
     async def generations(self, request: Request) -> Response:
         """The variants that are being made for the caller's tasks, and those that were, newest first."""
         owned = {task.name for task in self._service.tasks(self._face.principal(request))}
@@ -178,39 +211,6 @@ class Native:
         return _json(to_document(found))
 
 
-def _predict_request(body: bytes, task: Task) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    given = _object(body, {"inputs", "slo", "id"})
-    if "inputs" not in given:
-        raise Unprocessable("inputs: is missing; give the task's tensors", field="inputs")
-    return given, decode_inputs(task.inputs, given["inputs"])
-
-
-def _predict_document(answer: Answer) -> Mapping[str, Any]:
-    return {
-        "id": answer.id,
-        "task": answer.decision.task,
-        "outputs": encode_outputs(answer.outputs),
-        "decision": answer.decision,  # orjson writes dataclasses; a document of it costs 40 microseconds
-    }
-
-
-def _object(body: bytes, known: set[str]) -> Mapping[str, Any]:
-    document = loads(body)
-    if not isinstance(document, dict):
-        raise BadRequest("the body is not a JSON object")
-    for name in document:
-        if name not in known:
-            raise Unprocessable(f"{name[:80]}: is not a field; use {', '.join(sorted(known))}", field=name[:80])
-    return document
-
-
-def _hints(given: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    hints = given.get("slo")
-    if hints is not None and not isinstance(hints, dict):
-        raise Unprocessable("slo: is not an object; give hints by name", field="slo")
-    return hints
-
-
 def _race(given: Mapping[str, str]) -> dict[str, Any]:
     """The query of a frontier: over how many rows, from which start, on which tier."""
     for name in given:
@@ -222,17 +222,6 @@ def _race(given: Mapping[str, str]) -> dict[str, Any]:
     if start not in tuple(Start):
         raise Unprocessable(f"start: {start[:80]!r} is unknown; use one of {[s.value for s in Start]}", field="start")
     return {"rows": int(rows), "start": Start(start), "tier": given.get("tier")}
-
-
-def _id(given: Any) -> str | None:
-    """The caller's id, fit to be echoed in a header."""
-    if given is None:
-        return None
-    if not isinstance(given, str) or not 0 < len(given) <= ID_LIMIT or set(given) - _ID_CHARACTERS:
-        raise Unprocessable(
-            f"id: is not 1 to {ID_LIMIT} letters, digits or any of - _ . : /; send another, or none", field="id"
-        )
-    return given
 
 
 def _json(document: Mapping[str, Any]) -> Response:

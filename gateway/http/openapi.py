@@ -15,9 +15,9 @@ REFUSALS: Mapping[int, str] = {
     400: "The body cannot be parsed.",
     401: "No credential, or an unknown one.",
     403: "The task may be used, and not judged, by this tenant.",
-    404: "No such task or decision, or it is another tenant's.",
+    404: "No such task, decision or job, or it is another tenant's.",
     408: "The body did not arrive in time.",
-    409: "The answer has been judged before.",
+    409: "What was done before stands: the answer is judged, the key used, the job ended.",
     413: "The body is over the limit.",
     422: "A field or tensor has an impossible value, or no placement holds a strict SLO.",
     429: "Over the tenant's quota, or no capacity in time; try again after Retry-After seconds.",
@@ -37,6 +37,9 @@ class Operation(NamedTuple):
     body: type[BaseModel] | None = None
     refusals: tuple[int, ...] = (401, 403, 404)
     query: type[BaseModel] | None = None
+    status: int = 200
+    headers: tuple[str, ...] = ()
+    """Optional ones of the request."""
 
 
 PREDICT_REFUSALS = tuple(status for status in REFUSALS if status != 409)
@@ -84,6 +87,28 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "get", "/v1/decisions/{id}", "explain", "A past decision, explained", schemas.ExplainResponse, None, (401, 404)
     ),
+    Operation(
+        "post",
+        "/v1/tasks/{task}/jobs",
+        "submitJob",
+        "Have a prediction made when there is room",
+        schemas.JobResponse,
+        schemas.PredictRequest,
+        (*SMALL_REFUSALS, 409, 429, 503),
+        status=202,
+        headers=("Idempotency-Key",),
+    ),
+    Operation("get", "/v1/jobs/{id}", "getJob", "One job, and its result", schemas.JobResponse, None, (401, 404, 503)),
+    Operation(
+        "get",
+        "/v1/jobs",
+        "listJobs",
+        "The caller's jobs, newest first",
+        schemas.JobsResponse,
+        refusals=(401, 404, 422, 503),
+        query=schemas.JobsQuery,
+    ),
+    Operation("delete", "/v1/jobs/{id}", "cancelJob", "Cancel a job", schemas.JobResponse, None, (401, 404, 409, 503)),
     Operation(
         "get",
         "/v1/generations",
@@ -151,7 +176,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
     answer: dict[str, Any] = {"description": "Done."}
     if operation.answer is not None:
         answer["content"] = _json(operation.answer)
-    responses = {"200": answer} | {
+    responses = {str(operation.status): answer} | {
         str(status): {"description": REFUSALS[status]}
         | ({"content": _json(schemas.ErrorResponse)} if operation.path.startswith("/v1") else {})
         for status in operation.refusals
@@ -160,6 +185,9 @@ def _operation(operation: Operation) -> dict[str, Any]:
         {"name": part[1:-1], "in": "path", "required": True, "schema": {"type": "string"}}
         for part in operation.path.split("/")
         if part.startswith("{")
+    ]
+    parameters += [
+        {"name": name, "in": "header", "required": False, "schema": {"type": "string"}} for name in operation.headers
     ]
     if operation.query is not None:
         parameters += _query(operation.query)

@@ -88,7 +88,7 @@ def _operation(method: str, path: str, operation: Any, schemas: Any) -> str:
         f'<h2><span class="m {method}">{method.upper()}</span><code>{escape(path)}</code></h2>'
         f"<p>{escape(operation['summary'])}</p><table>{rows}</table>"
     ]
-    for title, holder in (("Body", operation.get("requestBody")), ("Answer", operation["responses"]["200"])):
+    for title, holder in (("Body", operation.get("requestBody")), ("Answer", _answer(operation))):
         if holder is not None and "content" in holder:
             parts.append(_schema(title, holder["content"]["application/json"]["schema"]["$ref"], schemas))
     return "".join(parts)
@@ -105,3 +105,8 @@ def dumps_pretty(value: Any) -> str:
     import json  # noqa: PLC0415 - orjson indents too, but runtime.codecs.text is for machines
 
     return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _answer(operation: dict[str, Any]) -> Any:
+    """What is answered where all goes well."""
+    return next(answer for status, answer in operation["responses"].items() if status.startswith("2"))

@@ -46,7 +46,7 @@ CREATE INDEX IF NOT EXISTS job_expires ON job (expires)
 
 NEXT = """
 SELECT tenant, min(id) FROM job AS waiting
-WHERE expires > :now AND (state = 'queued' OR (state = 'running' AND lease <= :now))
+WHERE expires > :now AND state IN ('queued', 'running') AND lease <= :now
 GROUP BY tenant ORDER BY (SELECT max(started) FROM job WHERE job.tenant = waiting.tenant), min(id) LIMIT 1
 """
 """NULL, of a tenant that was never served, comes first (SQLite, "Datatypes", section 4.1)."""

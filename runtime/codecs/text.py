@@ -17,6 +17,11 @@ def loads(body: bytes | bytearray | memoryview) -> Any:
         raise InvalidBody(f"the body is not JSON: {fault}") from None
 
 
+def raw(text: bytes) -> orjson.Fragment:
+    """A JSON text as a value of another, which `dumps` writes as it is."""
+    return orjson.Fragment(text)
+
+
 def dumps(value: Any) -> bytes:
     """The JSON text of a value that may hold numpy arrays; NaN and infinities become null."""
     return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)

@@ -408,6 +408,18 @@ def test_what_was_abandoned_is_next_again_and_fails_in_the_end(queue: JobQueue, 
     assert queue.job("a", job.id).error == ABANDONED
 
 
+def test_what_was_given_back_waits_for_its_pause(queue: JobQueue, queue_place: Place) -> None:
+    (job,) = submit_each(queue, queue_place, "a")
+    queue.claim_next("w", LEASE_S)
+    back = partial(give_back, holder="w", error=JobError("overloaded", "full"), counted=False, pause_s=5.0)
+    queue.move("a", job.id, back)
+    assert queue.claim_next("w", LEASE_S) is None
+    queue_place.clock.now += 5.0
+    again = queue.claim_next("w", LEASE_S)
+    assert again is not None
+    assert (again.id, again.attempts) == (job.id, 1)
+
+
 def test_cancelled_and_forgotten_jobs_are_not_next(queue: JobQueue, queue_place: Place) -> None:
     (gone,) = submit_each(queue, queue_place, "a")
     queue_place.clock.now += KEPT_S

@@ -13,6 +13,7 @@ import httpx
 import numpy as np
 import pytest
 
+from gateway import bodies
 from gateway.app import create_app
 from gateway.auth import Keyring, Principal, key_digest
 from gateway.backends.fake import FakeBackend, steady
@@ -21,7 +22,6 @@ from gateway.capacity.arrivals import minute_of
 from gateway.capacity.keeper import Keeper
 from gateway.errors import EnvironmentLost, ExecutionFailed, NotReady, Throttled
 from gateway.http import face as shared
-from gateway.http import native
 from gateway.metrics import Metrics
 from gateway.schemas import CapacityResponse
 from gateway.service import Service
@@ -523,7 +523,7 @@ async def test_a_large_body_is_read_beside_the_loop(
         readers.append(threading.current_thread())
         return text.loads(body)
 
-    monkeypatch.setattr(native, "loads", loads)
+    monkeypatch.setattr(bodies, "loads", loads)
     monkeypatch.setattr(shared, "OFF_LOOP_BYTES", 8)
     body = {"decision_id": "nobody's", "expected": []} if face == "feedback" else {"nothing": 1}
     response = await gateway.http.post(f"/v1/tasks/sum/{face}", json=body)

@@ -31,6 +31,8 @@ def test_every_variable_is_read():
             "MODELLESS_WARM_BUDGET": "0.25",
             "MODELLESS_WARM_PERIOD": "30",
             "MODELLESS_QUOTA_REQUESTS_PER_SECOND": "12.5",
+            "MODELLESS_JOBS_AT_ONCE": "3",
+            "MODELLESS_MOST_JOBS": "40",
         }
     )
     assert settings == Settings(
@@ -44,6 +46,8 @@ def test_every_variable_is_read():
         0.25,
         30.0,
         12.5,
+        3,
+        40,
     )
 
 
@@ -52,6 +56,8 @@ def test_every_variable_is_read():
     [
         ("MODELLESS_PORT", "http"),
         ("MODELLESS_PORT", "70000"),
+        ("MODELLESS_JOBS_AT_ONCE", "-1"),
+        ("MODELLESS_MOST_JOBS", "many"),
         ("MODELLESS_BODY_LIMIT", "-1"),
         ("MODELLESS_LAMBDA_FUNCTIONS", "[]"),
         ("MODELLESS_LAMBDA_FUNCTIONS", "{"),

@@ -106,6 +106,11 @@ def test_a_job_that_is_abandoned_again_and_again_fails() -> None:
 def test_what_is_given_back_counts_unless_it_could_not_begin() -> None:
     back = partial(give_back, holder="w", error=WHY)
     assert (back(RUNNING, 105.0, counted=True).attempts, back(RUNNING, 105.0, counted=False).attempts) == (1, 0)
+    paused = back(RUNNING, 105.0, pause_s=5.0)
+    assert [claim(paused, now, holder="x", lease_s=9.0).state for now in (109.9, 110.0)] == [
+        JobState.QUEUED,
+        JobState.RUNNING,
+    ]
     last = replace(RUNNING, attempts=ATTEMPTS)
     assert back(last, 105.0, counted=False).state is JobState.QUEUED
     ended = back(last, 105.0, counted=True)
