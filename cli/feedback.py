@@ -9,6 +9,7 @@ import click
 
 from cli.ask import read_json
 from cli.client import connect
+from cli.errors import BadInput
 from cli.options import json_option, server_options
 from cli.output import say
 
@@ -17,28 +18,75 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("decision_id")
+@click.argument("decision_id", required=False)
 @click.option(
     "--expected",
     required=True,
     help="The right answers, one for each row of the request: a JSON list, a file of it, or - for stdin.",
 )
+@click.option("--receipt", help="That came with the answer, in place of DECISION_ID: a stack in the cloud wants it.")
+@click.option("--answer", help="The answer as `predict --json` printed it, in a file: its receipt or its id is taken.")
 @server_options
 @json_option
-def feedback(decision_id: str, expected: str, url: str, api_key: str | None, as_json: bool) -> None:
+def feedback(
+    decision_id: str | None,
+    expected: str,
+    receipt: str | None,
+    answer: str | None,
+    url: str,
+    api_key: str | None,
+    as_json: bool,
+) -> None:
     """Say what the answer to DECISION_ID should have been; its variant's accuracy follows.
 
     \b
     modelless feedback 4f1d... --expected '[3]'
+    modelless predict digits '[[0, 0, 5, ...]]' --json > answer.json
+    modelless feedback --answer answer.json --expected '[3]'
     """
-    body = {"decision_id": decision_id, "expected": read_json(expected, "--expected")}
+    which, task = _which(decision_id, receipt, answer)
+    body = {**which, "expected": read_json(expected, "--expected")}
     with connect(url, api_key) as server:
-        task = server.get(f"/v1/decisions/{quote(decision_id, safe='')}")["task"]
+        task = task or server.get(f"/v1/decisions/{quote(which['decision_id'], safe='')}")["task"]
         judgement = server.post(f"/v1/tasks/{quote(task, safe='')}/feedback", body)
     say(judgement, as_json=as_json, render=lambda console: _render(console, judgement))
 
 
+def _which(decision_id: str | None, receipt: str | None, answer: str | None) -> tuple[dict[str, str], str | None]:
+    """The field that names an answer, and the answer's task where that is known."""
+    if sum(given is not None for given in (decision_id, receipt, answer)) != 1:
+        raise BadInput("say which answer: give DECISION_ID, --receipt or --answer, one of them")
+    if answer is not None:
+        return _of_answer(read_json(answer, "--answer"))
+    if receipt is not None:
+        return {"receipt": receipt}, _task_of(receipt)
+    return {"decision_id": str(decision_id)}, None
+
+
+def _of_answer(answer: Any) -> tuple[dict[str, str], str]:
+    try:
+        decision = answer["decision"]
+        named = {name: decision[name] for name in ("receipt", "decision_id") if decision.get(name)}
+        name = next(iter(named))
+        return {name: str(named[name])}, str(decision["task"])
+    except (AttributeError, KeyError, StopIteration, TypeError):
+        raise BadInput("--answer: holds no answer; save what `modelless predict --json` prints") from None
+
+
+def _task_of(receipt: str) -> str:
+    from gateway.errors import Unprocessable
+    from gateway.receipts import claimed_task
+
+    try:
+        return claimed_task(receipt)
+    except Unprocessable as error:
+        raise BadInput(f"--{error}") from None
+
+
 def _render(console: Console, judgement: dict[str, Any]) -> None:
+    if "accuracy" not in judgement:
+        console.print(f"Taken: what follows from decision {judgement['decision_id']} is published within minutes.")
+        return
     rows, accuracy = judgement["rows"], judgement["accuracy"]
     judged = f"{rows} row{'s' if rows > 1 else ''} judged"
     console.print(judged if judgement["right"] is None else f"{judged}, {judgement['right']} right")

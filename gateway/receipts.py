@@ -93,6 +93,15 @@ def read(receipt: str, find: Callable[[str], ReceiptKey | None], *, tenant: str,
     return found
 
 
+def claimed_task(receipt: str) -> str:
+    """The task that a receipt says it is for, whoever signed it; raises Unprocessable for what is no receipt."""
+    try:
+        head, _, _ = _of_text(receipt.split(".")[1]).partition(b"\0")
+        return str(json.loads(head)["variant"]).partition("/")[0]
+    except (IndexError, KeyError, TypeError, ValueError):
+        raise _no_receipt() from None
+
+
 def _statement(body: bytes) -> Statement:
     """The statement in a body that was signed here."""
     head, _, data = body.partition(b"\0")

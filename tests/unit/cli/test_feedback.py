@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from click.testing import Result
+
+from gateway.receipts import Statement, sign
+from registry.receipt_keys import ReceiptKey
 
 Invoke = Callable[..., Result]
 
@@ -88,3 +93,63 @@ def test_what_is_no_json_is_not_sent(judge: Callable[..., Result], platform: Pla
     assert result.exit_code == 2
     assert "--expected is not JSON" in result.stderr
     assert platform.asked == []
+
+
+ACCEPTED = {"accepted": True, "decision_id": "d1"}
+
+
+@pytest.fixture
+def taking(platform: Platform) -> Platform:
+    """A platform that keeps no decisions and takes receipts."""
+    platform.answer = httpx.Response(202, json=ACCEPTED)
+    return platform
+
+
+def test_a_saved_answer_is_judged_by_its_receipt_and_asks_nothing_first(
+    invoke: Invoke, taking: Platform, tmp_path: Path
+) -> None:
+    saved = tmp_path / "answer.json"
+    saved.write_text(json.dumps({"decision": {"decision_id": "d1", "task": "flowers", "receipt": "7.a.b"}}))
+
+    result = invoke("feedback", "--answer", str(saved), "--expected", "[1]", obj=httpx.MockTransport(taking))
+
+    assert [(r.method, r.url.path) for r in taking.asked] == [("POST", "/v1/tasks/flowers/feedback")]
+    assert json.loads(taking.asked[0].content) == {"receipt": "7.a.b", "expected": [1]}
+    assert "decision d1 is published within minutes" in result.stdout
+
+
+def test_a_saved_answer_without_a_receipt_is_judged_by_its_id(invoke: Invoke, platform: Platform) -> None:
+    answer = json.dumps({"decision": {"decision_id": "d1", "task": "flowers", "receipt": None}})
+
+    invoke("feedback", "--answer", answer, "--expected", "[1]", obj=httpx.MockTransport(platform))
+
+    assert [(r.method, r.url.path) for r in platform.asked] == [("POST", "/v1/tasks/flowers/feedback")]
+    assert json.loads(platform.asked[0].content) == {"decision_id": "d1", "expected": [1]}
+
+
+def test_a_receipt_says_its_task(invoke: Invoke, taking: Platform) -> None:
+    statement = Statement("d1", "flowers/small", "blake3:a", "acme", 0.0, np.array([1]))
+    receipt = sign(statement, ReceiptKey("7", b"k" * 32))
+    assert receipt
+
+    result = invoke("feedback", "--receipt", receipt, "--expected", "[1]", "--json", obj=httpx.MockTransport(taking))
+
+    assert [(r.method, r.url.path) for r in taking.asked] == [("POST", "/v1/tasks/flowers/feedback")]
+    assert json.loads(result.stdout) == ACCEPTED
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "say which answer"),
+        (["d1", "--receipt", "7.a.b"], "one of them"),
+        (["--receipt", "nothing"], "--receipt: is no receipt"),
+        (["--answer", "[]"], "--answer: holds no answer"),
+        (["--answer", '{"decision": {"task": "flowers"}}'], "--answer: holds no answer"),
+    ],
+)
+def test_what_names_no_answer_is_not_sent(invoke: Invoke, platform: Platform, arguments: list[str], said: str) -> None:
+    result = invoke("feedback", *arguments, "--expected", "[1]", obj=httpx.MockTransport(platform))
+
+    assert (result.exit_code, platform.asked) == (2, [])
+    assert said in result.stderr

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import Forbidden, GatewayError, UnknownTask, Unprocessable
-from gateway.receipts import LIFE_S, OUTPUT_LIMIT, RECEIPT_LIMIT, Statement, read, sign
+from gateway.receipts import LIFE_S, OUTPUT_LIMIT, RECEIPT_LIMIT, Statement, claimed_task, read, sign
 from registry.receipt_keys import PERIOD_S, MemoryReceiptKeys, ReceiptKey
 
 NOW = 1_790_000_000.0
@@ -150,3 +150,10 @@ def test_keys_change_under_receipts_that_still_live(signed_at: float, judged_at:
 
 def test_a_secret_is_not_shown() -> None:
     assert "kkkk" not in repr(KEY)
+
+
+def test_whoever_holds_it_can_read_its_task() -> None:
+    assert claimed_task(signed()) == "sum"
+    for receipt in ("", "7", "7.e30.x", "7.***.x", "7.W10.x", "7.bnVsbA.x"):
+        with pytest.raises(Unprocessable):
+            claimed_task(receipt)
