@@ -143,7 +143,7 @@ class Dispatcher:
         try:
             await self._invoke(invocation, estimate, started, started)
         except BackendError as fault:
-            log.info("probe %s: no answer from %s: %s: %s", request_id, placement.id, type(fault).__name__, fault)
+            log.info("probe %s: no answer from %s: %s", request_id, placement.id, type(fault).__name__)
             return None
         return (self._clock() - started) * 1000
 
@@ -163,7 +163,8 @@ class Dispatcher:
             return await self._invoke(invocation, estimate, started, since, course.ranked)
         except BackendError as fault:
             error = f"{type(fault).__name__}: {fault}"
-            log.info("request %s: no answer from %s: %s", course.id, placement.id, error)
+            # Its class alone: what a runtime says of inputs may quote them. The decision, explained, has the rest.
+            log.info("request %s: no answer from %s: %s", course.id, placement.id, type(fault).__name__)
             self._note(fault, estimate, course)
             return None
         finally:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import logging
 import math
+import traceback
+from pathlib import Path
 
 from gateway.errors import BadRequest, GatewayError, Unprocessable
 from registry.errors import InvalidValue
 from runtime.errors import InvalidBody, InvalidTensor
 
 log = logging.getLogger(__name__)
+
+DEPTH = 8
+"""Calls of a traceback that the log gets."""
 
 
 class Internal(GatewayError):
@@ -30,8 +35,14 @@ def as_gateway_error(error: Exception) -> GatewayError:
             return Unprocessable(str(error), tensor=error.tensor, problem=error.problem, expected=error.expected)
         case InvalidValue():
             return Unprocessable(str(error), field=error.field, problem=error.problem, fix=error.fix)
-    log.error("unexpected %s", type(error).__name__, exc_info=error)
+    log.error("unexpected %s at %s", type(error).__name__, _where(error))
     return Internal("an unexpected fault; the gateway's log has it")
+
+
+def _where(error: Exception) -> str:
+    """The way to the fault, innermost last; not what the error says, which may quote what a caller sent."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return " > ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames[-DEPTH:])
 
 
 def refusal_headers(error: GatewayError) -> dict[str, str]:

@@ -195,7 +195,7 @@ class OrtSession:
         self._output_names = (c_char_p * len(self.outputs))(*(name.encode() for name in self.outputs))
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """All outputs by name; raises ExecutionFailed with ONNX Runtime's reason."""
+        """All outputs by name; raises ExecutionFailed with ONNX Runtime's reason, without what it quotes of inputs."""
         api, count = self._api, len(self.outputs)
         values, results = (c_void_p * len(inputs))(), (c_void_p * count)()
         buffers: list[_Buffer] = []
@@ -203,7 +203,7 @@ class OrtSession:
             for i, (name, tensor) in enumerate(inputs.items()):
                 values[i] = self._value(name, tensor, buffers)
             names = (c_char_p * len(inputs))(*map(str.encode, inputs))
-            api.Run(self._handle, None, names, values, len(inputs), self._output_names, count, results)
+            _run(api, self._handle, None, names, values, len(inputs), self._output_names, count, results)
             return {name: self._read(value) for name, value in zip(self.outputs, results, strict=True)}
         finally:
             for value in (*values, *results):
@@ -330,8 +330,8 @@ class Bound:
         self._arguments = (session, None, *self._side(memory, inputs), *self._side(memory, outputs, out=True))
 
     def run(self) -> None:
-        """Read the inputs and write the outputs; raises ExecutionFailed with ONNX Runtime's reason."""
-        self._api.Run(*self._arguments)
+        """Read the inputs and write the outputs; raises ExecutionFailed as `OrtSession.run` does."""
+        _run(self._api, *self._arguments)
 
     def close(self) -> None:
         """Let go of the tensors."""
@@ -395,3 +395,18 @@ _release_buffer: Any = ctypes.pythonapi.PyBuffer_Release
 _release_buffer.argtypes = (ctypes.POINTER(_Buffer),)
 _release_buffer.restype = None
 _SIMPLE = 0
+
+
+def _run(api: Api, *arguments: Any) -> None:
+    """Run; what a node says of its failure comes without numbers and quotations: errors are logged, inputs are not."""
+    try:
+        api.Run(*arguments)
+    except ExecutionFailed as fault:
+        where, told, why = str(fault).partition("Status Message:")
+        raise ExecutionFailed(f"{where}{told}{_without_values(why)}") from None
+
+
+def _without_values(message: str) -> str:
+    import re  # noqa: PLC0415 - only a failure pays for it
+
+    return re.sub(r"""\d[\d.e+-]*|'[^']*'|["][^"]*["]""", "…", message)

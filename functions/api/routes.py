@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Annotated, Any
@@ -31,6 +32,9 @@ from registry.errors import Unavailable as StoreUnavailable
 from runtime.codecs.native_json import decode_inputs, encode_outputs
 from runtime.codecs.text import dumps, loads
 from scheduler.frontier import Start
+
+# At DEBUG, which POWERTOOLS_DEBUG sets, it would write every body it has validated to the log.
+logging.getLogger("aws_lambda_powertools").setLevel(logging.INFO)
 
 MARGIN_S = 0.5
 """Kept of the function's own time, so that a refusal still reaches the caller."""
@@ -68,6 +72,7 @@ class Routes:
         """Without `feedback` answers come without receipts, and nothing is judged."""
         self._service = service
         self._quota = quota or Buckets()
+        self._document = ""
         self._identify = identify
         self._refresh = refresh
         self._feedback = feedback
@@ -163,7 +168,9 @@ class Routes:
 
     def openapi(self) -> Answer:
         """This API's OpenAPI document."""
-        return Response(200, "application/json", self.app.get_openapi_json_schema())
+        if not self._document:
+            self._document = self.app.get_openapi_json_schema()
+        return Response(200, "application/json", self._document)
 
     def _caller(self) -> Principal:
         """Who asks, as `answer` found out; the service is as fresh as the table from here on."""
