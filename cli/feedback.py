@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 @json_option
 def feedback(
     decision_id: str | None,
+    *,
     expected: str,
     receipt: str | None,
     answer: str | None,
