@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 EVERYTHING = {
     "Stage": "prod",
+    "Alarms": "all",
     "WarmBudgetUsdPerHour": "0.5",
     "Optimizer": "on",
     "QuotaRequestsPerSecond": "50",

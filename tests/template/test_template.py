@@ -138,7 +138,9 @@ def test_a_worker_is_the_tier_that_it_starts_as(snapstart: str, snapped: tuple[i
 
 CHANGES = (
     {},
-    {"Stage": "prod"},
+    {"Stage": "prod", "Alarms": "all"},
+    {"MetricsBy": "service"},
+    {"Alarms": "off"},
     {"TenantClaim": "org"},
     {"JwtIssuer": "https://issuer.example", "JwtAudience": "us"},
     {"QuotaRequestsPerSecond": "50"},
@@ -196,6 +198,11 @@ def test_isolated_tenants_share_no_environment(deploy: Deploy) -> None:
 def test_a_token_must_be_for_us(deploy: Deploy) -> None:
     with pytest.raises(TemplateError, match="JwtNeedsAnAudience"):
         deploy(JwtIssuer="https://issuer.example")
+
+
+def test_a_canary_is_watched(deploy: Deploy) -> None:
+    with pytest.raises(TemplateError, match="ACanaryNeedsAlarms"):
+        deploy(Stage="prod")
 
 
 def test_environments_are_reserved_where_they_are_asked_for(deploy: Deploy) -> None:
@@ -281,6 +288,27 @@ def test_a_new_version_takes_over_by_and_by_in_prod(deploy: Deploy, everything: 
     assert "Canary10Percent5Minutes" in str(ways(everything))
     assert "AllAtOnce" in str(ways(deploy()))
     assert ways(deploy(Stage="local")) == set()
+    watched = {
+        json.dumps(group["AlarmConfiguration"])
+        for group in of_type(everything, "AWS::CodeDeploy::DeploymentGroup").values()
+    }
+    assert len(watched) == 1
+    alarms = [alarm["Name"]["Fn::GetAtt"] for alarm in json.loads(watched.pop())["Alarms"]]
+    assert alarms == [["Observability", "Outputs.ApiErrors"], ["Observability", "Outputs.SloFiveMinutes"]]
+    assert {"Observability.ApiErrors", "Observability.SloFiveMinutes"} <= set(everything)
+
+
+def test_alarms_wait_for_no_alias_that_waits_for_them(everything: Resources) -> None:
+    given = everything["Observability"]["Properties"]["Parameters"]
+    assert "Alias" not in json.dumps(given)
+
+
+def test_there_are_as_many_alarms_as_are_asked_for(deploy: Deploy) -> None:
+    def watching(resources: Resources) -> int:
+        return len([r for r in resources.values() if r["Type"] == "AWS::CloudWatch::Alarm"])
+
+    assert 0 == watching(deploy(Alarms="off")) < watching(deploy()) < watching(deploy(Alarms="all"))
+    assert watching(deploy(Stage="local", Alarms="all")) == 0
 
 
 def test_no_front_door_is_open(everything: Resources, deploy: Deploy) -> None:
