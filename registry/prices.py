@@ -147,6 +147,19 @@ def gpu_tier() -> Tier:
     )
 
 
+GPU_IDLE_S = 2400.0
+"""For how long a copy on a GPU that nobody uses is worth having: half of it (`scheduler.capacity`) is what one that is
+started again costs too much, eight minutes until it answers and twelve after it was given up (`registry.copies`). Who
+pays so much for idling before giving up pays at most twice what was needed (ski rental)."""
+
+
+def sagemaker_tier() -> Tier:
+    """`gpu-sagemaker-g6`, our container behind a SageMaker inference component (infra/gpu.yaml), there if asked for."""
+    return replace(
+        gpu_tier(), name="gpu-sagemaker-g6", start_mode=StartMode.PROVISIONED, idle_timeout_s=GPU_IDLE_S, timeout_s=30.0
+    )
+
+
 def lambda_tiers(sizes: Sequence[int] = LAMBDA_SIZES) -> tuple[Tier, ...]:
     """Each size (MB), started on demand and from a snapshot, on AWS Lambda."""
     modes = (StartMode.ONDEMAND, StartMode.SNAPSTART)

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.catalogue import Catalogue
+from registry.copies import ENDPOINTS
 from registry.model import SHARED, Placement, StartMode, Tier, TierKind
 from registry.prices import invocation_cost
 from scheduler.actions import Action, Provision, Shrink, Unload, Warm
@@ -148,10 +149,6 @@ def kept_mb(tier: Tier) -> float:
 def room_mb(tier: Tier) -> float:
     """How much of one environment of a tier planned variants may take."""
     return min(MEMORY_SHARE * tier.memory_mb, kept_mb(tier))
-
-
-ENDPOINTS = frozenset({TierKind.CONTAINER, TierKind.GPU})
-"""Kinds of tier whose environments are copies of a container, paid for by the second."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,28 +10,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
 
 from gateway.backends.connections import Answer, ConnectionLost, Connections, Unreachable
+from gateway.backends.container_calls import digest_of, fault_of, parsed, rendered, reply_of
 from gateway.backends.container_place import Place, Watcher
 from gateway.backends.protocol import Emit, Invocation, Reply, TierStatus, is_to_change
 from gateway.backends.shared_environment import SharedEnvironment
-from gateway.errors import (
-    BackendError,
-    CorruptArtifact,
-    EnvironmentLost,
-    ExecutionFailed,
-    NotReady,
-    Throttled,
-    TimedOut,
-)
+from gateway.errors import BackendError, EnvironmentLost, NotReady, Throttled, TimedOut
 from registry.model import Placement, Tier, Variant
 from runtime.codecs.text import dumps, loads
-from runtime.codecs.v2_client import InferAnswer, parse_answer, render_request
-from runtime.errors import RuntimeFault
+from runtime.codecs.v2_client import Scalar
 
 log = logging.getLogger(__name__)
 
@@ -50,18 +42,6 @@ LENGTH = b"inference-header-content-length"
 JSON = "content-type: application/json\r\n"
 DIGEST = "blake3:"
 READY_ONLY = dumps({"ready": True})
-
-FAULTS: Mapping[str, type[BackendError]] = {"CorruptArtifact": CorruptArtifact, "Unreadable": ExecutionFailed}
-"""Faults by the names that travel, where their status says less."""
-
-TOO_STRICT = "TooStrict"
-"""The fault of what no run here could hold: there is time left, and another tier may be quicker."""
-
-STATUSES: Mapping[int, type[BackendError]] = {
-    HTTPStatus.SERVICE_UNAVAILABLE: NotReady,
-    HTTPStatus.GATEWAY_TIMEOUT: TimedOut,
-}
-"""Statuses that are not the variant's own failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,40 +179,22 @@ class ContainerBackend:
         started = self._clock()
 
         async def infer(named: Named) -> tuple[Answer, Named]:
-            pieces, length = _rendered(invocation, named, digest, invocation.deadline - started)
+            only: dict[str, Scalar] = (
+                {"min_accuracy": invocation.floor or 0.0} if named == Named(variant.task) else {"artifact": digest}
+            )
+            pieces, length = rendered(invocation, invocation.deadline - started, only)
             headers = f"content-type: application/octet-stream\r\ninference-header-content-length: {length}\r\n"
             return await self._exchange(connections, f"/v2/models/{named}/infer", pieces, headers), named
 
         published = Named(variant.task, variant.name if invocation.floor is None else None)
         answer, named = await self._by_name(published, digest, variant, infer)
         took_ms = (self._clock() - started) * 1000
-        told = _parsed(_check(answer))
-        reply = self._reply(told, invocation.rows, took_ms, waits=waits)
+        told = parsed(_check(answer).body, answer.headers.get(LENGTH))
+        reply = reply_of(told, self.tier, invocation.rows, took_ms, waits=waits)
         if named == Named(variant.task):
             reply = replace(reply, variant=f"{variant.task}/{told.version}")
         self._note(connections, reply.variant or variant.id, loaded=reply.loaded)
         return reply
-
-    def _reply(self, answer: InferAnswer, rows: int, took_ms: float, *, waits: bool) -> Reply:
-        """What a container tells of a run, as a reply; what it does not tell is laid to the run."""
-        told = answer.parameters
-        run_ms = float(told.get("run_ms", took_ms))
-        wait_ms = float(told.get("queue_ms", 0.0)) if waits else 0.0
-        loaded = bool(told.get("loaded", False))
-        load_ms = max(0.0, took_ms - run_ms - wait_ms) if loaded else 0.0
-        # Of a run that requests shared, and of its cores, each is billed its part.
-        share = rows / max(rows, int(told.get("batch", rows)))
-        cores = float(told.get("threads", self.tier.threads)) / self.tier.threads
-        return Reply(
-            outputs=answer.outputs,
-            environment=self.tier.name,
-            cold=False,
-            loaded=loaded,
-            run_ms=run_ms,
-            billed_ms=run_ms * share * cores + load_ms,
-            load_ms=load_ms,
-            wait_ms=wait_ms,
-        )
 
     async def _by_name(
         self, published: Named, digest: str, variant: Variant, ask: Callable[[Named], Awaitable[tuple[Answer, Named]]]
@@ -291,49 +253,8 @@ class ContainerBackend:
         return {named: variant for named, variant in found.items() if not variant.startswith(DIGEST)}
 
 
-def digest_of(placement: Placement, variant: Variant) -> str:
-    """What a container calls the artifact of a placement: other weights, or weights in another form, are another."""
-    return variant.artifact if placement.prepack else f"{variant.artifact}:u"
-
-
-def _rendered(invocation: Invocation, named: Named, digest: str, left_s: float) -> tuple[list[bytes | memoryview], int]:
-    """The body that asks for a run within the time that is left, and the length of its header."""
-    only = (
-        {"artifact": digest} if named != Named(invocation.variant.task) else {"min_accuracy": invocation.floor or 0.0}
-    )
-    try:
-        return render_request(invocation.inputs, {"timeout": max(1, int(left_s * 1e6)), **only})
-    except RuntimeFault as fault:
-        raise ExecutionFailed(str(fault)) from fault
-
-
-def _parsed(answer: Answer) -> InferAnswer:
-    try:
-        length = answer.headers.get(LENGTH)
-        return parse_answer(answer.body, None if length is None else int(length))
-    except (RuntimeFault, ValueError) as fault:
-        raise ExecutionFailed(f"the container's answer is not one: {fault}") from fault
-
-
 def _check(answer: Answer) -> Answer:
     """The answer, if it is a good one; raises the error that another status stands for."""
     if answer.status == HTTPStatus.OK:
         return answer
-    said = _said(answer)
-    message = f"{said.get('error', 'no reason given')} (HTTP {answer.status})"
-    known = FAULTS.get(str(said.get("type")))
-    if known is not None:
-        raise known(message)
-    if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
-        raise Throttled(message, float(said.get("retry_after_s") or 1.0))
-    if said.get("type") == TOO_STRICT:
-        raise Throttled(message, 0.0)
-    raise STATUSES.get(answer.status, ExecutionFailed)(message)
-
-
-def _said(answer: Answer) -> Mapping[str, Any]:
-    try:
-        document = loads(answer.body)
-    except RuntimeFault:
-        return {}
-    return document if isinstance(document, dict) else {}
+    raise fault_of(answer.status, answer.body)

@@ -1,6 +1,6 @@
 """Invokes the worker function on AWS Lambda, or on anything that speaks its API; never retries, never hides an error.
 
-botocore is imported when no client is given. Its calls block, so they run on threads of this backend's own.
+botocore's calls block, so they run on threads of this backend's own.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import base64
 import json
 import math
 import re
-import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,28 +17,29 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, Protocol, cast
 
+from gateway.backends.aws import (
+    NOT_READY_S,
+    THREADS,
+    THROTTLED_S,
+    Clients,
+    code_of,
+    faults,
+    make_client,
+    retry_after_s,
+    said,
+    translated,
+)
 from gateway.backends.calls import fault_of, infer_event, reply_of, unload_event, warm_event
 from gateway.backends.protocol import Emit, Invocation, Reply, TierStatus, is_to_change, least_left_s
-from gateway.errors import BackendError, EnvironmentLost, ExecutionFailed, NotReady, Throttled, TimedOut
+from gateway.errors import BackendError, ExecutionFailed, NotReady, Throttled, TimedOut
 from registry.model import Placement, StartMode, Tier, Variant
 from scheduler.events import EnvironmentGone, EnvironmentReady, EnvironmentStarting
 
 MAX_PAYLOAD = 6 * 1024 * 1024
 """A synchronous invocation's largest request (Lambda quota)."""
 
-THREADS = 32
-"""Calls at once; each thread only waits on a socket. More are Throttled here."""
-
-CONNECT_TIMEOUT_S = 1.0
-
 CONTROL_TIMEOUT_S = 8
 """For a call that runs nothing."""
-
-NOT_READY_S = 5.0
-"""When to ask a function that is not ready again; Lambda itself gives no hint."""
-
-THROTTLED_S = 0.5
-"""When to ask again after 429 without a Retry-After: Lambda adds environments every few hundred milliseconds."""
 
 WARM_ROUNDS = 3
 """How often `ensure` sends the missing warm-ups: short ones may land in one environment, one after the other."""
@@ -105,10 +105,8 @@ class LambdaBackend:
         self.tier = tier
         self._emit = emit
         self._function = function
-        self._make_client = make_client or _botocore_client
+        self._clients = Clients(make_client or _botocore_client)
         self._clock = clock
-        self._clients: dict[int, Client] = {}
-        self._making = threading.Lock()
         self._most = min(threads, tier.concurrency)
         self._pool = ThreadPoolExecutor(self._most, thread_name_prefix=f"{tier.name}-invoke")
         self._under_way = 0
@@ -235,12 +233,12 @@ class LambdaBackend:
         """So many calls that overlap; all are waited for, so that none is left behind. Raises the first fault."""
         deadline = self._clock() + self.tier.timeout_s
         outcomes = await asyncio.gather(*(self._call(event, deadline) for _ in range(times)), return_exceptions=True)
-        faults = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        failed = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
         for outcome in outcomes:
             if not isinstance(outcome, BaseException):
                 self._learn(*outcome)
-        if faults:
-            raise faults[0]
+        if failed:
+            raise failed[0]
 
     async def _call(self, event: Mapping[str, Any], deadline: float) -> tuple[Mapping[str, Any], Report]:
         """One Invoke on a thread; the worker's document and Lambda's report."""
@@ -292,7 +290,7 @@ class LambdaBackend:
     # On a thread of the pool
 
     def _provision(self, target: Mapping[str, str], copies: int, wanted: Callable[[int], bool]) -> bool:
-        client = self._client(CONTROL_TIMEOUT_S)
+        client = self._clients.exactly(CONTROL_TIMEOUT_S)
         try:
             if not wanted(_provisioned(client, target)):
                 return False
@@ -300,29 +298,22 @@ class LambdaBackend:
                 client.put_provisioned_concurrency_config(**target, ProvisionedConcurrentExecutions=copies)
             else:
                 client.delete_provisioned_concurrency_config(**target)
-        except _aws_faults() as error:
-            raise _translated(error) from error
+        except faults() as error:
+            raise translated(error, _refusal) from error
         return True
 
     def _invoke(self, payload: bytes, remaining: float) -> tuple[Mapping[str, Any], Report]:
-        client = self._client(2 ** max(0, math.ceil(math.log2(remaining))))
+        client = self._clients.within(remaining)
         try:
             response = client.invoke(FunctionName=self._function, Payload=payload, LogType="Tail")
             body = json.loads(response["Payload"].read())
-        except _aws_faults() as error:
-            raise _translated(error) from error
+        except faults() as error:
+            raise translated(error, _refusal) from error
         except ValueError as error:
             raise ExecutionFailed(f"the function's answer is no JSON: {error}") from None
         if response.get("FunctionError"):
             raise fault_of(str(body.get("errorType", "")), str(body.get("errorMessage", "")))
         return body, _report(response.get("LogResult", ""))
-
-    def _client(self, timeout_s: int) -> Client:
-        """The client of a read timeout. botocore fixes it per client, so it is rounded up to a power of two."""
-        with self._making:
-            if timeout_s not in self._clients:
-                self._clients[timeout_s] = self._make_client(timeout_s)
-            return self._clients[timeout_s]
 
 
 def _provisioned(client: Client, target: Mapping[str, str]) -> int:
@@ -338,18 +329,7 @@ def _provisioned(client: Client, target: Mapping[str, str]) -> int:
 
 
 def _botocore_client(timeout_s: int) -> Client:
-    import botocore.session  # noqa: PLC0415 - only a gateway with Lambda tiers pays for it
-    from botocore.config import Config  # noqa: PLC0415
-
-    # A retry would run the work twice and spend a deadline that the next placement could use.
-    config = Config(
-        connect_timeout=CONNECT_TIMEOUT_S,
-        read_timeout=timeout_s,
-        retries={"total_max_attempts": 1},
-        max_pool_connections=THREADS,
-        tcp_keepalive=True,
-    )
-    return cast(Client, botocore.session.get_session().create_client("lambda", config=config))
+    return cast(Client, make_client("lambda", timeout_s))
 
 
 def _report(log_tail: str) -> Report:
@@ -358,34 +338,11 @@ def _report(log_tail: str) -> Report:
     return Report(found.get("billed"), found.get("init", found.get("restore")))
 
 
-def _aws_faults() -> tuple[type[Exception], ...]:
-    from botocore import exceptions as aws  # noqa: PLC0415 - imported already, by whoever raised
-
-    return aws.BotoCoreError, aws.ClientError
-
-
-def _translated(error: Exception) -> BackendError:
-    """The protocol's error for one of botocore's."""
-    from botocore import exceptions as aws  # noqa: PLC0415 - see above
-
-    match error:
-        case aws.ReadTimeoutError():
-            return TimedOut(str(error))
-        case aws.ConnectionClosedError():
-            return EnvironmentLost(str(error))
-        case aws.ClientError():
-            return _refusal(error.response)
-    # Unreachable, unauthenticated or misconfigured: nothing was run.
-    return NotReady(str(error), NOT_READY_S)
-
-
 def _refusal(response: Mapping[str, Any]) -> BackendError:
-    code = response.get("Error", {}).get("Code", "")
-    message = f"{code}: {response.get('Error', {}).get('Message', '')}"
+    code = code_of(response)
     if code in ("TooManyRequestsException", "ThrottlingException"):
-        headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-        return Throttled(message, float(headers.get("retry-after", THROTTLED_S)))
+        return Throttled(said(response), retry_after_s(response))
     if code in ("RequestTooLargeException", "InvalidRequestContentException"):
-        return ExecutionFailed(message)
+        return ExecutionFailed(said(response))
     # Every other code says that the function cannot be used now: absent, updating, not allowed, out of capacity.
-    return NotReady(message, NOT_READY_S)
+    return NotReady(said(response), NOT_READY_S)

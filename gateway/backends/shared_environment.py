@@ -30,6 +30,11 @@ class SharedEnvironment:
         return self.under_way >= self._tier.concurrency
 
     @property
+    def starting(self) -> bool:
+        """Whether it began to start and does not take runs yet."""
+        return self._starting
+
+    @property
     def here(self) -> bool:
         """Whether it takes runs."""
         return self._here
@@ -43,6 +48,14 @@ class SharedEnvironment:
         """It takes runs from now on, and holds nothing."""
         self._starting, self._here, self.resident = False, True, frozenset()
         self._ready()
+
+    def sighted(self, resident: Collection[str], at: float) -> None:
+        """Somebody else found it taking runs and holding this, at a time on the clock (s)."""
+        if not (self._starting or self._here):
+            self.starts()
+        self._starting, self._here, self.resident = False, True, frozenset(resident)
+        if not self._told:
+            self._ready(at)
 
     def went(self, reason: str) -> None:
         """It is not there any more, and the runs that it had are none of the next one's; nothing if it was not."""
@@ -90,5 +103,6 @@ class SharedEnvironment:
             self._told += 1
             self._emit(EnvironmentBusy(self._tier.name, self._tier.name, self._clock()))
 
-    def _ready(self) -> None:
-        self._emit(EnvironmentReady(self._tier.name, self._tier.name, tuple(sorted(self.resident)), self._clock()))
+    def _ready(self, at: float | None = None) -> None:
+        now = self._clock() if at is None else at
+        self._emit(EnvironmentReady(self._tier.name, self._tier.name, tuple(sorted(self.resident)), now))

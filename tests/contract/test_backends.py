@@ -1,13 +1,15 @@
-"""What every backend owes the service: inline, process, container, Lambda (over a local function) and fake."""
+"""What every backend owes the service: inline, process, container, SageMaker and Lambda (over what runs here), fake."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import http.client
 import io
 import json
 import time
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,11 +27,15 @@ from gateway.backends.inline import InlineBackend
 from gateway.backends.lambda_ import LambdaBackend
 from gateway.backends.process import ProcessBackend
 from gateway.backends.protocol import Backend, Expires, Invocation, Provisions, Unloads
+from gateway.backends.sagemaker import SageMakerBackend
+from gateway.backends.sagemaker_calls import Calls, Component
+from gateway.backends.sagemaker_fake import Answer, FakeComponents
 from gateway.errors import BackendError, CorruptArtifact, ExecutionFailed, NotReady, Throttled, TimedOut
 from registry.artifacts import TensorBlob, read_manifest, write_artifact
 from registry.blobs import blob_name
 from registry.blobs.files import Files
 from registry.catalogue import Catalogue
+from registry.copies import by_copies
 from registry.model import (
     SHARED,
     Accuracy,
@@ -43,14 +49,16 @@ from registry.model import (
     TierKind,
     Variant,
 )
+from runtime.container.settings import Settings
 from runtime.errors import RuntimeFault
+from runtime.server import serving
 from runtime.worker import Worker
 from scheduler.events import Event
 from scheduler.fleet import Fleet
 
 WEIGHTS = {name: np.random.default_rng(seed).random((32, 16), np.float32) for seed, name in enumerate("ab")}
 X = np.linspace(0, 1, 64, dtype=np.float32).reshape(2, 32)
-KINDS = ("inline", "process", "container", "lambda", "fake")
+KINDS = ("inline", "process", "container", "sagemaker", "lambda", "fake")
 
 
 class Ahead:
@@ -71,7 +79,14 @@ class Rig:
     variants: dict[str, Variant]
     events: list[Event] = field(default_factory=list)
     clock: Ahead = field(default_factory=Ahead)
+    container: str = ""
+    """The URL of the one that SageMaker's copy is."""
     backend: Backend = field(init=False)
+
+    @property
+    def always(self) -> bool:
+        """Whether no environment starts for a request."""
+        return self.tier.start_mode is StartMode.ALWAYS or by_copies(self.tier)
 
     def placement(self, name: str = "a") -> Placement:
         return Placement(self.variants[name].id, self.tier.name)
@@ -165,7 +180,26 @@ def artifact(weights: np.ndarray, blobs: Files) -> str:
     return write_artifact(blobs, made.SerializeToString(), [TensorBlob("w", digest, len(data))])
 
 
-OWN_KINDS = {"inline": TierKind.INLINE, "container": TierKind.CONTAINER, "lambda": TierKind.LAMBDA}
+def asking(url: str) -> Answer:
+    """A copy that is the real container at a URL, reached as SageMaker reaches it."""
+
+    def answer(body: bytes, kind: str, attributes: str) -> tuple[int, bytes, str]:
+        with closing(http.client.HTTPConnection(url.rpartition("/")[2], timeout=30)) as connection:
+            headers = {"content-type": kind, "x-amzn-sagemaker-custom-attributes": attributes}
+            connection.request("POST", "/invocations", body, headers)
+            response = connection.getresponse()
+            return response.status, response.read(), response.headers.get("content-type", "")
+
+    return answer
+
+
+OWN_KINDS = {
+    "inline": TierKind.INLINE,
+    "container": TierKind.CONTAINER,
+    "sagemaker": TierKind.GPU,
+    "lambda": TierKind.LAMBDA,
+}
+START_MODES = {"inline": StartMode.ALWAYS, "container": StartMode.ALWAYS, "sagemaker": StartMode.PROVISIONED}
 
 
 def tier_of(kind: str) -> Tier:
@@ -175,7 +209,7 @@ def tier_of(kind: str) -> Tier:
         vcpus=1.0,
         memory_mb=1769,
         concurrency=1 if kind == "lambda" else 2,
-        start_mode=StartMode.ALWAYS if kind in ("inline", "container") else StartMode.ONDEMAND,
+        start_mode=START_MODES.get(kind, StartMode.ONDEMAND),
         price=Price(0.00003),
     )
 
@@ -190,6 +224,13 @@ def open_backend(kind: str, rig: Rig) -> Backend:
         case "container":
             command = command_of(rig.tier, rig.blobs.root.parent)
             return ContainerBackend(rig.tier, emit=emit, place=lambda watcher: Local(command, watcher))
+        case "sagemaker":
+            fake = FakeComponents(
+                "gpu", "component", clock=clock, answer=asking(rig.container), copies=1, start_s=0.0, scale_in_s=0.0
+            )
+            component = Component("gpu", "component")
+            calls = Calls(component, make_runtime=lambda _: fake, make_control=lambda _: fake)
+            return SageMakerBackend(rig.tier, emit=emit, component=component, calls=calls, clock=clock)
         case "lambda":
             client = LocalFunction(rig.blobs)
             return LambdaBackend(
@@ -213,9 +254,13 @@ async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[R
         for name, weights in WEIGHTS.items()
     }
     made = Rig(blobs, tier_of(request.param), variants)
-    made.backend = open_backend(request.param, made)
-    yield made
-    await made.backend.close()
+    async with AsyncExitStack() as stack:
+        if request.param == "sagemaker":
+            settings = Settings(blobs=str(blobs.root), port=0, cores=2, load=("none",))
+            made.container = (await stack.enter_async_context(serving(settings))).url
+        made.backend = open_backend(request.param, made)
+        yield made
+        await made.backend.close()
 
 
 async def test_preparing_twice_starts_no_environment(rig: Rig) -> None:
@@ -224,8 +269,7 @@ async def test_preparing_twice_starts_no_environment(rig: Rig) -> None:
     once = rig.backend.status()
     await rig.backend.prepare()
     # What is always on need not have been on before.
-    always = rig.tier.start_mode is StartMode.ALWAYS
-    assert rig.backend.status() == once == (replace(before, idle=1) if always else before)
+    assert rig.backend.status() == once == (replace(before, idle=1) if rig.always else before)
     np.testing.assert_allclose((await rig.invoke()).outputs["y"], X @ WEIGHTS["a"], rtol=1e-5)
     await rig.backend.close()
     with pytest.raises(NotReady):
@@ -243,7 +287,7 @@ async def test_a_reply_has_the_outputs_and_what_they_took(rig: Rig) -> None:
 
 async def test_the_first_run_is_cold_and_the_second_is_not(rig: Rig) -> None:
     first, second = await rig.invoke(), await rig.invoke()
-    assert first.cold is (rig.tier.start_mode is not StartMode.ALWAYS)
+    assert first.cold is not rig.always
     assert (first.init_ms > 0) is first.cold
     assert (second.cold, second.init_ms) == (False, 0.0)
     assert first.environment == second.environment
@@ -321,6 +365,10 @@ async def test_copies_are_paid_for_until_they_are_not(rig: Rig) -> None:
     if not isinstance(rig.backend, Provisions):
         assert rig.tier.kind in (TierKind.INLINE, TierKind.PROCESS)
         return
+    if by_copies(rig.tier):  # it has one from the start here, as nothing starts it but this
+        assert await rig.backend.provision(0) is True
+        with pytest.raises(NotReady):
+            await rig.invoke()
     assert await rig.backend.provision(0) is False
     assert await rig.backend.provision(1) is True
     assert await rig.backend.provision(1) is False
@@ -329,7 +377,11 @@ async def test_copies_are_paid_for_until_they_are_not(rig: Rig) -> None:
     np.testing.assert_allclose((await rig.invoke()).outputs["y"], X @ WEIGHTS["a"], rtol=1e-5)
     assert await rig.backend.provision(0) is True
     assert await rig.backend.provision(0) is False
-    np.testing.assert_allclose((await rig.invoke()).outputs["y"], X @ WEIGHTS["a"], rtol=1e-5)
+    if by_copies(rig.tier):
+        with pytest.raises(NotReady):
+            await rig.invoke()
+    else:
+        np.testing.assert_allclose((await rig.invoke()).outputs["y"], X @ WEIGHTS["a"], rtol=1e-5)
 
 
 @pytest.mark.parametrize("by", ["invoke", "ensure"])

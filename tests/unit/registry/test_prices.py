@@ -7,6 +7,7 @@ from datetime import date
 import pytest
 
 from registry import prices
+from registry.copies import START_S, TAIL_S, by_copies
 from registry.errors import InvalidValue
 from registry.model import Price, StartMode, TierKind
 
@@ -136,6 +137,15 @@ def test_local_tiers() -> None:
     assert [t.vcpus for t in tiers.values()] == [2.0, 1.0, 2.0, 1.0, 2.0, 2.0]
     assert [t.concurrency for t in tiers.values()] == [2, 4, 2, 4, 2, 2]
     assert {t.idle_timeout_s for t in tiers.values() if t.kind is TierKind.PROCESS} == {300.0}
+
+
+def test_the_cloud_s_gpu_is_there_when_asked_for_and_costs_what_a_gpu_costs() -> None:
+    tier, known = prices.sagemaker_tier(), {*prices.local_tiers(), *prices.lambda_tiers(), prices.gpu_tier()}
+    assert (tier.kind, tier.start_mode, tier.price) == (TierKind.GPU, StartMode.PROVISIONED, prices.gpu_price())
+    assert tier.name not in {other.name for other in known}
+    assert tier.idle_timeout_s / 2 == pytest.approx(START_S + TAIL_S, rel=0.02)
+    assert by_copies(tier)
+    assert not any(by_copies(other) for other in known)
 
 
 def test_a_gpu_tier_is_not_every_machine_s() -> None:
