@@ -2,6 +2,7 @@
 
 VENV    ?= .venv
 SAM     ?= .venv-sam
+AUDIT   ?= .venv-audit
 BIN     := $(VENV)/bin
 # The first interpreter that is 3.11 to 3.13 and really runs (a pyenv shim may be on PATH and refuse).
 PYTHON  ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -9,6 +10,8 @@ PYTHON  ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 ARGS    ?=
 NAME    ?= decision
 SOAK_SECONDS ?= 120
+
+TEMPLATES := template.yaml $(wildcard infra/*.yaml)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export SAM_CLI_TELEMETRY := 0
@@ -37,15 +40,18 @@ else
 	$(BIN)/python -m pytest -m "not soak and not localstack" $(ARGS)
 endif
 
-check: $(VENV)/.installed $(SAM)/.installed ## Lint, types, layers, templates
+check: $(VENV)/.installed $(SAM)/.installed $(AUDIT)/.installed ## Lint, types, layers, templates, advisories
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	cd infra/build && $(abspath $(BIN))/mypy --strict build.py
+	cd infra/check && $(abspath $(BIN))/mypy --strict audit.py
 	MYPYPATH=infra/localstack $(BIN)/mypy --package modelless_localstack
 	$(BIN)/lint-imports
-	$(BIN)/cfn-lint template.yaml infra/gpu.yaml infra/lambda-gpu.yaml
+	$(BIN)/cfn-lint $(TEMPLATES)
 	$(SAM)/bin/sam validate --lint --template template.yaml
+	$(AUDIT)/bin/checkov --config-file .checkov.yaml $(TEMPLATES:%=--file %)
+	$(BIN)/python infra/check/audit.py --pip-audit $(AUDIT)/bin/pip-audit infra/build/requirements/*.txt infra/container/constraints.txt
 
 bench: $(VENV)/.installed ## Run one benchmark: make bench NAME=decision ARGS=--quick
 	$(BIN)/python -m benchmarks.$(NAME) $(ARGS)
@@ -57,7 +63,7 @@ soak: $(VENV)/.installed ## Serve for two minutes while an environment is killed
 	MODELLESS_SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m pytest -m soak tests/e2e $(ARGS)
 
 clean: ## Remove what the other targets made, environments included
-	rm -rf $(VENV) $(SAM) .aws-sam .cache .modelless build dist .pytest_cache .mypy_cache .ruff_cache \
+	rm -rf $(VENV) $(SAM) $(AUDIT) .aws-sam .cache .modelless build dist .pytest_cache .mypy_cache .ruff_cache \
 		.hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -73,6 +79,13 @@ $(SAM)/.installed:
 	@echo "Installing SAM into $(SAM) (about a minute) ..."
 	@test -x $(SAM)/bin/python || $(PYTHON) -m venv $(SAM)
 	@$(SAM)/bin/python -m pip install -qq 'aws-sam-cli>=1.160,<2'
+	@touch $@
+
+# checkov too, and pip-audit gets on with what it pins.
+$(AUDIT)/.installed:
+	@echo "Installing checkov and pip-audit into $(AUDIT) (about a minute) ..."
+	@test -x $(AUDIT)/bin/python || $(PYTHON) -m venv $(AUDIT)
+	@$(AUDIT)/bin/python -m pip install -qq 'checkov==3.3.30' 'pip-audit==2.10.1'
 	@touch $@
 
 # What `sam build` calls, one target per function.
