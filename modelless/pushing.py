@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelless.stacks import Stack
+from modelless.vouching import vouched
 from optimizer.journal import FILE, Journal
 from optimizer.plan import Plan
 from optimizer.transfer import Moved, Transferred, blobs_of, carry, foresee, missing_of, transfer
@@ -18,6 +19,7 @@ from registry.errors import InvalidValue
 if TYPE_CHECKING:
     from optimizer.progress import Progress
     from registry.blobs import Blobs
+    from registry.provenance import BoundBlobs
     from registry.store import Store
 
 
@@ -34,7 +36,7 @@ class Pushing:
     version: int
     """The stack's newest release."""
     source: Blobs
-    target: Blobs
+    target: BoundBlobs
     store: Store
 
     def upload(self, progress: Progress | None = None) -> int:
@@ -53,7 +55,7 @@ class Pushing:
         try:
             with Journal.open(home / FILE, fresh=fresh) as journal:
                 return await transfer(
-                    self.moved,
+                    await asyncio.to_thread(vouched, self.moved, self.source, self.target, self.stack.signer()),
                     self.store,
                     self.source,
                     backends,

@@ -11,17 +11,21 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from registry.aws import failures
-from registry.blobs import Blobs
 from registry.errors import InvalidValue, NotFound
 from registry.model import Tier
 from registry.prices import lambda_tiers
+from registry.provenance import BoundBlobs
 from registry.store import Store
 
 if TYPE_CHECKING:
     from gateway.backends.lambda_ import Client, LambdaBackend
+    from registry.signing import KmsSigner
 
 PREFIX = "blobs/"
 """Of the bucket's keys, as template.yaml tells the workers."""
+
+SIGNING_KEY = "SigningKeyArn"
+"""The output that names the key which artifacts must be signed with, where there is one."""
 
 OUTPUTS = {"table": "TableName", "bucket": "BucketName", "workers": "Workers"}
 """What of a stack is asked for, by the name of its output."""
@@ -36,6 +40,8 @@ class Stack:
     bucket: str
     workers: Mapping[str, str]
     """Tier name to the ARN (with alias) of its worker function."""
+    signing_key: str = ""
+    """ARN of the key of KMS that its workers want artifacts signed with; empty where they do not ask."""
 
     @property
     def tiers(self) -> tuple[Tier, ...]:
@@ -60,8 +66,14 @@ class Stack:
 
         return DynamoStore(self.table)
 
+    def signer(self) -> KmsSigner | None:
+        """What signs artifacts for it, where they must be signed."""
+        from registry.signing import KmsSigner  # noqa: PLC0415 - as above
+
+        return KmsSigner(self.signing_key) if self.signing_key else None
+
     @contextmanager
-    def blobs(self) -> Iterator[Blobs]:
+    def blobs(self) -> Iterator[BoundBlobs]:
         """Its blobs, with a folder for what is read that is removed afterwards."""
         from registry.blobs.s3 import S3Blobs  # noqa: PLC0415 - as above
 
@@ -99,7 +111,7 @@ def find_stack(name: str, client: Any = None) -> Stack:
             "deploy it with this version's template.yaml, or say where things are with --table, --bucket and --workers",
         )
     table, bucket, workers = (outputs[output] for output in OUTPUTS.values())
-    return Stack(name, table, bucket, workers_of(workers, f"stack {name}: Workers"))
+    return Stack(name, table, bucket, workers_of(workers, f"stack {name}: Workers"), outputs.get(SIGNING_KEY, ""))
 
 
 def workers_of(text: str, where: str) -> dict[str, str]:

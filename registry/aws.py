@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from registry.errors import Unavailable
 
@@ -32,7 +32,9 @@ def make_client(service: Literal["dynamodb"]) -> DynamoDBClient: ...
 def make_client(service: Literal["s3"]) -> S3Client: ...
 @overload
 def make_client(service: Literal["sqs"]) -> SQSClient: ...
-def make_client(service: Literal["dynamodb", "s3", "sqs"]) -> DynamoDBClient | S3Client | SQSClient:
+@overload
+def make_client(service: Literal["kms"]) -> Any: ...
+def make_client(service: Literal["dynamodb", "s3", "sqs", "kms"]) -> DynamoDBClient | S3Client | SQSClient | Any:
     """A client from the environment's credentials and region; takes a third of a second for its first import.
 
     botocore makes it, from which boto3 gets its own: to import boto3 for the same client takes a quarter longer. Facts

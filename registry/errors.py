@@ -10,6 +10,7 @@ RegistryError
 ├── ClaimLost           nobody's: a job was cancelled, or is somebody else's by now
 ├── Conflict            nobody's: another publisher was first; reload and try again
 ├── DigestMismatch      the storage's: bytes are not what their digest says
+├── InvalidSignature    the publisher's: an artifact is not signed by the key that all must be signed by
 └── Unavailable         the storage's: it cannot be reached, read or written; nothing was written
 """
 
@@ -99,6 +100,14 @@ class DigestMismatch(RegistryError):
         super().__init__(f"blob {expected} holds bytes of digest {actual}")
         self.expected = expected
         self.actual = actual
+
+
+class InvalidSignature(RegistryError):
+    """An artifact was not signed by the key that it must be signed by."""
+
+    def __init__(self, artifact: str, problem: str) -> None:
+        super().__init__(f"artifact {artifact}: {problem}; push it with the stack's signing key")
+        self.artifact = artifact
 
 
 class Unavailable(RegistryError):

@@ -212,6 +212,10 @@ class Variant:
     recipe: Recipe
     accuracy: Accuracy
     size_bytes: int = 0
+    binding: str = ""
+    """Which versions of which objects the artifact is, where its bucket keeps versions (`registry.provenance`)."""
+    signature: str = ""
+    """Over the artifact, base64, where its publisher has a key (`registry.signing`)."""
 
     def __post_init__(self) -> None:
         check_name(self.name, "variant.name")

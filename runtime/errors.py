@@ -13,6 +13,7 @@ RuntimeFault
 ├── Refused             ours: there is no capacity by the deadline; says when to try again
 ├── NotServing          ours: the server is starting or stopping
 ├── CorruptArtifact     the storage's: a variant's bytes do not match their digest
+│   └── Unsigned        the publisher's: nobody whom this environment trusts has signed the variant
 ├── ExecutionFailed     the variant's: ONNX Runtime cannot load it, or fails on these inputs
 │   └── Unreadable      the storage's: it cannot be reached or read now; the bytes may well be sound
 ├── Unloadable          the model's: it cannot be loaded, whatever it is asked
@@ -92,6 +93,10 @@ class NotServing(RuntimeFault):
 
 class CorruptArtifact(RuntimeFault):
     """A variant's bytes do not match their digest; they must not be run."""
+
+
+class Unsigned(CorruptArtifact):
+    """A variant carries no signature of the key that this environment asks for; it must not be run."""
 
 
 class ExecutionFailed(RuntimeFault):

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 
 from registry.artifacts import read_manifest
 from registry.blobs import Blobs
-from registry.errors import RegistryError, Unavailable
+from registry.errors import InvalidSignature, RegistryError, Unavailable
 from registry.threads import begin
 from registry.typed import TYPE_CHECKING, Any
 from runtime import ort
-from runtime.errors import CorruptArtifact, Unreadable
+from runtime.errors import CorruptArtifact, Unreadable, Unsigned
 from runtime.memory import private_mb
 from runtime.ort import OrtSession, use_global_pool
 from runtime.tensor import SIZES, Tensor
@@ -98,11 +98,16 @@ def _checked(blobs: Blobs, digest: str, threads: int) -> tuple[bytes, bool]:
 
 @contextmanager
 def reading(digest: str) -> Iterator[None]:
-    """Turn what a blob store raises while an artifact is read into CorruptArtifact, or Unreadable for an outage."""
+    """Turn what a blob store raises while an artifact is read into CorruptArtifact, or Unreadable for an outage.
+
+    InvalidSignature becomes Unsigned.
+    """
     try:
         yield
     except Unavailable as fault:
         raise Unreadable(f"artifact {digest} cannot be read now: {fault}") from fault
+    except InvalidSignature as fault:
+        raise Unsigned(str(fault)) from fault
     except RegistryError as fault:
         raise CorruptArtifact(f"artifact {digest}: {fault}") from fault
 

@@ -58,7 +58,21 @@ def parse_preload(text: str) -> list[Key]:
 class Worker:
     """The resident variants of one environment, and the four things it can be asked."""
 
-    def __init__(self, blobs: Blobs, *, memory_mb: int, threads: int, max_reply_bytes: int = MAX_REPLY_BYTES) -> None:
+    def __init__(
+        self,
+        blobs: Blobs,
+        *,
+        memory_mb: int,
+        threads: int,
+        max_reply_bytes: int = MAX_REPLY_BYTES,
+        verify: Callable[[str, str], None] | None = None,
+    ) -> None:
+        """`verify` is given an artifact's digest and signature before anything of it is read, and raises what
+        `KmsSigner.verify` does; without it nothing needs to be signed.
+        """
+        self._verify = verify
+        self._vouched: set[str] = set()
+        """Artifacts whose signature and binding need no second look."""
         self.threads = threads
         self.environment = _new_environment()
         self._blobs = blobs
@@ -94,6 +108,7 @@ class Worker:
         """
         for key in keys:
             try:
+                self._vouch(key.artifact, "", "")
                 self._load(key, pin=True)
             except RuntimeFault as fault:
                 print(f"preload of {key.variant} failed: {type(fault).__name__}: {fault}", file=sys.stderr)
@@ -180,7 +195,24 @@ class Worker:
         prepack = event.get("prepack", False)
         if type(threads) is not int or not 1 <= threads <= 64 or type(prepack) is not bool:
             raise InvalidBody("event.threads must be an integer from 1 to 64 and event.prepack a boolean")
-        return Key(_field(event, "variant", str), _field(event, "artifact", str), threads, prepack)
+        key = Key(_field(event, "variant", str), _field(event, "artifact", str), threads, prepack)
+        self._vouch(key.artifact, event.get("signature", ""), event.get("binding", ""))
+        return key
+
+    def _vouch(self, artifact: str, signature: Any, binding: Any) -> None:
+        """Hold the artifact to its signature, and read it from the versions that its binding names."""
+        if artifact in self._vouched or not (self._verify or binding):
+            return
+        if not isinstance(signature, str) or not isinstance(binding, str):
+            raise InvalidBody("event.signature and event.binding must be text")
+        with reading(artifact):
+            if self._verify:
+                self._verify(artifact, signature)
+            if binding:
+                from registry.provenance import follow  # noqa: PLC0415 - a cold start may do without
+
+                follow(self._blobs, binding, artifact)
+        self._vouched.add(artifact)
 
     def _check_size(self, outputs: Mapping[str, Tensor]) -> None:
         size = sum(len(tensor.data) for tensor in outputs.values())

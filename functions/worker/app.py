@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from registry.blobs import Blobs
 from registry.blobs.files import Files
@@ -20,6 +20,8 @@ class Settings(NamedTuple):
     memory_mb: int
     threads: int
     preload: str
+    signing_key: str
+    """That artifacts must be signed with; none: they need not be."""
 
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> Settings:
@@ -28,8 +30,9 @@ class Settings(NamedTuple):
         faults += [name for name in _NUMBERS if variables.get(name) and not variables[name].isdecimal()]
         if faults:
             raise ValueError(f"environment variables are missing, or not the numbers they must be: {', '.join(faults)}")
+        key = variables.get("SIGNING_KEY_ARN", "")
         memory_mb, threads = (int(variables[name]) for name in _NUMBERS)
-        return cls(variables["MODELLESS_BLOBS"], memory_mb, threads, variables.get("MODELLESS_PRELOAD", ""))
+        return cls(variables["MODELLESS_BLOBS"], memory_mb, threads, variables.get("MODELLESS_PRELOAD", ""), key)
 
 
 def open_blobs(place: str) -> Blobs:
@@ -42,8 +45,18 @@ def open_blobs(place: str) -> Blobs:
     return S3Blobs(bucket, "/tmp/modelless-blobs", prefix=f"{prefix.rstrip('/')}/" if prefix else "")  # noqa: S108
 
 
+def verifier(key: str) -> Callable[[str, str], None] | None:
+    """What refuses an artifact that a key of KMS has not signed; None where no key is named."""
+    if not key:
+        return None
+    from registry.signing import KmsSigner  # noqa: PLC0415 - as above
+
+    return KmsSigner(key).verify
+
+
 settings = Settings.read(os.environ)
-worker = Worker(open_blobs(settings.blobs), memory_mb=settings.memory_mb, threads=settings.threads)
+blobs, verify = open_blobs(settings.blobs), verifier(settings.signing_key)
+worker = Worker(blobs, memory_mb=settings.memory_mb, threads=settings.threads, verify=verify)
 worker.preload(parse_preload(settings.preload))
 if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
     from snapshot_restore_py import register_after_restore, register_before_snapshot

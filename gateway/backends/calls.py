@@ -13,6 +13,7 @@ from runtime.errors import RuntimeFault
 
 FAULTS: Mapping[str, type[BackendError]] = {
     "CorruptArtifact": CorruptArtifact,
+    "Unsigned": CorruptArtifact,
     "Sandbox.Timedout": TimedOut,
     "Runtime.ExitError": EnvironmentLost,
     "Runtime.OutOfMemory": EnvironmentLost,
@@ -67,4 +68,6 @@ def _event(kind: str, placement: Placement, variant: Variant) -> dict[str, Any]:
         "artifact": variant.artifact,
         "threads": placement.threads,
         "prepack": placement.prepack,
+        **({"binding": variant.binding} if variant.binding else {}),
+        **({"signature": variant.signature} if variant.signature else {}),
     }

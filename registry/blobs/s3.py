@@ -12,6 +12,7 @@ from registry.aws import failures, make_client, rehearse
 from registry.blobs import blob_name, digest_of
 from registry.blobs.files import Files
 from registry.errors import DigestMismatch, NotFound
+from registry.provenance import Located
 from registry.threads import begin
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ AT_ONCE = 16
 same guidelines), whatever the CPU share."""
 
 
+GONE = frozenset({"NoSuchVersion", "NoSuchKey", "InvalidArgument"})
+"""What S3 says of a version that is not there, or is no id of one."""
+
+
 class S3Blobs:
     """A blob store under `prefix` of a bucket, with `cache` as its local folder.
 
@@ -47,6 +52,8 @@ class S3Blobs:
         self._given = client
         self._made: S3Client | None = None
         self._making = threading.Lock()
+        self._versions: dict[str, str] = {}
+        """Of blobs that are read from a version of their object."""
 
     @property
     def root(self) -> Path:
@@ -60,19 +67,23 @@ class S3Blobs:
 
     def put(self, data: bytes | memoryview) -> str:
         """Upload these bytes unless the bucket has them; returns their digest."""
+        digest = digest_of(data)
+        return digest if self.has(digest) else self.upload(data)
+
+    def upload(self, data: bytes | memoryview) -> str:
+        """Upload these bytes whatever the bucket has; returns their digest."""
         import base64  # noqa: PLC0415 - a worker only reads
         import hashlib  # noqa: PLC0415
 
         digest = digest_of(data)
-        if not self.has(digest):
-            with self._failures():
-                self._client.put_object(
-                    Bucket=self._bucket,
-                    Key=self._key(digest),
-                    Body=bytes(data),
-                    ChecksumAlgorithm="SHA256",
-                    ChecksumSHA256=base64.b64encode(hashlib.sha256(data).digest()).decode(),
-                )
+        with self._failures():
+            self._client.put_object(
+                Bucket=self._bucket,
+                Key=self._key(digest),
+                Body=bytes(data),
+                ChecksumAlgorithm="SHA256",
+                ChecksumSHA256=base64.b64encode(hashlib.sha256(data).digest()).decode(),
+            )
         return digest
 
     def get(self, digest: str) -> bytes:
@@ -127,6 +138,25 @@ class S3Blobs:
                 raise
         return True
 
+    def locate(self, digest: str) -> Located:
+        """The current version of a blob, with what S3 says of its bytes; raises NotFound."""
+        key = self._key(digest)
+        with self._failures():
+            client = self._client
+            try:
+                head = client.head_object(Bucket=self._bucket, Key=key, ChecksumMode="ENABLED")
+            except client.exceptions.ClientError as error:
+                if error.response["Error"]["Code"] in {"404", "NoSuchKey"}:
+                    raise NotFound("blob", digest) from None
+                raise
+        version = head.get("VersionId", "null")
+        checksum = _hex(head.get("ChecksumSHA256", ""))
+        return Located(self._bucket, key, "" if version == "null" else version, checksum, head["ContentLength"])
+
+    def bind(self, versions: Mapping[str, str]) -> None:
+        """Read these blobs, by digest, from these versions from now on; one that is gone is read by its key."""
+        self._versions.update(versions)
+
     def rehearse(self) -> None:
         """Import the SDK and read its model of S3: nine tenths of what the first read would take."""
         if self._given is None:
@@ -161,9 +191,15 @@ class S3Blobs:
             self._cache.assemble(digest, size, fill)
 
     def _body(self, digest: str, **request: str) -> StreamingBody:
-        client = self._client
+        client, key, version = self._client, self._key(digest), self._versions.get(digest)
+        if version is not None:
+            try:
+                return client.get_object(Bucket=self._bucket, Key=key, VersionId=version, **request)["Body"]  # type: ignore[arg-type]
+            except client.exceptions.ClientError as error:
+                if error.response["Error"]["Code"] not in GONE:
+                    raise
         try:
-            return client.get_object(Bucket=self._bucket, Key=self._key(digest), **request)["Body"]  # type: ignore[arg-type]
+            return client.get_object(Bucket=self._bucket, Key=key, **request)["Body"]  # type: ignore[arg-type]
         except client.exceptions.NoSuchKey:
             raise NotFound("blob", digest) from None
 
@@ -181,3 +217,10 @@ class S3Blobs:
 
     def _failures(self) -> AbstractContextManager[None]:
         return failures(f"S3 bucket {self._bucket}")
+
+
+def _hex(checksum: str) -> str:
+    """S3's base64 as hex digits."""
+    import base64  # noqa: PLC0415 - a worker only reads
+
+    return base64.b64decode(checksum).hex()

@@ -29,7 +29,7 @@ INVOKES = {"lambda:InvokeFunction"}
 SCALES = {"sagemaker:DescribeInferenceComponent", "sagemaker:UpdateInferenceComponentRuntimeConfig"}
 GPU = {"sagemaker:InvokeEndpoint"}
 LEASES = {"dynamodb:DeleteItem"}
-WORKER = {"s3:GetObject", "kms:Verify", *LOGS}
+WORKER = {"s3:GetObject", "s3:GetObjectVersion", "kms:Verify", *LOGS}
 
 ALLOWED = {
     "ApiRole": {*READS, *WRITES, *OBJECTS, *INVOKES, "sqs:SendMessage", *GPU, *LEASES, *LOGS, *TRACES},
@@ -213,6 +213,7 @@ def test_who_may_push_reaches_the_catalogue_blobs_and_workers_alone(everything: 
         "s3:ListBucket",
         "lambda:InvokeFunction",
         "cloudformation:DescribeStacks",
+        "kms:Sign",
     }
     assert not [s for s in policy if "*" in words(s["Resource"])]
 

@@ -1,0 +1,40 @@
+"""What a publisher adds to variants on a stack: the versions of their objects, and a signature; it uploads no model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Protocol
+
+from optimizer.transfer import Moved
+from registry.blobs import Blobs
+from registry.model import Variant
+from registry.provenance import BoundBlobs, bind_artifact
+
+
+class Signer(Protocol):
+    """Vouches for artifacts."""
+
+    def sign(self, artifact: str) -> str:
+        """The signature over an artifact, by its digest."""
+
+
+def vouched(moved: Iterable[Moved], source: Blobs, target: BoundBlobs, signer: Signer | None) -> tuple[Moved, ...]:
+    """What is moved, with each variant's binding and, given a signer, its signature; all its blobs are there.
+
+    Raises NotFound, and Unavailable when the bucket or the key cannot be used.
+    """
+
+    def vouch(variant: Variant) -> Variant:
+        signature = signer.sign(variant.artifact) if signer else ""
+        return replace(variant, binding=bind_artifact(source, target, variant.artifact), signature=signature)
+
+    return tuple(_with(task, {variant.id: vouch(variant) for variant in task.variants}) for task in moved)
+
+
+def _with(task: Moved, variants: dict[str, Variant]) -> Moved:
+    missing = {
+        tier: tuple(replace(candidate, variant=variants[candidate.variant.id]) for candidate in candidates)
+        for tier, candidates in task.missing.items()
+    }
+    return replace(task, variants=tuple(variants.values()), missing=missing)
