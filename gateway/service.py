@@ -70,11 +70,13 @@ class Service:
         stale: Callable[[Catalogue], Collection[str]] = lambda _: (),
         probes: bool = True,
         probed: Callable[[Probe], None] = lambda _: None,
+        uniform: Callable[[], float | None] = lambda: None,
     ) -> None:
         """`stale` tells the placements whose profiles do not hold on the machine that runs them.
 
         With `probes`, placements that were left because they became slow are tried again in the background
         (`scheduler.probing`); `probed` is told of each. Whoever cannot run anything after an answer does without.
+        `uniform` draws what each request is spread by (`scheduler.spreading`), where others decide without this one.
         """
         self.snapshots = snapshots
         self._stale = stale
@@ -82,6 +84,7 @@ class Service:
         self.clock = clock
         self._wall = wall
         self._new_id = new_id
+        self._uniform = uniform
         self._observers = tuple(observers)
         self._tell: Callable[[Request], None] = lambda _: None
         self._generating: Callable[[Request], Generating | None] = lambda _: None
@@ -195,7 +198,7 @@ class Service:
         rows = _checked_rows(task, inputs)
         now = self.clock()
         start = now if arrived is None else arrived
-        request = Request(task.name, slo, rows, elapsed_ms=(now - start) * 1000)
+        request = Request(task.name, slo, rows, elapsed_ms=(now - start) * 1000, uniform=self._uniform())
         decision = choose(request, catalogue, fleet, now)
         if fleet.failing and not decision.ranked:
             # What failed lately is still better than nothing.

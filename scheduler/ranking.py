@@ -2,7 +2,7 @@
 
 First comes how far a placement breaks the SLO's bounds (the sum of its relative excesses, 0 when it holds them all),
 then the objective, then cost, latency and id. So whatever holds every bound is ahead, and what is served when nothing
-does is what breaks them least.
+does is what breaks them least. A request that brings a number is spread over those that are as good as the first.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from registry.model import LEVELS, Estimate, Objective
 from scheduler.estimate import Outlook
 from scheduler.quantiles import Floats, around
+from scheduler.spreading import spread
 
 FEW = 32
 """With no more candidates than this, dropping some first costs more than it saves (benchmarks.decision)."""
@@ -41,6 +42,9 @@ class Ranking(Sequence[Estimate]):
         """How many placements hold every bound."""
         candidates = _contenders(outlook, held) if self.held else _least_broken(outlook)
         self._first = _best(outlook, candidates) if len(candidates) else None
+        uniform = outlook.request.uniform
+        if uniform is not None and self._first is not None and self.held > 1:
+            self._first = spread(outlook, held, self._first, uniform)
         self._made: dict[int, Estimate] = {}
 
     def __len__(self) -> int:
@@ -63,7 +67,10 @@ class Ranking(Sequence[Estimate]):
         view = self.outlook
         runnable = view.runnable.nonzero()[0]
         columns = (view.latency_ms[runnable], view.cost[runnable], _value(view, runnable), _excess(view)[runnable])
-        return runnable[np.lexsort(columns)]
+        order = runnable[np.lexsort(columns)]
+        if view.request.uniform is None or self._first is None:
+            return order
+        return np.concatenate(([self._first], order[order != self._first]))
 
     def _estimate(self, i: int) -> Estimate:
         found = self._made.get(i)

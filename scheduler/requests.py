@@ -17,3 +17,6 @@ class Request:
     rows: int = 1
     elapsed_ms: float = 0.0
     """Time since arrival that the deadline has already lost."""
+    uniform: float | None = None
+    """Drawn for this request from [0, 1), to choose among placements that are as good as one another where many
+    schedulers decide and none sees what the others do; None: the first by id."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from functools import partial
+from random import random
 from typing import Any
 
 from aws_lambda_powertools import Logger
@@ -39,7 +40,7 @@ table = DynamoTable(settings.table)
 watch = CatalogueWatch(DynamoStore(table), snapshots, changed=backends.follow)
 activity = Activity(DynamoActivity(table), DynamoSightings(table), snapshots, backends.by_tier)
 # Without probes: after an answer the environment is frozen, and what runs in the background would be cut off.
-service = Service(snapshots, backends.by_tier, probes=False)
+service = Service(snapshots, backends.by_tier, probes=False, uniform=random)
 if settings.budget_usd_per_h:
     service.tell_before(activity.note)
 emf = Emf.of(os.environ, "api")

@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from functools import partial
 
 from functions.aws.sightings import seen_since, take_in
 from gateway.backends.protocol import Backend
@@ -29,6 +30,13 @@ log = logging.getLogger(__name__)
 
 STEP = 10
 """Requests to a write are so many times those to the last: a rate of 1,000 a minute is told with four writes."""
+
+SIGHTINGS_S = 20.0
+"""Least time between two looks at what others saw, which are as long as there are environments."""
+
+NEWS_S = 60.0
+"""What somebody told of an environment so lately need not be told again, unless it holds something else since: one
+lives for minutes after its last call."""
 
 Taken = dict[int, tuple[Usage, ...]]
 """Usages by minute that are to be written; each leaves when it is."""
@@ -60,7 +68,7 @@ class Activity:
         self._due: dict[str, int] = {}
         """At which of them the next write starts; the first where nothing is said."""
         self._telling: tuple[Future[tuple[Sighting, ...]], Taken] | None = None
-        self._told_at = float("-inf")
+        self._sighted_at = float("-inf")
 
     def note(self, request: Request) -> None:
         """A request was decided and is about to be carried out."""
@@ -88,15 +96,29 @@ class Activity:
 
     def _start(self) -> None:
         now, wall, taken = self._clock(), self._wall(), dict(self._arrivals.take())
-        seen = seen_since(self._snapshots.view()[1], self._told_at, now, wall)
-        self._told_at = now
-        longest_s = max((backend.tier.idle_timeout_s for backend in self._backends.values()), default=0.0)
-        self._telling = self._thread.submit(self._tell, taken, seen, wall - longest_s, wall), taken
+        work = partial(self._write, taken)
+        if now - self._sighted_at >= SIGHTINGS_S:
+            seen = seen_since(self._snapshots.view()[1], self._sighted_at, now, wall)
+            self._sighted_at = now
+            longest_s = max((backend.tier.idle_timeout_s for backend in self._backends.values()), default=0.0)
+            work = partial(self._tell, taken, seen, wall - longest_s, wall)
+        self._telling = self._thread.submit(work), taken
 
-    def _tell(self, taken: Taken, seen: tuple[Sighting, ...], since: float, wall: float) -> tuple[Sighting, ...]:
-        """On the thread: write what was asked for and seen, and read what others saw."""
+    def _write(self, taken: Taken) -> tuple[Sighting, ...]:
+        """On the thread: write what was asked for."""
         for minute in sorted(taken):
             self._activity.add(minute, taken[minute])
             del taken[minute]
-        self._sightings.add(seen)
-        return self._sightings.since(since, wall)
+        return ()
+
+    def _tell(self, taken: Taken, seen: tuple[Sighting, ...], since: float, wall: float) -> tuple[Sighting, ...]:
+        """On the thread: write what was asked for, read what others saw, and tell them what they have not."""
+        self._write(taken)
+        others = self._sightings.since(since, wall)
+        told = {(sighting.tier, sighting.environment): sighting for sighting in others}
+        self._sightings.add(s for s in seen if _is_news(s, told.get((s.tier, s.environment))))
+        return others
+
+
+def _is_news(seen: Sighting, told: Sighting | None) -> bool:
+    return told is None or seen.resident != told.resident or seen.at - told.at > NEWS_S

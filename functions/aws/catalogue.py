@@ -14,8 +14,9 @@ from registry.store import Store
 
 log = logging.getLogger(__name__)
 
-MAX_AGE_S = 2.0
-"""How stale a catalogue may be while events come; a look costs one read of one small item."""
+MAX_AGE_S = 1.5
+"""How stale a catalogue may be while events come, so that a release is everywhere in 2 s; a look costs one read of one
+small item, and at most so many of them reach its partition as there are environments (docs/design.md)."""
 
 
 PATIENCE_S = 0.25

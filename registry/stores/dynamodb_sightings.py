@@ -36,7 +36,7 @@ class DynamoSightings:
         """The last of each environment that was seen since `at` (s), oldest first. Raises Unavailable."""
         found: dict[str, Sighting] = {}
         for hour in range(int(at // HOUR_S), int(now // HOUR_S) + 1):
-            for item in self._table.between(_partition(hour), " ", "~"):
+            for item in self._table.between(_partition(hour), " ", "~", consistent=False):
                 tier, _, environment = item["sk"]["S"].partition("#")
                 resident = tuple(variant["S"] for variant in item["resident"]["L"])
                 found[item["sk"]["S"]] = Sighting(tier, environment, resident, float(item["at"]["N"]))

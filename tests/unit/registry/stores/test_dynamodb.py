@@ -117,7 +117,12 @@ def test_the_loser_of_a_race_conflicts_and_leaves_nothing_behind(
     assert store.load() == winner[0]
     snapshot = client.get_item(TableName="table", Key={"pk": {"S": "CATALOGUE"}, "sk": {"S": "RELEASE#0000000001"}})
     partitions = {item["pk"]["S"] for item in client.scan(TableName="table")["Items"]}
-    assert partitions == {"CATALOGUE", snapshot["Item"]["snapshot"]["S"]}
+    assert {partition.rpartition("#")[0] or partition for partition in partitions} <= {
+        "CATALOGUE",
+        "SNAPSHOT",
+        snapshot["Item"]["snapshot"]["S"],
+    }
+    assert len(partitions) == 1 + dynamodb.COPIES
 
 
 def test_a_write_whose_answer_was_lost_and_that_is_tried_again_still_counts_as_ours(
@@ -145,12 +150,29 @@ def test_a_snapshot_larger_than_an_item_and_than_a_page_is_kept_in_chunks(
 
 
 @pytest.mark.usefixtures("small_chunks")
-def test_a_snapshot_that_lost_a_chunk_is_refused(client: Any, store: DynamoStore, catalogue: Catalogue) -> None:
-    store.publish(catalogue)
-    chunk = next(i for i in client.scan(TableName="table")["Items"] if i["sk"]["S"] == "CHUNK#0001")
-    client.delete_item(TableName="table", Key={"pk": chunk["pk"], "sk": chunk["sk"]})
+def test_a_snapshot_is_read_while_a_copy_of_it_is_whole(client: Any, store: DynamoStore, catalogue: Catalogue) -> None:
+    published = store.publish(catalogue)
+    chunks = [i for i in client.scan(TableName="table")["Items"] if i["sk"]["S"] == "CHUNK#0001"]
+    assert len(chunks) == dynamodb.COPIES > 1
+    for chunk in chunks:
+        assert [store.load() for _ in range(3)] == [published] * 3
+        client.delete_item(TableName="table", Key={"pk": chunk["pk"], "sk": chunk["sk"]})
     with pytest.raises(DigestMismatch):
         store.load()
+
+
+def test_a_snapshot_from_before_there_were_copies_is_read(
+    client: Any, store: DynamoStore, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before:
+        before.setattr(dynamodb, "COPIES", 1)
+        published = store.publish(catalogue)
+    client.update_item(
+        TableName="table",
+        Key={"pk": {"S": "CATALOGUE"}, "sk": {"S": "RELEASE#0000000001"}},
+        UpdateExpression="REMOVE copies",
+    )
+    assert [store.load() for _ in range(8)] == [published] * 8
 
 
 def test_history_and_head_stay_right_past_nine_releases(store: DynamoStore) -> None:
