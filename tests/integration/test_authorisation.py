@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
@@ -18,9 +19,11 @@ import pytest
 
 from functions.api.routes import PUBLIC, Routes
 from functions.aws.callers import principal
+from functions.aws.feedback import Feedback
 from gateway.app import create_app
 from gateway.auth import Keyring, Principal, key_digest
 from gateway.backends.fake import FakeBackend, steady
+from gateway.jobs.jobs import Jobs
 from gateway.metrics import Metrics
 from gateway.service import Service
 from gateway.snapshots import Snapshots
@@ -42,6 +45,8 @@ from registry.model import (
     TierKind,
     Variant,
 )
+from registry.receipt_keys import MemoryReceiptKeys
+from registry.stores.jobs import MemoryJobs
 
 Ask = Callable[[str, str, str | None], Awaitable[tuple[int, str]]]
 """Method, path and tenant (None: a stranger) to status and body."""
@@ -101,7 +106,8 @@ class Local:
     def __init__(self) -> None:
         service, metrics = serving()
         keys = {key_digest(tenant): Principal(tenant, tenant) for tenant in (OWNER, OTHER)}
-        app = create_app(service, metrics=metrics, keyring=Keyring(keys))
+        jobs = Jobs(service, MemoryJobs(), send=lambda job: None)
+        app = create_app(service, metrics=metrics, keyring=Keyring(keys), jobs=jobs)
         self.routes = [(method, r.path) for r in app.routes for method in r.methods - {"HEAD"}]
         self._http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway")
 
@@ -116,7 +122,8 @@ class Cloud:
 
     def __init__(self) -> None:
         service, _ = serving()
-        self._routes = Routes(service, partial(principal, tenant_claim="sub"))
+        feedback = Feedback(service, MemoryReceiptKeys(wall=time.time), lambda body: None)
+        self._routes = Routes(service, partial(principal, tenant_claim="sub"), feedback=feedback)
         known = [*self._routes.app._static_routes, *self._routes.app._dynamic_routes]
         self.routes = [(m, re.sub("<(.*?)>", r"{\1}", r.path)) for r in known for m in as_list(r.method)]
 
@@ -231,6 +238,20 @@ def test_every_route_is_one_of_the_kinds_that_are_tested(face: str, method: str,
     parts = set(re.findall(r"\{(.*?)\}", path))
 
     assert path in OF_NO_TASK or parts & {"task", "model", "id", "decision_id"}, "say how this route is kept apart"
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+async def test_another_tenants_job_is_as_one_that_is_not_there(method: str) -> None:
+    here = Local()
+    _, submitted = await here.ask("POST", f"/v1/tasks/{SECRET}/jobs", OWNER)
+    made = json.loads(submitted)["id"]
+    absent = made[:-4] + ("0000" if made[-4:] != "0000" else "1111")
+    foreign, nothing = [await here.ask(method, f"/v1/jobs/{name}", OTHER) for name in (made, absent)]
+
+    assert foreign[0] == 404
+    assert foreign == (nothing[0], nothing[1].replace(absent, made))
+    assert (await here.ask("GET", f"/v1/jobs/{made}", OWNER))[0] == 200
+    assert made not in (await here.ask("GET", "/v1/jobs", OTHER))[1]
 
 
 async def test_metrics_show_the_owner_what_is_the_owners() -> None:
