@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -45,9 +47,14 @@ class TemplateError(Exception):
 
 def parsed(path: Path) -> dict[str, Any]:
     """A template as written, short intrinsics in their long form."""
+    return deepcopy(_parsed(path.read_text()))
+
+
+@cache
+def _parsed(text: str) -> dict[str, Any]:
     from samtranslator.yaml_helper import yaml_parse
 
-    template: dict[str, Any] = yaml_parse(path.read_text())
+    template: dict[str, Any] = yaml_parse(text)
     return template
 
 

@@ -113,11 +113,15 @@ def test_a_price_that_does_not_exist_is_refused() -> None:
         prices.lambda_price(1769, start_mode=StartMode.ALWAYS)
 
 
-def test_every_group_of_figures_has_a_source_and_a_date() -> None:
+def test_every_group_of_figures_has_a_source_a_date_and_how_sure_it_is() -> None:
     figures = prices.figures()
-    for group in ("lambda", "fargate", "http_api", "dynamodb", "gpu"):
-        assert figures[group]["source"] in figures["sources"]
-        assert date(2026, 1, 1) < date.fromisoformat(figures[group]["as_of"])
+    groups = {name: group for name, group in figures.items() if isinstance(group, dict) and "as_of" in group}
+    assert {"lambda", "fargate", "http_api", "dynamodb", "gpu", "cloudwatch", "sqs", "s3"} <= set(groups)
+    assert set(figures) == {"region", "currency", "sources", "confidence_levels", *groups}
+    for group in groups.values():
+        assert group["source"] in figures["sources"]
+        assert group["confidence"] in figures["confidence_levels"]
+        assert date(2026, 1, 1) < date.fromisoformat(group["as_of"])
 
 
 def test_local_tiers() -> None:
