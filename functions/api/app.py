@@ -18,9 +18,11 @@ from functions.aws.catalogue import CatalogueWatch
 from functions.aws.decided import Decided
 from functions.aws.emf import Emf
 from functions.aws.feedback import Feedback
+from functions.aws.jobs import open_jobs, sender
 from functions.aws.queue import Queue
 from functions.aws.quotas import SharedQuota, any_shard
 from functions.aws.settings import ApiSettings
+from gateway.jobs.jobs import Jobs
 from gateway.service import Service
 from gateway.snapshots import Snapshots
 from registry.catalogue import Catalogue
@@ -66,7 +68,12 @@ feedback = (
     if settings.feedback_queue
     else None
 )
-routes = Routes(service, identify, refresh=refresh, quota=quota, feedback=feedback)
+jobs = (
+    Jobs(service, open_jobs(table, settings.bucket), send=sender(Queue(settings.jobs_queue)))
+    if settings.jobs_queue and settings.bucket
+    else None
+)
+routes = Routes(service, identify, refresh=refresh, quota=quota, feedback=feedback, jobs=jobs)
 # One loop for the environment's life: backends keep connections and calls under way between events.
 runner = asyncio.Runner()
 

@@ -10,27 +10,30 @@ from typing import Annotated, Any
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.event_handler.openapi.exceptions import RequestUnsupportedContentType, RequestValidationError
-from aws_lambda_powertools.event_handler.openapi.params import Path, Query
+from aws_lambda_powertools.event_handler.openapi.params import Header, Path, Query
 from pydantic import BaseModel
 
 from functions.aws.feedback import Feedback
 from gateway import schemas
 from gateway.auth import Principal
+from gateway.bodies import LISTED
 from gateway.documents import (
     decision_document,
     error_document,
     explanation_document,
     frontier_document,
+    job_document,
     served_document,
     task_document,
 )
 from gateway.errors import BadRequest, DeadlineExceeded, GatewayError, TooLarge, Unavailable, UnknownTask, Unprocessable
+from gateway.jobs.jobs import MOST_LISTED, Jobs
 from gateway.quotas import Buckets, Quota
 from gateway.refusals import as_gateway_error, refusal_headers
 from gateway.service import Service
 from registry.errors import Unavailable as StoreUnavailable
 from runtime.codecs.native_json import decode_inputs, encode_outputs
-from runtime.codecs.text import dumps, loads
+from runtime.codecs.text import dumps, loads, raw
 from scheduler.frontier import Start
 
 # At DEBUG, which POWERTOOLS_DEBUG sets, it would write every body it has validated to the log.
@@ -47,10 +50,15 @@ PUBLIC = ("/healthz", "/openapi.json")
 
 OK, ACCEPTED = 200, 202
 
+LATER = ("feedback", "submitJob")
+"""What is accepted, and done afterwards."""
+
 Answer = Response[str]
 Name = Annotated[str, Path(description="The task's name.")]
 Rows = Annotated[int, Query(ge=1, description="Rows of the batch.")]
 From = Annotated[Start, Query(description="What the request finds: the variant resident, to be loaded, cold.")]
+Limit = Annotated[int, Query(ge=1, le=MOST_LISTED, description="Most jobs that are listed.")]
+Key = Annotated[str | None, Header(description="The same for each try of one submission.")]
 On = Annotated[str | None, Query(description="Only the placements of one tier.")]
 
 
@@ -68,26 +76,32 @@ class Routes:
         refresh: Callable[[], None] = lambda: None,
         quota: Quota | None = None,
         feedback: Feedback | None = None,
+        jobs: Jobs | None = None,
     ) -> None:
-        """Without `feedback` answers come without receipts, and nothing is judged."""
+        """Without `feedback` answers come without receipts, and nothing is judged; without `jobs` none are taken."""
         self._service = service
         self._quota = quota or Buckets()
         self._document = ""
         self._identify = identify
         self._refresh = refresh
         self._feedback = feedback
+        self._taken = jobs
         self.app = app = APIGatewayHttpResolver(enable_validation=True, json_body_deserializer=_loads)
         app.configure_openapi(title="Modelless", description="Name a task, hint an SLO, get a prediction.")
         for method, path, name, endpoint, model in (
             ("POST", "/v1/tasks/<task>/predict", "predict", self.predict, schemas.PredictResponse),
             ("POST", "/v1/tasks/<task>/plan", "plan", self.plan, schemas.PlanResponse),
             ("POST", "/v1/tasks/<task>/feedback", "feedback", self.feedback, schemas.AcceptedResponse),
+            ("POST", "/v1/tasks/<task>/jobs", "submitJob", self.submit, schemas.JobResponse),
+            ("GET", "/v1/jobs/<job_id>", "getJob", self.job, schemas.JobResponse),
+            ("GET", "/v1/jobs", "listJobs", self.jobs, schemas.JobsResponse),
+            ("DELETE", "/v1/jobs/<job_id>", "cancelJob", self.cancel, schemas.JobResponse),
             ("GET", "/v1/tasks/<task>/frontier", "frontier", self.frontier, schemas.FrontierResponse),
             ("GET", "/v1/tasks/<task>", "getTask", self.task, schemas.TaskResponse),
             ("GET", "/v1/tasks", "listTasks", self.tasks, schemas.TasksResponse),
             ("GET", "/v1/decisions/<decision_id>", "explain", self.decision, schemas.ExplainResponse),
         ):
-            app.route(path, method, operation_id=name, responses=_responses(model))(endpoint)
+            app.route(path, method, operation_id=name, responses=_responses(name, model))(endpoint)
         app.get("/healthz", operation_id="healthz")(self.healthz)
         app.get("/openapi.json", include_in_schema=False)(self.openapi)
         app.exception_handler(Exception)(_refused)
@@ -145,6 +159,34 @@ class Routes:
         decision_id = await self._feedback.accept(caller, task, body, size)
         return _json({"accepted": True, "decision_id": decision_id}, 202)
 
+    def submit(self, task: Name, body: schemas.PredictRequest, idempotency_key: Key = None) -> Answer:
+        """Have a prediction made when there is room."""
+        job = self._jobs.submit(self._caller(), task, self._body(), idempotency_key)
+        return _json(job_document(job), ACCEPTED, {"location": f"/v1/jobs/{job.id}"})
+
+    def job(self, job_id: str) -> Answer:
+        """One job, with its result once it has one."""
+        job, result = self._jobs.find(self._caller(), job_id)
+        return _json(job_document(job) | ({} if result is None else {"result": raw(result)}))
+
+    def jobs(self, limit: Limit = LISTED) -> Answer:
+        """The caller's jobs, newest first, without their results."""
+        return _json({"jobs": [job_document(job) for job in self._jobs.newest(self._caller(), limit)]})
+
+    def cancel(self, job_id: str) -> Answer:
+        """A job that has not ended, cancelled."""
+        return _json(job_document(self._jobs.cancel(self._caller(), job_id)))
+
+    @property
+    def _jobs(self) -> Jobs:
+        if self._taken is None:
+            raise UnknownTask("no jobs are taken here; ask for predictions")
+        return self._taken
+
+    def _body(self) -> bytes:
+        """The body as it came: what is kept of it is what its caller sent."""
+        return (self.app.current_event.decoded_body or "").encode()
+
     def frontier(self, task: Name, rows: Rows = 1, start: From = Start.RESIDENT, tier: On = None) -> Answer:
         """The task's accuracy, latency and cost trade-off."""
         points, tried = self._service.frontier(self._caller(), task, rows=rows, start=start, tier=tier)
@@ -185,8 +227,8 @@ class Routes:
         return max(0.0, self.app.lambda_context.get_remaining_time_in_millis() / 1000 - MARGIN_S)
 
 
-def _responses(model: type[BaseModel]) -> dict[int, Any]:
-    done = ACCEPTED if model is schemas.AcceptedResponse else OK
+def _responses(name: str, model: type[BaseModel]) -> dict[int, Any]:
+    done = ACCEPTED if name in LATER else OK
     content = {
         status: {"application/json": {"model": m}} for status, m in ((done, model), (422, schemas.ErrorResponse))
     }

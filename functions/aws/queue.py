@@ -1,7 +1,8 @@
-"""One SQS queue that messages are put into; reads nothing, and never retries more than the SDK does."""
+"""One SQS queue that messages are put into, or left in; reads nothing, and never retries more than the SDK does."""
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from registry.aws import failures, make_client
@@ -22,7 +23,19 @@ class Queue:
 
     def send(self, body: str, *, delay_s: int = 0) -> None:
         """Put a message in, to be seen after a delay of at most 900 s; raises Unavailable."""
+        with self._failures():
+            self._client.send_message(QueueUrl=self._url, MessageBody=body, DelaySeconds=delay_s)
+
+    def hide(self, receipt: str, for_s: int) -> None:
+        """Have a message that was received, and is left, be seen again after so many seconds; raises Unavailable."""
+        with self._failures():
+            self._client.change_message_visibility(QueueUrl=self._url, ReceiptHandle=receipt, VisibilityTimeout=for_s)
+
+    @property
+    def _client(self) -> SQSClient:
         if self._given is None:
             self._given = make_client("sqs")
-        with failures(f"SQS queue {self._url.rpartition('/')[2]}"):
-            self._given.send_message(QueueUrl=self._url, MessageBody=body, DelaySeconds=delay_s)
+        return self._given
+
+    def _failures(self) -> AbstractContextManager[None]:
+        return failures(f"SQS queue {self._url.rpartition('/')[2]}")

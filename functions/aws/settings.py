@@ -43,6 +43,9 @@ class ApiSettings:
     """Of each tenant; QUOTA_REQUESTS_PER_SECOND, without bound where it is absent or 0."""
     feedback_queue: str = ""
     """URL of the queue of judgements; none: answers cannot be judged."""
+    jobs_queue: str = ""
+    bucket: str = ""
+    """URL of the queue of jobs, and where what is large of them is kept; none: no jobs are taken."""
 
     VARIABLES: ClassVar[tuple[str, ...]] = ("TABLE_NAME", "WORKERS", "TENANT_CLAIM", "WARM_BUDGET_USD_PER_HOUR")
 
@@ -57,7 +60,30 @@ class ApiSettings:
             _budget(budget),
             _quota(variables),
             feedback_queue=variables.get("FEEDBACK_QUEUE_URL", ""),
+            jobs_queue=variables.get("JOBS_QUEUE_URL", ""),
+            bucket=variables.get("BUCKET_NAME", ""),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class JobsSettings:
+    """The jobs function's."""
+
+    table: str
+    bucket: str
+    """Where what is large of jobs is kept."""
+    queue: str
+    """URL of the queue that it reads, for what it leaves there."""
+    workers: Mapping[str, str]
+    """As for the api function."""
+
+    VARIABLES: ClassVar[tuple[str, ...]] = ("TABLE_NAME", "BUCKET_NAME", "JOBS_QUEUE_URL", "WORKERS")
+
+    @classmethod
+    def read(cls, variables: Mapping[str, str]) -> JobsSettings:
+        """Settings from environment variables; raises SettingsError naming every one that is missing or unreadable."""
+        table, bucket, queue, workers = _required(variables, cls.VARIABLES)
+        return cls(table, bucket, queue, _workers(workers))
 
 
 @dataclass(frozen=True, slots=True)

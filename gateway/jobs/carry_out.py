@@ -29,17 +29,26 @@ NO_LATENCY = {"latency_ms": None}
 """A job that says nothing of latency has no deadline, whatever its task's default: nobody waits for it."""
 
 
-async def carry_out(job: Job, service: Service, store: JobStore, *, limit_bytes: int | None = None) -> Job | None:
+async def carry_out(
+    job: Job,
+    service: Service,
+    store: JobStore,
+    *,
+    limit_bytes: int | None = None,
+    cap_s: float = CAP_S,
+    last: bool = False,
+) -> Job | None:
     """Predict what a job asks for, under its own SLO; the job as it is then, None where it was cancelled meanwhile.
 
-    What cannot be answered now is given back: for lack of capacity as if it had not begun, else until its attempts are
-    over. An answer over the limit fails. Raises the registry's Unavailable where the store cannot be told: the lease
-    then ends by itself, and the job is claimed again.
+    What cannot be answered now, or within `cap_s`, is given back: for lack of capacity as if it had not begun, else
+    until its attempts are over; where no run comes after the `last`, it fails. An answer over the limit fails. Raises
+    the registry's Unavailable where the store cannot be told: the lease then ends by itself, and the job is claimed
+    again.
     """
     result: bytes | None = None
     step: Step
     try:
-        async with asyncio.timeout(CAP_S):
+        async with asyncio.timeout(cap_s):
             result = await _answer(job, service, store)
         if limit_bytes is not None and len(result) > limit_bytes:
             raise TooLarge("the answer is over the limit; send fewer rows", limit_bytes=limit_bytes)
@@ -49,9 +58,9 @@ async def carry_out(job: Job, service: Service, store: JobStore, *, limit_bytes:
     except StoreUnavailable:
         raise
     except TimeoutError:
-        step = _after(DeadlineExceeded(f"no answer came within {CAP_S:g} s"), job)
+        step = _after(DeadlineExceeded(f"no answer came within {cap_s:.0f} s"), job, last)
     except Exception as error:  # noqa: BLE001 - the outermost handler of a job: its caller learns of it
-        step = _after(as_gateway_error(error), job)
+        step = _after(as_gateway_error(error), job, last)
     return await asyncio.to_thread(_told, store, job, step, result)
 
 
@@ -82,9 +91,11 @@ async def _answer(job: Job, service: Service, store: JobStore) -> bytes:
     return await asyncio.to_thread(answer_body, answer)
 
 
-def _after(error: GatewayError, job: Job) -> Step:
+def _after(error: GatewayError, job: Job, last: bool) -> Step:
     """What follows from a refusal: another run where that may help."""
     why = JobError(error.code, str(error))
+    if last:
+        return partial(fail, holder=job.holder, error=why)
     if isinstance(error, Overloaded):
         hint = float(error.details.get("retry_after_s", math.nan))
         pause_s = min(max(hint, SHORTEST_PAUSE_S), LONGEST_PAUSE_S) if math.isfinite(hint) else LONGEST_PAUSE_S

@@ -47,7 +47,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe(name="scheduler", architecture="arm64", budget_mb=65),
         Recipe(name="prewarm", architecture="arm64", budget_mb=65),
         Recipe(name="evict", architecture="arm64", budget_mb=65),
-        Recipe(name="jobs", architecture="arm64", budget_mb=100, unreached=frozenset({"yaml"})),
+        Recipe(name="jobs", architecture="arm64", budget_mb=92, unreached=frozenset({"yaml"})),
         Recipe(name="feedback", architecture="arm64", budget_mb=75),
         Recipe(name="optimize", architecture="x86_64", budget_mb=240, unreached=frozenset({"yaml"})),
         Recipe(

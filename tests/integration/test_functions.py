@@ -88,6 +88,10 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoStore]:
             AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in ("pk", "sk")],
             KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
         )
+        boto3.client("s3").create_bucket(Bucket="parts")
+        queue = boto3.client("sqs").create_queue(QueueName="jobs", Attributes={"VisibilityTimeout": "540"})
+        monkeypatch.setenv("BUCKET_NAME", "parts")
+        monkeypatch.setenv("JOBS_QUEUE_URL", queue["QueueUrl"])
         facts = DynamoStore("facts")
         update(facts, lambda catalogue: with_variant(catalogue, "rough", 0.9))
         yield facts
@@ -171,3 +175,74 @@ def test_what_the_api_is_asked_for_is_in_the_log(store: DynamoStore, cold: Any) 
     api.activity._telling[0].result(timeout=30)
     minutes = api.activity._activity.between(minute_of(time.time()) - 1, minute_of(time.time()) + 1)
     assert [(u.task, u.requests, u.rows) for minute in minutes for u in minute.usages] == [("sum", 1, 3)]
+
+
+def asked(method: str, path: str, body: str | None = None) -> dict[str, Any]:
+    return {
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": path,
+        "rawQueryString": "",
+        "headers": {"content-type": "application/json", "idempotency-key": "k"},
+        "requestContext": {
+            "http": {"method": method, "path": path},
+            "stage": "$default",
+            "authorizer": {"iam": {"userArn": USER}},
+        },
+        "body": body,
+        "isBase64Encoded": False,
+    }
+
+
+def received() -> list[dict[str, Any]]:
+    """What the queue delivers now, as Lambda hands it to a function."""
+    import boto3
+
+    client = boto3.client("sqs")
+    found = client.receive_message(
+        QueueUrl=client.get_queue_url(QueueName="jobs")["QueueUrl"],
+        MaxNumberOfMessages=10,
+        MessageSystemAttributeNames=["ApproximateReceiveCount"],
+    )
+    return [
+        {
+            "messageId": message["MessageId"],
+            "receiptHandle": message["ReceiptHandle"],
+            "body": message["Body"],
+            "attributes": dict(message["Attributes"]),
+            "eventSource": "aws:sqs",
+        }
+        for message in found.get("Messages", [])
+    ]
+
+
+def test_a_job_goes_through_the_queue_and_comes_back_while_no_worker_answers(store: DynamoStore, cold: Any) -> None:
+    api, jobs = cold("api"), cold("jobs")
+    body = json.dumps({"inputs": [[1.0, 2.0]]}) + " " * 5000  # large enough for the bucket
+    accepted = api.handler(asked("POST", "/v1/tasks/sum/jobs", body), Context())
+    job = json.loads(accepted["body"])
+    assert (accepted["statusCode"], job["state"]) == (202, "queued")
+    (record,) = received()
+    broken = {**record, "messageId": "broken", "body": "{"}
+
+    # moto has no such worker, as a stack has none while it is deployed.
+    left = jobs.handler({"Records": [record, broken]}, Context())
+
+    assert {item["itemIdentifier"] for item in left["batchItemFailures"]} == {record["messageId"], "broken"}
+    found = json.loads(api.handler(asked("GET", f"/v1/jobs/{job['id']}"), Context())["body"])
+    assert (found["state"], found["error"]["code"]) == ("queued", "unavailable")
+    assert received() == []  # hidden, for seconds and not for the queue's nine minutes
+
+
+def test_a_batch_of_which_nothing_is_left_is_done(store: DynamoStore, cold: Any) -> None:
+    api, jobs = cold("api"), cold("jobs")
+    event = asked("POST", "/v1/tasks/sum/jobs", '{"inputs": [[1.0, 2.0]]}')
+    ids = {json.loads(api.handler(event, Context())["body"])["id"] for _ in range(2)}
+    (id_,) = ids
+    api.handler(asked("DELETE", f"/v1/jobs/{id_}"), Context())
+    records = received()
+    assert len(records) == 2
+
+    assert jobs.handler({"Records": records}, Context()) == {"batchItemFailures": []}
+    assert jobs.handler({"Records": records}, Context()) == {"batchItemFailures": []}
+    assert json.loads(api.handler(asked("GET", f"/v1/jobs/{id_}"), Context())["body"])["state"] == "cancelled"

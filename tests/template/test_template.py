@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from benchmarks.deployed import TemplateError
-from functions.aws.settings import ApiSettings, CapacitySettings, FeedbackSettings, SchedulerSettings
+from functions.aws.jobs import LEASE_MARGIN_S, MARGIN_S, MOST_RECEIVES
+from functions.aws.settings import ApiSettings, CapacitySettings, FeedbackSettings, JobsSettings, SchedulerSettings
+from registry.jobs import KEPT_S
 from registry.prices import lambda_tiers
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,6 +35,7 @@ SETTINGS = {
     "prewarm": CapacitySettings,
     "evict": CapacitySettings,
     "feedback": FeedbackSettings,
+    "jobs": JobsSettings,
 }
 SNAPSHOTS = {"none": (), "smallest": (1769,), "all": tuple(WORKERS.values())}
 
@@ -261,6 +264,17 @@ def test_a_queue_waits_for_its_function_and_gives_up_at_last(everything: Resourc
         # A message keeps its age when it is moved, so it must be let live longer there.
         assert dead["MessageRetentionPeriod"] >= queue["MessageRetentionPeriod"]
     assert {queue["SqsManagedSseEnabled"] for queue in queues.values()} == {True}
+
+
+def test_a_job_is_tried_for_as_long_as_its_function_thinks(everything: Resources) -> None:
+    queue, function = of_type(everything, "AWS::SQS::Queue")["JobsQueue"], functions(everything)["JobsFunction"]
+    worker = functions(everything)["Worker1769Function"]
+
+    assert queue["RedrivePolicy"]["maxReceiveCount"] == MOST_RECEIVES
+    assert queue["MessageRetentionPeriod"] == KEPT_S
+    assert function["Timeout"] - MARGIN_S > 2 * worker["Timeout"]
+    # Who is gone is not waited for longer than its message is hidden.
+    assert function["Timeout"] + LEASE_MARGIN_S <= queue["VisibilityTimeout"]
 
 
 def test_a_local_stack_has_only_what_localstack_has(deploy: Deploy) -> None:

@@ -68,6 +68,11 @@ BUDGETS = {
         modules=455,
         without=SDK | {"pydantic"},
     ),
+    "jobs": Budget(
+        foreign=frozenset({"numpy", "orjson", "aws_lambda_powertools", "typing_extensions", "jmespath", "botocore"}),
+        modules=455,
+        without=SDK | {"pydantic", "PIL"},
+    ),
     **dict.fromkeys(("prewarm", "evict"), Budget(frozenset({"numpy"}), modules=340, without=SDK)),
 }
 
@@ -82,6 +87,8 @@ def variables(tmp_path: Path) -> dict[str, str]:
         "WORKERS": '{"lambda-1769-snapstart": "arn"}',
         "TENANT_CLAIM": "sub",
         "FEEDBACK_QUEUE_URL": "https://queue",
+        "JOBS_QUEUE_URL": "https://queue",
+        "BUCKET_NAME": "bucket",
         "WARM_BUDGET_USD_PER_HOUR": "0.5",
         "MODELLESS_BLOBS": str(tmp_path),
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1769",

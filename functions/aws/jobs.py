@@ -1,0 +1,124 @@
+"""Jobs in the cloud: their messages, and one batch of them carried out; a message is left in its queue or done with.
+
+Messages come at least once, in any order. A job is claimed once, so one message too many finds it held or ended. Left
+are those whose jobs are held, or could not be made yet: they become visible again when that may have changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import math
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from functions.aws.queue import Queue
+from gateway.jobs.carry_out import carry_out
+from gateway.service import Service
+from registry.errors import NotFound, Unavailable
+from registry.jobs import Job, JobStore, claim
+from registry.stores.dynamodb_jobs import DynamoJobs
+from registry.stores.dynamodb_table import DynamoTable
+from registry.stores.job_parts import BucketParts
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+
+log = logging.getLogger(__name__)
+
+RESULT_LIMIT = 5_000_000
+"""Most bytes of a result: what asks for it later is carried in an answer of 6 MB, quoted once more."""
+
+MARGIN_S = 5.0
+"""Kept of the function's own time to say what came of it."""
+
+LEASE_MARGIN_S = 10.0
+"""Beyond the function's own time: until then nobody else takes its jobs for abandoned."""
+
+MOST_RECEIVES = 20
+"""Of a message, before its queue gives it to the dead letters (template.yaml); the last one ends its job."""
+
+LONGEST_S = 900
+"""Between two receives of one message: with MOST_RECEIVES, a job is tried for some three hours."""
+
+
+class Left(Exception):
+    """A message stays in its queue."""
+
+
+class Visibility(Protocol):
+    """Says when a message that is left is seen again."""
+
+    def hide(self, receipt: str, for_s: int) -> None:
+        """Hide a message, by its receipt, for so many seconds from now; raises Unavailable."""
+
+
+def message(job: Job) -> str:
+    """What the queue is told of a job."""
+    return json.dumps({"tenant": job.tenant, "job": job.id})
+
+
+def open_jobs(table: DynamoTable, bucket: str) -> JobStore:
+    """The jobs of a table and a bucket."""
+    return DynamoJobs(table, BucketParts(bucket))
+
+
+def sender(queue: Queue) -> Callable[[Job], None]:
+    """What tells a queue of jobs that wait."""
+    return lambda job: queue.send(message(job))
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """Carries out what messages name, each within the time that the function has."""
+
+    service: Service
+    store: JobStore
+    queue: Visibility
+    refresh: Callable[[], None]
+    """Called before a job is decided; for the service's loop."""
+    wall: Callable[[], float] = time.time
+
+    async def carry(self, record: SQSRecord, left_s: float) -> None:
+        """Have a message's job end; raises Left where that has to wait.
+
+        `left_s` is what the function has left of its time. What raises anything else is left as well, for as long as
+        the queue itself hides a message, and is a dead letter in the end.
+        """
+        receives = int(record.attributes.approximate_receive_count)
+        try:
+            pause_s = await self._pause_s(record.body, left_s, last=receives >= MOST_RECEIVES)
+        except Unavailable as fault:
+            log.warning("a job waits: %s", fault)
+            pause_s = 0.0
+        if pause_s is None:
+            return
+        for_s = min(max(math.ceil(pause_s), 2**receives), LONGEST_S)
+        with suppress(Unavailable):  # then the queue's own time passes
+            await asyncio.to_thread(self.queue.hide, record.receipt_handle, for_s)
+        raise Left(f"for {for_s} s")
+
+    async def _pause_s(self, body: str, left_s: float, *, last: bool) -> float | None:
+        """How long (s) a message's job waits for its next run; None where there is no more to be done."""
+        named = json.loads(body)
+        tenant, id_, holder = named["tenant"], named["job"], secrets.token_hex(8)
+        self.refresh()
+        step = partial(claim, holder=holder, lease_s=left_s + LEASE_MARGIN_S)
+        try:
+            job = await asyncio.to_thread(self.store.move, tenant, id_, step)
+        except NotFound:
+            return None
+        if job.open and job.holder == holder:
+            done = await carry_out(
+                job, self.service, self.store, limit_bytes=RESULT_LIMIT, cap_s=left_s - MARGIN_S, last=last
+            )
+            if done is None:
+                return None
+            job = done
+        return job.lease_until - self.wall() if job.open else None

@@ -1,0 +1,284 @@
+"""Jobs in the cloud: over the api's routes into a queue, and out of it by batches that come twice, late or too soon."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+
+from functions.api.routes import Routes
+from functions.aws.jobs import LONGEST_S, MOST_RECEIVES, Carrier, Left, sender
+from gateway.errors import NotReady, Throttled
+from gateway.jobs.jobs import Jobs
+from gateway.schemas import JobResponse, JobsResponse
+from registry.errors import Unavailable
+from registry.jobs import ATTEMPTS, JobState
+from registry.stores.jobs import MemoryJobs
+
+ADA, EVE = "arn:aws:iam::123456789012:user/ada", "arn:aws:iam::999999999999:user/eve"
+ASKED = {"inputs": [[1.5, 2.0]]}
+LEFT_S = 80.0
+
+
+@dataclass
+class Cloud:
+    """The api, the queue between, and what carries its messages out."""
+
+    api: Any
+    make_event: Callable[..., dict[str, Any]]
+    now: float = 1_800_000_000.0
+    queue: list[str] = field(default_factory=list)
+    hidden: list[int] = field(default_factory=list)
+    away: bool = False
+    """Whether the queue refuses."""
+    stale: bool = False
+    """Whether the catalogue cannot be read."""
+
+    def __post_init__(self) -> None:
+        self.store = MemoryJobs(wall=lambda: self.now)
+        jobs = Jobs(self.api.service, self.store, send=sender(self), wall=lambda: self.now, most_open=3)  # type: ignore[arg-type]
+        self.routes = Routes(self.api.service, self.api.routes._identify, jobs=jobs)
+        self.carrier = Carrier(self.api.service, self.store, self, self.refresh, wall=lambda: self.now)
+
+    def send(self, body: str, *, delay_s: int = 0) -> None:
+        if self.away:
+            raise Unavailable("queue", "throttled")
+        self.queue.append(body)
+
+    def hide(self, receipt: str, for_s: int) -> None:
+        if self.away:
+            raise Unavailable("queue", "throttled")
+        self.hidden.append(for_s)
+
+    def refresh(self) -> None:
+        if self.stale:
+            raise Unavailable("table", "does not answer")
+
+    async def ask(self, method: str, path: str, body: Any = None, arn: str = ADA, **headers: str) -> tuple[int, Any]:
+        path, _, query = path.partition("?")
+        event = self.make_event(method, path, body, arn)
+        event["headers"] |= headers
+        event["queryStringParameters"] = dict(pair.split("=") for pair in query.split("&")) if query else None
+        answer = await self.routes.answer(event, object())
+        document = json.loads(answer["body"])
+        return int(answer["statusCode"]), document
+
+    async def submit(self, **headers: str) -> dict[str, Any]:
+        status, job = await self.ask("POST", "/v1/tasks/sum/jobs", ASKED, **headers)
+        assert status == 202
+        return dict(job)
+
+    async def deliver(self, body: str | None = None, receives: int = 1) -> None:
+        """One message to the function, which is left in its queue where this raises."""
+        record = {
+            "body": body or self.queue[-1],
+            "receiptHandle": "r",
+            "attributes": {"ApproximateReceiveCount": str(receives)},
+        }
+        await self.carrier.carry(SQSRecord(record), LEFT_S)
+
+    def state(self, id_: str) -> JobState:
+        return self.store.job("123456789012/ada", id_).state
+
+    def fail_all(self, *faults: Exception) -> None:
+        for backend in self.api.backends.values():
+            backend.script.clear()
+            backend.script.extend(faults)
+
+
+@pytest.fixture
+def cloud(api: Any, make_event: Callable[..., dict[str, Any]]) -> Cloud:
+    return Cloud(api, make_event)
+
+
+# Over the api
+
+
+async def test_a_job_is_accepted_made_and_fetched(cloud: Cloud) -> None:
+    job = await cloud.submit()
+    assert JobResponse.model_validate(job).state is JobState.QUEUED
+    assert json.loads(cloud.queue[0]) == {"tenant": "123456789012/ada", "job": job["id"]}
+    await cloud.deliver()
+    status, done = await cloud.ask("GET", f"/v1/jobs/{job['id']}")
+    assert (status, done["state"], done["result"]["outputs"]) == (200, "succeeded", {"y": [3.5]})
+    assert JobResponse.model_validate(done).result is not None
+
+
+async def test_the_answer_says_where_the_job_is(cloud: Cloud) -> None:
+    answer = await cloud.routes.answer(cloud.make_event("POST", "/v1/tasks/sum/jobs", ASKED, ADA), object())
+    assert answer["headers"]["location"] == f"/v1/jobs/{json.loads(answer['body'])['id']}"
+
+
+async def test_lists_cancelling_and_other_tenants(cloud: Cloud) -> None:
+    made = [(await cloud.submit())["id"] for _ in range(2)]
+    status, listed = await cloud.ask("GET", "/v1/jobs?limit=1")
+    assert (status, JobsResponse.model_validate(listed).jobs[0].id) == (200, max(made))
+    assert (await cloud.ask("GET", "/v1/jobs", arn=EVE))[1] == {"jobs": []}
+    for method in ("GET", "DELETE"):
+        assert (await cloud.ask(method, f"/v1/jobs/{made[0]}", arn=EVE))[0] == 404
+    assert (await cloud.ask("DELETE", f"/v1/jobs/{made[0]}"))[1]["state"] == "cancelled"
+    await cloud.deliver(cloud.queue[0])
+    assert cloud.state(made[0]) is JobState.CANCELLED
+    await cloud.deliver(cloud.queue[1])
+    status, refused = await cloud.ask("DELETE", f"/v1/jobs/{made[1]}")
+    assert (status, refused["error"]["code"]) == (409, "job_ended")
+
+
+async def test_one_key_is_one_job_however_a_header_is_spelt(cloud: Cloud) -> None:
+    first = await cloud.submit(**{"idempotency-key": "k"})
+    assert (await cloud.submit(**{"Idempotency-Key": "k"}))["id"] == first["id"]
+    other = await cloud.ask("POST", "/v1/tasks/sum/jobs", {"inputs": [[9, 9]]}, **{"idempotency-key": "k"})
+    assert (other[0], other[1]["error"]["code"]) == (409, "idempotency_key_reused")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("POST", "/v1/tasks/none/jobs", ASKED, 404),
+        ("POST", "/v1/tasks/sum/jobs", {}, 422),
+        ("POST", "/v1/tasks/sum/jobs", {"inputs": [[1]]}, 422),
+        ("POST", "/v1/tasks/sum/jobs", {**ASKED, "slo": {"latency_ms": -1}}, 422),
+        ("POST", "/v1/tasks/sum/jobs", "{", 400),
+        ("GET", "/v1/jobs/none", None, 404),
+        ("GET", "/v1/jobs?limit=0", None, 422),
+        ("GET", "/v1/jobs?limit=201", None, 422),
+    ],
+)
+async def test_bad_input_is_refused(cloud: Cloud, method: str, path: str, body: Any, status: int) -> None:
+    actual, refused = await cloud.ask(method, path, body)
+    assert (actual, set(refused)) == (status, {"error"})
+    assert cloud.queue == []
+
+
+async def test_too_many_are_refused_until_some_have_ended(cloud: Cloud) -> None:
+    for _ in range(3):
+        await cloud.submit()
+    status, refused = await cloud.ask("POST", "/v1/tasks/sum/jobs", ASKED)
+    assert (status, refused["error"]["code"]) == (429, "too_many_jobs")
+    await cloud.deliver()
+    await cloud.submit()
+
+
+async def test_what_could_not_be_queued_is_queued_by_the_next_try(cloud: Cloud) -> None:
+    cloud.away = True
+    key = {"idempotency-key": "k"}
+    status, refused = await cloud.ask("POST", "/v1/tasks/sum/jobs", ASKED, **key)
+    assert (status, refused["error"]["code"]) == (503, "unavailable")
+    cloud.away = False
+    job = await cloud.submit(**key)
+    assert refused["error"]["job"] == job["id"]
+    await cloud.deliver()
+    assert cloud.state(job["id"]) is JobState.SUCCEEDED
+
+
+async def test_without_jobs_there_are_none(api: Any) -> None:
+    status, refused = await api("POST", "/v1/tasks/sum/jobs", ASKED)
+    assert (status, refused["error"]["message"]) == (404, "no jobs are taken here; ask for predictions")
+
+
+# Out of the queue
+
+
+async def test_a_message_that_comes_twice_makes_one_answer(cloud: Cloud) -> None:
+    job = await cloud.submit()
+    await cloud.deliver()
+    first = cloud.store.job("123456789012/ada", job["id"])
+    await cloud.deliver()
+    assert cloud.store.job("123456789012/ada", job["id"]) == first
+    assert len(cloud.api.service.log) == 1
+
+
+async def test_of_two_deliveries_at_once_one_is_left_until_the_other_has_ended(cloud: Cloud) -> None:
+    job = await cloud.submit()
+    came = await asyncio.gather(cloud.deliver(), cloud.deliver(), return_exceptions=True)
+    assert sorted(type(each).__name__ for each in came) == ["Left", "NoneType"]
+    assert len(cloud.api.service.log) == 1
+    assert cloud.state(job["id"]) is JobState.SUCCEEDED
+    assert LEFT_S < cloud.hidden[0] <= LONGEST_S
+
+
+async def test_without_capacity_a_message_is_left_ever_longer_and_no_attempt_is_counted(cloud: Cloud) -> None:
+    job = await cloud.submit()
+    for receives in (1, 5, 12):
+        cloud.fail_all(*[Throttled("full", 0.0)] * 4)
+        with pytest.raises(Left):
+            await cloud.deliver(receives=receives)
+        found = cloud.store.job("123456789012/ada", job["id"])
+        assert (found.state, found.attempts) == (JobState.QUEUED, 0)
+        cloud.now = found.lease_until
+    assert cloud.hidden == sorted(cloud.hidden)
+    assert cloud.hidden[-1] == LONGEST_S
+    cloud.fail_all()
+    await cloud.deliver(receives=13)
+    assert cloud.state(job["id"]) is JobState.SUCCEEDED
+
+
+async def test_the_last_receive_of_a_message_ends_its_job(cloud: Cloud) -> None:
+    job = await cloud.submit()
+    cloud.fail_all(*[Throttled("full", 0.0)] * 4)
+    await cloud.deliver(receives=MOST_RECEIVES)
+    _, failed = await cloud.ask("GET", f"/v1/jobs/{job['id']}")
+    assert (failed["state"], failed["error"]["code"]) == ("failed", "overloaded")
+
+
+async def test_what_fails_every_time_fails_for_good(cloud: Cloud) -> None:
+    job = await cloud.submit()
+    for attempt in range(1, ATTEMPTS):
+        cloud.fail_all(*[NotReady("away")] * 4)
+        with pytest.raises(Left):
+            await cloud.deliver(receives=attempt)
+        cloud.now += LONGEST_S
+    cloud.fail_all(*[NotReady("away")] * 4)
+    await cloud.deliver(receives=ATTEMPTS)
+    assert cloud.state(job["id"]) is JobState.FAILED
+
+
+async def test_a_crashed_run_is_made_again_once_its_lease_is_over(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await cloud.submit()
+
+    async def killed(*_: Any, **__: Any) -> Any:
+        raise SystemExit
+
+    with monkeypatch.context() as patched:
+        patched.setattr("functions.aws.jobs.carry_out", killed)
+        with pytest.raises(SystemExit):
+            await cloud.deliver()
+    with pytest.raises(Left):
+        await cloud.deliver(receives=2)
+    cloud.now += cloud.hidden[-1]
+    await cloud.deliver(receives=3)
+    found = cloud.store.job("123456789012/ada", job["id"])
+    assert (found.state, found.attempts) == (JobState.SUCCEEDED, 2)
+
+
+async def test_a_message_of_no_job_is_done_with(cloud: Cloud) -> None:
+    await cloud.deliver(json.dumps({"tenant": "123456789012/ada", "job": "0" * 31}))
+    assert cloud.hidden == []
+
+
+@pytest.mark.parametrize("body", ["{", "[]", "{}", '{"job": "x"}'])
+async def test_what_is_no_message_is_left_for_the_dead_letters(cloud: Cloud, body: str) -> None:
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        await cloud.deliver(body)
+    assert cloud.hidden == []
+
+
+async def test_while_the_table_is_away_a_message_is_left(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = await cloud.submit()
+    cloud.stale = True
+    with pytest.raises(Left):
+        await cloud.deliver()
+    assert cloud.state(job["id"]) is JobState.QUEUED
+    cloud.away = True
+    with pytest.raises(Left):
+        await cloud.deliver()
+    cloud.stale = cloud.away = False
+    await cloud.deliver()
+    assert cloud.state(job["id"]) is JobState.SUCCEEDED
