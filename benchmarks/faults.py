@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from benchmarks import fault_catalogues, fault_processes, fault_requests, harness
+from benchmarks import fault_catalogues, fault_jobs, fault_processes, fault_requests, harness
 from benchmarks.harness import Row
 
 PHASE_S, QUICK_PHASE_S = 10.0, 2.0
@@ -32,6 +32,7 @@ def rows(quick: bool) -> Sequence[Row]:
     with fault_processes.registered_home() as home:
         real_s = QUICK_REAL_PHASE_S if quick else REAL_PHASE_S
         tallies += [fault_processes.run(scenario, home, real_s, SEED) for scenario in fault_processes.SCENARIOS]
+        tallies += [fault_jobs.run(scenario, home, real_s) for scenario in fault_jobs.SCENARIOS]
     return [tally.row() for tally in tallies]
 
 
