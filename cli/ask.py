@@ -44,7 +44,7 @@ def predict(task: str, inputs: str, url: str, api_key: str | None, as_json: bool
     body = {"inputs": read_json(inputs, "INPUTS"), "slo": given(**hints)}
     with connect(url, api_key) as server:
         answer = server.post(f"/v1/tasks/{quote(task, safe='')}/predict", body)
-    say(answer, as_json=as_json, render=lambda console: _render_answer(console, answer))
+    say(answer, as_json=as_json, render=lambda console: render_answer(console, answer))
 
 
 @click.command()
@@ -142,7 +142,8 @@ def met(served: dict[str, Any]) -> str:
     return "SLO met" if served["slo_met"] else f"SLO not met: {', '.join(served['broken'])}"
 
 
-def _render_answer(console: Console, answer: dict[str, Any]) -> None:
+def render_answer(console: Console, answer: dict[str, Any]) -> None:
+    """Draw an answer for people."""
     for name, values in answer["outputs"].items():
         shown = values[:SHOWN_ROWS] if isinstance(values, list) else values
         more = f" … {len(values) - SHOWN_ROWS} more" if isinstance(values, list) and len(values) > SHOWN_ROWS else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -75,9 +76,13 @@ class Server:
         """The JSON at `path`; raises BadInput for a refusal and Failed when there is no good answer."""
         return self._send("GET", path)
 
-    def post(self, path: str, body: Any) -> Any:
+    def post(self, path: str, body: Any, headers: Mapping[str, str] | None = None) -> Any:
         """The JSON answer to `body`; raises as `get` does."""
-        return self._send("POST", path, json=body)
+        return self._send("POST", path, json=body, headers=headers)
+
+    def delete(self, path: str) -> Any:
+        """The JSON answer to giving up what is at `path`; raises as `get` does."""
+        return self._send("DELETE", path)
 
     def tell(self, path: str, body: Any) -> None:
         """Send `body`, to which there is nothing to be said; raises as `get` does."""

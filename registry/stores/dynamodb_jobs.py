@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 SHARDS = 4
-"""Partitions of a tenant, a power of two below 16. One takes 1,000 writes a second (DynamoDB Developer Guide, quotas),
-and a job of up to 1 KB takes 16 in its life: a tenant may have some 250 jobs a second."""
+"""Partitions of a tenant, a power of two up to 16. One takes 1,000 writes a second (DynamoDB Developer Guide, quotas),
+and a job of up to 1 KB takes 9 in its life, 11 with a key: a tenant may have some 350 jobs a second."""
 
 INLINE_BYTES = 4096
 """A larger body or result is an object in the bucket. An item is written four times in its job's life, in transactions
