@@ -2,7 +2,8 @@
 
 Half of what is sent schemathesis draws from the API's own OpenAPI document, obeying it and breaking it; the rest is a
 hostile corpus: broken JSON and tensors, lying lengths, bombs of images, strange paths and heads, and bytes that are no
-HTTP. All of it is real HTTP over loopback, in rounds, so that what memory does after the first one is seen.
+HTTP. All of it is real HTTP over loopback, in rounds, so that what memory does after the first one is seen; what is
+bounded is filled before.
 
 `hangs` counts answers later than their deadline (a strict caller's bound, the tier's timeout, or ten seconds where
 nothing runs) and a second. `unanswered` counts requests whose connection ended without a word. `faults` counts every
@@ -26,7 +27,7 @@ import numpy as np
 import psutil
 
 from benchmarks.fuzz_client import Tally, send
-from benchmarks.fuzz_corpus import BYTES, Case, cases
+from benchmarks.fuzz_corpus import BYTES, Case, cases, warming
 from benchmarks.fuzz_home import make
 from benchmarks.fuzz_schema import drawn
 from benchmarks.harness import Row, run
@@ -76,6 +77,7 @@ def _played(url: str, pid: int, rounds: list[dict[str, list[Case]]]) -> list[Row
     """(cases so far, operation whose share ended, MB)."""
     sent = 0
     address, process = urlsplit(url), psutil.Process(pid)
+    asyncio.run(send(str(address.hostname), int(address.port or 80), warming(Random(1)), {}, CONNECTIONS))
     for turn in rounds:
         for operation, share in turn.items():
             asyncio.run(send(str(address.hostname), int(address.port or 80), share, tallies, CONNECTIONS))

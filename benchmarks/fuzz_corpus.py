@@ -59,6 +59,16 @@ def cases(operation: str, random: Random) -> Iterator[Case]:
         yield Case(operation, request(method_sent, target, headers, body), within_s(operation, body))
 
 
+def warming(random: Random) -> Iterator[Case]:
+    """What fills every log and cache that is bounded, and makes room for the largest bodies: no part of what counts."""
+    for _ in range(ANSWERED):
+        body = json.dumps({"inputs": [[random.random()] * 4] * 64}).encode()
+        yield Case("predict", request("POST", "/v1/tasks/rows/predict", JSON, body), RUN_S)
+    for operation in ("predict", "plan", "feedback") * LARGE_ONES:
+        raw = request("POST", f"/v1/tasks/rows/{operation}", JSON, _large(b"0"))
+        yield Case(operation, raw, RUN_S)
+
+
 def request(method: str, target: str, headers: Mapping[str, str], body: bytes) -> bytes:
     """The bytes of a request whose length is said rightly."""
     lines = [f"{method} {target} HTTP/1.1", "Host: fuzz", f"Content-Length: {len(body)}"]
@@ -109,6 +119,9 @@ NUMBERS: tuple[Any, ...] = (
 
 LARGE_ROWS, LARGE_SHARE = 400_000, 0.02
 """Of the texts that are damaged, so many hold two million numbers in 4 MB: what they took must be given back."""
+
+ANSWERED, LARGE_ONES = 3000, 16
+"""More answers than a gateway's log of decisions holds, and large bodies of each kind, which are read at once."""
 
 DEEP = 1500
 """Lists in lists: more than a recursive reader of JSON takes, and than any tensor has axes."""
@@ -170,7 +183,7 @@ def _text(document: Any, random: Random) -> bytes:
         return text
     at = random.randrange(len(text) + 1)
     if random.random() < LARGE_SHARE:
-        return b'{"inputs":[' + b"[1,2,3,4]," * LARGE_ROWS + text + b"]}"
+        return _large(text)
     return random.choice(
         (
             text[:at],
@@ -187,6 +200,10 @@ def _text(document: Any, random: Random) -> bytes:
             b"",
         )
     )
+
+
+def _large(last: bytes) -> bytes:
+    return b'{"inputs":[' + b"[1,2,3,4]," * LARGE_ROWS + last + b"]}"
 
 
 SLO = {

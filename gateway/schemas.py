@@ -39,15 +39,45 @@ class Hints(Body):
     )
 
 
-class PredictRequest(Body):
+class Asked(Body):
+    """What any request for a prediction may say."""
+
+    slo: Hints | None = None
+    id: str | None = Field(None, max_length=128, pattern=r"^[A-Za-z0-9\-_.:/]+$")
+
+
+class PredictRequest(Asked):
     """Inputs of a task, and hints."""
 
     inputs: dict[str, Any] | list[Any] = Field(
         description="Tensors by name as nested lists, rows first; or the one tensor itself where the task has one "
         'input. Images: {"image_b64": ...}.',
     )
-    slo: Hints | None = None
-    id: str | None = Field(None, max_length=128, pattern=r"^[A-Za-z0-9\-_.:/]+$")
+
+
+class ReferringRequest(Asked):
+    """Inputs of a task, here or in the tenant's inbox, and hints."""
+
+    inputs: dict[str, Any] | list[Any] | None = Field(None, description="As for a prediction; or inputs_ref.")
+    inputs_ref: str | None = Field(
+        None, pattern=r"^[0-9a-f]{32}$", description="What POST /v1/inbox gave for inputs that were put there."
+    )
+
+
+class InboxRequest(Body):
+    """Inputs to put into the tenant's inbox, as JSON."""
+
+    bytes: int = Field(ge=1, description="Their length, exactly.")
+
+
+class InboxResponse(Document):
+    """Where to put inputs, within the time, and what to call them in a request."""
+
+    inputs_ref: str
+    method: Literal["PUT"]
+    url: str
+    headers: dict[str, str]
+    expires_at: float = Field(description="Seconds since the epoch.")
 
 
 class PlanRequest(Body):

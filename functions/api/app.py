@@ -18,6 +18,7 @@ from functions.aws.catalogue import CatalogueWatch
 from functions.aws.decided import Decided
 from functions.aws.emf import Emf
 from functions.aws.feedback import Feedback
+from functions.aws.inbox import Inbox
 from functions.aws.jobs import open_jobs, sender
 from functions.aws.queue import Queue
 from functions.aws.quotas import SharedQuota, any_shard
@@ -68,12 +69,13 @@ feedback = (
     if settings.feedback_queue
     else None
 )
+inbox = Inbox(settings.bucket) if settings.bucket else None
 jobs = (
     Jobs(service, open_jobs(table, settings.bucket), send=sender(Queue(settings.jobs_queue)))
     if settings.jobs_queue and settings.bucket
     else None
 )
-routes = Routes(service, identify, refresh=refresh, quota=quota, feedback=feedback, jobs=jobs)
+routes = Routes(service, identify, refresh=refresh, quota=quota, feedback=feedback, jobs=jobs, inbox=inbox)
 # One loop for the environment's life: backends keep connections and calls under way between events.
 runner = asyncio.Runner()
 

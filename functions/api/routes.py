@@ -14,6 +14,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Header, Path, Que
 from pydantic import BaseModel
 
 from functions.aws.feedback import Feedback
+from functions.aws.inbox import Inbox
 from gateway import schemas
 from gateway.auth import Principal
 from gateway.bodies import LISTED
@@ -77,8 +78,11 @@ class Routes:
         quota: Quota | None = None,
         feedback: Feedback | None = None,
         jobs: Jobs | None = None,
+        inbox: Inbox | None = None,
     ) -> None:
-        """Without `feedback` answers come without receipts, and nothing is judged; without `jobs` none are taken."""
+        """Without `feedback` answers have no receipts, and nothing is judged; without `jobs` none are taken, and
+        without `inbox` all inputs are sent.
+        """
         self._service = service
         self._quota = quota or Buckets()
         self._document = ""
@@ -86,6 +90,7 @@ class Routes:
         self._refresh = refresh
         self._feedback = feedback
         self._taken = jobs
+        self._inbox = inbox
         self.app = app = APIGatewayHttpResolver(enable_validation=True, json_body_deserializer=_loads)
         app.configure_openapi(title="Modelless", description="Name a task, hint an SLO, get a prediction.")
         for method, path, name, endpoint, model in (
@@ -99,6 +104,7 @@ class Routes:
             ("GET", "/v1/tasks/<task>/frontier", "frontier", self.frontier, schemas.FrontierResponse),
             ("GET", "/v1/tasks/<task>", "getTask", self.task, schemas.TaskResponse),
             ("GET", "/v1/tasks", "listTasks", self.tasks, schemas.TasksResponse),
+            ("POST", "/v1/inbox", "offerInbox", self.offer, schemas.InboxResponse),
             ("GET", "/v1/decisions/<decision_id>", "explain", self.decision, schemas.ExplainResponse),
         ):
             app.route(path, method, operation_id=name, responses=_responses(name, model))(endpoint)
@@ -118,12 +124,12 @@ class Routes:
             self.app.context["caller"] = caller
         return await self.app.resolve_async(dict(event), context)
 
-    async def predict(self, task: Name, body: schemas.PredictRequest) -> Answer:
+    async def predict(self, task: Name, body: schemas.ReferringRequest) -> Answer:
         """Answer inputs under SLO hints."""
         arrived = self._service.clock()
         caller = self._caller()
         known = self._service.task(caller, task)
-        inputs = decode_inputs(known.inputs, body.inputs)
+        inputs = decode_inputs(known.inputs, await self._inputs(caller, body))
         key = self._feedback.prepare(caller, known) if self._feedback else None
         try:
             async with asyncio.timeout(self._time_left_s()):
@@ -145,6 +151,23 @@ class Routes:
         if len(rendered.body or "") > ANSWER_LIMIT:
             raise TooLarge("the answer is over the limit; send fewer rows", limit_bytes=ANSWER_LIMIT)
         return rendered
+
+    async def _inputs(self, caller: Principal, body: schemas.ReferringRequest) -> Any:
+        """The inputs that were sent, or those that were put into the caller's inbox."""
+        if (body.inputs is None) == (body.inputs_ref is None):
+            raise Unprocessable("inputs: give the task's tensors, or inputs_ref in their place", field="inputs")
+        if body.inputs_ref is None:
+            return body.inputs
+        return loads(await asyncio.to_thread(self._has_inbox().read, caller, body.inputs_ref))
+
+    def offer(self, body: schemas.InboxRequest) -> Answer:
+        """Where to put inputs that are too large to send."""
+        return _json(self._has_inbox().offer(self._caller(), body.bytes))
+
+    def _has_inbox(self) -> Inbox:
+        if self._inbox is None:
+            raise UnknownTask("there is no inbox here; send inputs with the request")
+        return self._inbox
 
     def plan(self, task: Name, body: schemas.PlanRequest) -> Answer:
         """What would be chosen now, without running."""

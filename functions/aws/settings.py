@@ -44,8 +44,9 @@ class ApiSettings:
     feedback_queue: str = ""
     """URL of the queue of judgements; none: answers cannot be judged."""
     jobs_queue: str = ""
+    """URL of the queue of jobs; none: no jobs are taken."""
     bucket: str = ""
-    """URL of the queue of jobs, and where what is large of them is kept; none: no jobs are taken."""
+    """Where what is large of jobs is kept, and what callers put there themselves; none: nowhere."""
 
     VARIABLES: ClassVar[tuple[str, ...]] = ("TABLE_NAME", "WORKERS", "TENANT_CLAIM", "WARM_BUDGET_USD_PER_HOUR")
 

@@ -216,6 +216,7 @@ async def test_its_openapi_document_has_the_operations_of_the_http_face(api: Any
         (method, path, operation["operationId"])
         for path, item in document["paths"].items()
         for method, operation in item.items()
+        if operation["operationId"] != "offerInbox"  # on one machine any body can be sent
     }
     # Following a generation takes the process that knows of it; a function's seldom answers twice.
     # What is kept warm is told by the functions that see to it.
