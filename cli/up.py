@@ -49,19 +49,28 @@ def _amount(context: click.Context, option: click.Parameter, given: float | None
     help="Most dollars an hour, at the tiers' prices, for what is kept warm ahead of requests; 0 keeps nothing warm."
     " Planned every MODELLESS_WARM_PERIOD seconds (60).  [env: MODELLESS_WARM_BUDGET; default: what fits]",
 )
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    envvar="MODELLESS_LOG_FORMAT",
+    default="text",
+    show_default=True,
+    help="json writes each log entry, and one for each request that was decided, as a line of JSON to stderr.",
+)
 @json_option
-def up(home: Path, *, host: str, port: int, generate: bool, warm_budget: float | None, as_json: bool) -> None:
+def up(
+    home: Path, *, host: str, port: int, generate: bool, warm_budget: float | None, log_format: str, as_json: bool
+) -> None:
     """Serve the tasks of a home over HTTP until Ctrl-C.
 
     Listens on this machine only, unless MODELLESS_API_KEYS_FILE names a file of API keys. Follows what is registered
     or rolled back meanwhile. With --json, one line with the URL is printed when requests are taken.
     """
-    import logging
-
+    from gateway.log_format import log_to_stderr
     from gateway.server import run
     from gateway.settings import Settings
 
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    lines = log_to_stderr(log_format)
     settings = replace(Settings.read(os.environ), home=home, host=host, port=port)
     if warm_budget is not None:
         settings = replace(settings, warm_budget=warm_budget)
@@ -74,7 +83,7 @@ def up(home: Path, *, host: str, port: int, generate: bool, warm_budget: float |
 
     # A Ctrl-C before the server listens for signals ends it just the same.
     with suppress(KeyboardInterrupt):
-        run(settings, ready=ready, generate=_generator(home) if generate else None)
+        run(settings, ready=ready, generate=_generator(home) if generate else None, lines=lines)
     if not as_json:
         screen(stderr=True).print("Stopped.")
 

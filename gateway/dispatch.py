@@ -29,6 +29,7 @@ from gateway.errors import (
     TimedOut,
     Unavailable,
 )
+from gateway.tracing import UNTRACED, Tracer
 from registry.catalogue import Catalogue
 from registry.model import Estimate
 from scheduler.events import Finished, Measured, PlacementFailed, Queued, TierUnavailable, VariantQuarantined
@@ -93,6 +94,7 @@ class Dispatcher:
         self._backends = backends
         self._emit = emit
         self._clock = clock
+        self.tracer: Tracer = UNTRACED
         self._full_until: dict[str, float] = {}
         self._losses: Counter[str] = Counter()
         """Placement to environments lost since it last answered."""
@@ -157,10 +159,14 @@ class Dispatcher:
             if started >= deadline:
                 raise TimedOut("no time is left")
             variant, floor = catalogue.variants[placement.variant], floor_of(course.request.slo)
-            invocation = Invocation(course.id, placement, variant, course.inputs, deadline, floor)
             # The first attempt is late by what passed since the decision; what others lost before was not foreseen.
             since = started if course.attempts else course.arrived + course.request.elapsed_ms / 1000
-            return await self._invoke(invocation, estimate, started, since, course.ranked)
+            with self.tracer.span("attempt", placement=placement.id, tier=placement.tier) as span:
+                trace = self.tracer.traceparent()
+                invocation = Invocation(course.id, placement, variant, course.inputs, deadline, floor, trace)
+                reply, answered = await self._invoke(invocation, estimate, started, since, course.ranked)
+                span.note(run_ms=reply.run_ms, load_ms=reply.load_ms, cold=reply.cold, loaded=reply.loaded)
+                return reply, answered
         except BackendError as fault:
             error = f"{type(fault).__name__}: {fault}"
             # Its class alone: what a runtime says of inputs may quote them. The decision, explained, has the rest.

@@ -25,9 +25,11 @@ from gateway.generation.on_demand import on_demand
 from gateway.hardware import warn_of_stale
 from gateway.http.connection import Connection
 from gateway.jobs.local import taking_jobs
+from gateway.lines import writing_lines
 from gateway.local import Platform
 from gateway.quotas import Buckets
 from gateway.settings import Settings
+from gateway.tracing import tracing
 from registry.errors import InvalidValue
 
 BACKLOG = 2048
@@ -43,23 +45,32 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def run(
-    settings: Settings, *, ready: Callable[[str], None] = lambda _: None, generate: Sequence[str] | None = None
+    settings: Settings,
+    *,
+    ready: Callable[[str], None] = lambda _: None,
+    generate: Sequence[str] | None = None,
+    lines: Callable[[str], object] | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM; `ready` is told the URL once requests are taken.
 
-    `generate` is the command that makes the variants that callers ask for in vain; None: they are not made. Raises
-    InvalidValue for an impossible setting, before anything is opened.
+    `generate` is the command that makes the variants that callers ask for in vain; None: they are not made. `lines` is
+    given a line of JSON for each request that was decided. Raises InvalidValue for an impossible setting, before
+    anything is opened.
     """
-    uvloop.run(serve(settings, ready=ready, generate=generate))
+    uvloop.run(serve(settings, ready=ready, generate=generate, lines=lines))
 
 
 async def serve(
-    settings: Settings, *, ready: Callable[[str], None] = lambda _: None, generate: Sequence[str] | None = None
+    settings: Settings,
+    *,
+    ready: Callable[[str], None] = lambda _: None,
+    generate: Sequence[str] | None = None,
+    lines: Callable[[str], object] | None = None,
 ) -> None:
     """What `run` does, in the running loop."""
     keyring = settings.keyring()
     check_binding(settings.host, keyring)
-    with _listen(settings.host, settings.port) as listener:
+    with _listen(settings.host, settings.port) as listener, tracing(os.environ) as tracer:
         async with (
             Platform.open(settings.home, functions=settings.functions, containers=settings.containers) as platform,
             on_demand(platform, generate) as generations,
@@ -78,6 +89,9 @@ async def serve(
                 quota=Buckets(settings.requests_per_s, keyring.quotas),
                 jobs=jobs,
             )
+            platform.service.trace_with(tracer)
+            if lines is not None:
+                platform.service.watch_with(writing_lines(lines))
             warn_of_stale(platform.snapshots.view()[0])
             server = _Server(_config(app))
             # What is there by now stays; a full collection then looks at requests only (30 ms down to a few).

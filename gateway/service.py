@@ -22,6 +22,7 @@ from gateway.documents import slo_document
 from gateway.errors import GatewayError, Infeasible, Overloaded, Unavailable, UnknownTask, Unprocessable
 from gateway.probes import Probes
 from gateway.snapshots import Snapshots
+from gateway.tracing import UNTRACED, Tracer
 from registry.catalogue import Catalogue
 from registry.documents import to_document
 from registry.errors import InvalidValue
@@ -89,6 +90,7 @@ class Service:
         self._tell: Callable[[Request], None] = lambda _: None
         self._generating: Callable[[Request], Generating | None] = lambda _: None
         self._under_way = 0
+        self.tracer: Tracer = UNTRACED
         self._dispatcher = Dispatcher(backends, emit=snapshots.emit, clock=clock)
         self._probes = Probes(snapshots, self._dispatcher, clock, probed) if probes else None
 
@@ -100,6 +102,10 @@ class Service:
     def watch_with(self, observe: Callable[[Record], None]) -> None:
         """Tell `observe` of each Record too."""
         self._observers += (observe,)
+
+    def trace_with(self, tracer: Tracer) -> None:
+        """Have `tracer` record where each request's time goes."""
+        self.tracer = self._dispatcher.tracer = tracer
 
     def tell_before(self, tell: Callable[[Request], None]) -> None:
         """Tell `tell` of each request that was decided, before it is carried out; it must take no time."""
@@ -199,26 +205,28 @@ class Service:
         now = self.clock()
         start = now if arrived is None else arrived
         request = Request(task.name, slo, rows, elapsed_ms=(now - start) * 1000, uniform=self._uniform())
-        decision = choose(request, catalogue, fleet, now)
-        if fleet.failing and not decision.ranked:
-            # What failed lately is still better than nothing.
-            fleet = fleet.forgiving()
+        with self.tracer.span("decide", task=name, rows=rows):
             decision = choose(request, catalogue, fleet, now)
+            if fleet.failing and not decision.ranked:
+                # What failed lately is still better than nothing.
+                fleet = fleet.forgiving()
+                decision = choose(request, catalogue, fleet, now)
         decided_ms = (self.clock() - now) * 1000
         record = Record(self._new_id(), principal.tenant, request, catalogue, fleet, now, self._wall(), decided_ms)
         self._under_way += 1
         try:
             self._tell(request)
             self._admit(decision, request, catalogue)
-            delivery = await self._dispatcher.deliver(
-                decision.ranked,
-                catalogue,
-                request,
-                request_id=record.id,
-                arrived=start,
-                inputs=inputs,
-                reserve=lambda: choose(request, catalogue, fleet.forgiving(), self.clock()).ranked,
-            )
+            with self.tracer.span("dispatch", decision_id=record.id):
+                delivery = await self._dispatcher.deliver(
+                    decision.ranked,
+                    catalogue,
+                    request,
+                    request_id=record.id,
+                    arrived=start,
+                    inputs=inputs,
+                    reserve=lambda: choose(request, catalogue, fleet.forgiving(), self.clock()).ranked,
+                )
         except GatewayError as error:
             error.details["decision_id"] = record.id
             self._settle(replace(record, error=error))

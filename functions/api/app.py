@@ -23,9 +23,11 @@ from functions.aws.jobs import open_jobs, sender
 from functions.aws.queue import Queue
 from functions.aws.quotas import SharedQuota, any_shard
 from functions.aws.settings import ApiSettings
+from functions.aws.xray import XRay
 from gateway.jobs.jobs import Jobs
 from gateway.service import Service
 from gateway.snapshots import Snapshots
+from gateway.tracing import UNTRACED
 from registry.catalogue import Catalogue
 from registry.measures import Measure
 from registry.stores.dynamodb import DynamoStore
@@ -49,6 +51,7 @@ if settings.budget_usd_per_h:
 emf = Emf.of(os.environ, "api")
 decided = Decided(emf)
 service.watch_with(decided.observe)
+service.trace_with(XRay.of(os.environ) or UNTRACED)
 
 
 def refresh() -> None:

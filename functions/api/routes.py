@@ -117,8 +117,9 @@ class Routes:
         """One payload 2.0 event to its answer. Who asks and its quota come first: a stranger's body is not parsed."""
         if event.get("rawPath") not in PUBLIC:
             try:
-                caller = self._identify(event)
-                self._quota.take(caller)
+                with self._service.tracer.span("authenticate"):
+                    caller = self._identify(event)
+                    self._quota.take(caller)
             except GatewayError as error:
                 return _built(_refused(error))
             self.app.context["caller"] = caller

@@ -25,7 +25,8 @@ FAULTS: Mapping[str, type[BackendError]] = {
 def infer_event(invocation: Invocation) -> dict[str, Any]:
     """The event that runs an invocation."""
     event = _event("infer", invocation.placement, invocation.variant)
-    return {**event, "id": invocation.id, "inputs": wire.encode(invocation.inputs)}
+    traced = {"traceparent": invocation.trace} if invocation.trace else {}
+    return {**event, **traced, "id": invocation.id, "inputs": wire.encode(invocation.inputs)}
 
 
 def warm_event(placement: Placement, variant: Variant, *, hold_ms: int = 0) -> dict[str, Any]:

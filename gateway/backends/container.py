@@ -184,6 +184,8 @@ class ContainerBackend:
             )
             pieces, length = rendered(invocation, invocation.deadline - started, only)
             headers = f"content-type: application/octet-stream\r\ninference-header-content-length: {length}\r\n"
+            if invocation.trace:
+                headers += f"traceparent: {invocation.trace}\r\n"
             return await self._exchange(connections, f"/v2/models/{named}/infer", pieces, headers), named
 
         published = Named(variant.task, variant.name if invocation.floor is None else None)

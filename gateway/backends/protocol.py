@@ -31,6 +31,8 @@ class Invocation:
     """On the backend's clock (seconds); no answer is wanted after it."""
     floor: float | None = None
     """Least accuracy of another variant that may answer instead, where the tier can choose; None: none may."""
+    trace: str = ""
+    """The trace that it is part of, as a W3C `traceparent`; empty when nobody traces."""
 
     @property
     def rows(self) -> int:

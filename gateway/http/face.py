@@ -90,10 +90,15 @@ class Face:
         """
 
         async def answer(request: Request) -> Response:
+            tracer = self.service.tracer
             try:
-                if not public:
-                    self._admit(request)
-                return await endpoint(request)
+                with tracer.continued(request.headers.get("traceparent")):
+                    if public:
+                        return await endpoint(request)
+                    with tracer.span("request", path=request.url.path[:200]):
+                        with tracer.span("authenticate"):
+                            self._admit(request)
+                        return await endpoint(request)
             except Exception as error:  # noqa: BLE001 - see above
                 refused = as_gateway_error(error)
                 self.metrics.refused(refused.code)

@@ -538,3 +538,28 @@ async def test_feedback_needs_a_credential_and_ones_own_task(guarded: Gateway) -
     assert (await feedback(guarded, body, "private", headers=key)).status_code == 404
     assert (await feedback(guarded, body, "nothing", headers=key)).status_code == 404
     assert (await feedback(guarded, body, headers=key)).status_code == 403  # everybody may use it, its owner judge it
+
+
+async def test_a_callers_trace_goes_on_and_a_request_without_one_begins_its_own(guarded: Gateway) -> None:
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    from gateway.otel import OpenTelemetry
+
+    spans, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    guarded.service.trace_with(OpenTelemetry(provider.get_tracer("test")))
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    key = {"x-api-key": "alice-key"}
+
+    for headers in ({**key, "traceparent": f"00-{trace}-b7ad6b7169203331-01"}, key, {}):
+        await guarded.http.post("/v1/tasks/sum/predict", json={"inputs": {"x": ROWS}}, headers=headers)
+    provider.shutdown()
+
+    traced: dict[int, list[str]] = {}
+    for span in sorted(spans.get_finished_spans(), key=lambda span: span.start_time):
+        traced.setdefault(span.context.trace_id, []).append(span.name)
+    whole = ["request", "authenticate", "decide", "dispatch", "attempt"]
+    assert list(traced.values()) == [whole, whole, ["request", "authenticate"]]
+    assert f"{next(iter(traced)):032x}" == trace

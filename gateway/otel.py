@@ -1,0 +1,88 @@
+"""Traces as OpenTelemetry has them (the extra `otel`); imported only where somebody asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from gateway.tracing import Span, Tracer, Value
+
+try:
+    from opentelemetry import context, trace
+    from opentelemetry.trace import StatusCode
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+except ImportError as missing:  # the message says what to install
+    raise ImportError("pip install 'modelless[otel]' to trace with OpenTelemetry") from missing
+
+_PROPAGATOR = TraceContextTextMapPropagator()
+
+
+class _Spoken:
+    """A Span over OpenTelemetry's."""
+
+    __slots__ = ("_span",)
+
+    def __init__(self, span: trace.Span) -> None:
+        self._span = span
+
+    def note(self, **attributes: Value) -> None:
+        """See Span."""
+        for name, value in attributes.items():
+            self._span.set_attribute(name, value)
+
+
+class OpenTelemetry:
+    """A Tracer over a tracer of OpenTelemetry's."""
+
+    def __init__(self, tracer: trace.Tracer) -> None:
+        self._tracer = tracer
+
+    @contextmanager
+    def span(self, name: str, **attributes: Value) -> Iterator[Span]:
+        """See Tracer. Of what is raised the class is recorded: a message may quote what was sent."""
+        with self._tracer.start_as_current_span(
+            name, attributes=attributes, record_exception=False, set_status_on_exception=False
+        ) as span:
+            try:
+                yield _Spoken(span)
+            except BaseException as error:
+                span.set_attribute("error.type", type(error).__name__)
+                span.set_status(StatusCode.ERROR)
+                raise
+
+    @contextmanager
+    def continued(self, traceparent: str | None) -> Iterator[None]:
+        """See Tracer."""
+        token = context.attach(_PROPAGATOR.extract({"traceparent": traceparent}) if traceparent else context.Context())
+        try:
+            yield
+        finally:
+            context.detach(token)
+
+    def traceparent(self) -> str:
+        """See Tracer."""
+        carried: dict[str, str] = {}
+        _PROPAGATOR.inject(carried)
+        return carried.get("traceparent", "")
+
+
+@contextmanager
+def exporting(variables: Mapping[str, str], service: str = "modelless") -> Iterator[Tracer]:
+    """A Tracer that exports as the OTEL_… variables say until the block ends.
+
+    Raises ImportError, saying what to install, where the SDK or its exporter is not there.
+    """
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
+        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
+        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+    except ImportError as missing:
+        raise ImportError("pip install 'modelless[otel]' to trace with OpenTelemetry") from missing
+    name = variables.get("OTEL_SERVICE_NAME", service)
+    provider = TracerProvider(resource=Resource.create({"service.name": name}))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    try:
+        yield OpenTelemetry(provider.get_tracer("modelless"))
+    finally:
+        provider.shutdown()

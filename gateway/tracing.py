@@ -1,0 +1,94 @@
+"""Where a request's time went, for whoever traces: a seam of three methods, which costs nothing while nobody does.
+
+Attributes are names, ids and figures, never inputs, outputs or messages.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from types import TracebackType
+from typing import Protocol
+
+log = logging.getLogger(__name__)
+
+Value = str | int | float | bool
+
+
+class Span(Protocol):
+    """A part of a request that is under way."""
+
+    def note(self, **attributes: Value) -> None:
+        """Say more of it, before it ends."""
+
+
+class Tracer(Protocol):
+    """Records spans, each inside the one that is under way where it begins."""
+
+    def span(self, name: str, **attributes: Value) -> AbstractContextManager[Span]:
+        """A span for as long as its block; one that raises has failed."""
+
+    def continued(self, traceparent: str | None) -> AbstractContextManager[object]:
+        """The caller's trace goes on in the block, if its W3C `traceparent` is one; else a trace of its own begins."""
+
+    def traceparent(self) -> str:
+        """What has others go on with the trace, as W3C has it; empty when there is none."""
+
+
+class _Nothing:
+    """A span, and a block, that nobody records."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> _Nothing:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def note(self, **attributes: Value) -> None:
+        """Nobody listens."""
+
+
+_NOTHING = _Nothing()
+
+
+class Untraced:
+    """A Tracer that records nothing."""
+
+    def span(self, name: str, **attributes: Value) -> AbstractContextManager[Span]:
+        """See Tracer."""
+        return _NOTHING
+
+    def continued(self, traceparent: str | None) -> AbstractContextManager[object]:
+        """See Tracer."""
+        return _NOTHING
+
+    def traceparent(self) -> str:
+        """See Tracer."""
+        return ""
+
+
+UNTRACED: Tracer = Untraced()
+
+ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+"""The variable that says where traces go, and so that they are wanted (OpenTelemetry's specification)."""
+
+
+def tracing(variables: Mapping[str, str]) -> AbstractContextManager[Tracer]:
+    """The Tracer that the environment's variables ask for, for as long as the block; UNTRACED where they ask for none.
+
+    What they ask for and is not installed is said, and done without.
+    """
+    if not variables.get(ENDPOINT):
+        return nullcontext(UNTRACED)
+    try:
+        from gateway.otel import exporting  # noqa: PLC0415 - an extra
+
+        return exporting(variables)
+    except ImportError as missing:
+        log.warning("nothing is traced: %s", missing)
+        return nullcontext(UNTRACED)
