@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from random import random
 from typing import Any
 
 from aws_lambda_powertools.utilities.batch import AsyncBatchProcessor, EventType, async_process_partial_response
@@ -16,8 +17,10 @@ from functions.aws.emf import Emf
 from functions.aws.jobs import Carrier, open_jobs
 from functions.aws.queue import Queue
 from functions.aws.settings import JobsSettings
+from functions.aws.xray import XRay
 from gateway.service import Service
 from gateway.snapshots import Snapshots
+from gateway.tracing import UNTRACED
 from registry.catalogue import Catalogue
 from registry.stores.dynamodb import DynamoStore
 from registry.stores.dynamodb_table import DynamoTable
@@ -27,9 +30,10 @@ snapshots = Snapshots(Catalogue.empty())
 backends = LambdaBackends(settings.workers, emit=snapshots.emit)
 table = DynamoTable(settings.table)
 watch = CatalogueWatch(DynamoStore(table), snapshots, changed=backends.follow)
-service = Service(snapshots, backends.by_tier, probes=False)
+service = Service(snapshots, backends.by_tier, probes=False, uniform=random)
 decided = Decided(Emf.of(os.environ, "jobs"))
 service.watch_with(decided.observe)
+service.trace_with(XRay.of(os.environ) or UNTRACED)
 carrier = Carrier(service, open_jobs(table, settings.bucket), Queue(settings.queue), watch.look)
 # A message that is left is no fault of its batch.
 processor = AsyncBatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
