@@ -29,7 +29,7 @@ from gateway.lines import writing_lines
 from gateway.local import Platform
 from gateway.quotas import Buckets
 from gateway.settings import Settings
-from gateway.tracing import tracing
+from gateway.tracers import tracing
 from registry.errors import InvalidValue
 
 BACKLOG = 2048

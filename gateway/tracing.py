@@ -5,13 +5,9 @@ Attributes are names, ids and figures, never inputs, outputs or messages.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Protocol
-
-log = logging.getLogger(__name__)
 
 Value = str | int | float | bool
 
@@ -73,22 +69,3 @@ class Untraced:
 
 
 UNTRACED: Tracer = Untraced()
-
-ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
-"""The variable that says where traces go, and so that they are wanted (OpenTelemetry's specification)."""
-
-
-def tracing(variables: Mapping[str, str]) -> AbstractContextManager[Tracer]:
-    """The Tracer that the environment's variables ask for, for as long as the block; UNTRACED where they ask for none.
-
-    What they ask for and is not installed is said, and done without.
-    """
-    if not variables.get(ENDPOINT):
-        return nullcontext(UNTRACED)
-    try:
-        from gateway.otel import exporting  # noqa: PLC0415 - an extra
-
-        return exporting(variables)
-    except ImportError as missing:
-        log.warning("nothing is traced: %s", missing)
-        return nullcontext(UNTRACED)

@@ -13,7 +13,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from gateway.backends.calls import infer_event
 from gateway.errors import ExecutionFailed
 from gateway.otel import OpenTelemetry
-from gateway.tracing import ENDPOINT, UNTRACED, tracing
+from gateway.tracers import ENDPOINT, tracing
+from gateway.tracing import UNTRACED
 from gateway.virtual_time import run_virtually
 
 BOTH = {("small", "a"): 5.0, ("large", "b"): 20.0}
