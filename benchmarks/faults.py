@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from benchmarks import fault_catalogues, fault_jobs, fault_processes, fault_requests, harness
+from benchmarks import fault_catalogues, fault_deliveries, fault_jobs, fault_processes, fault_requests, harness
 from benchmarks.harness import Row
 
 PHASE_S, QUICK_PHASE_S = 10.0, 2.0
@@ -21,6 +21,9 @@ REAL_PHASE_S, QUICK_REAL_PHASE_S = 10.0, 2.0
 OPERATIONS, QUICK_OPERATIONS = 12, 3
 """Of each publisher and each reader, in each phase."""
 
+MESSAGES, QUICK_MESSAGES = 200, 40
+"""Jobs, and judgements, that are delivered to the cloud's consumers."""
+
 SEED = 1
 
 
@@ -29,6 +32,9 @@ def rows(quick: bool) -> Sequence[Row]:
     phase_s, operations = (QUICK_PHASE_S, QUICK_OPERATIONS) if quick else (PHASE_S, OPERATIONS)
     tallies = [fault_requests.run(scenario, phase_s, SEED) for scenario in fault_requests.SCENARIOS]
     tallies += [fault_catalogues.run(scenario, operations, SEED) for scenario in fault_catalogues.SCENARIOS]
+    messages = QUICK_MESSAGES if quick else MESSAGES
+    tallies += [fault_deliveries.run_jobs(scenario, messages, SEED) for scenario in fault_deliveries.JOBS]
+    tallies += [fault_deliveries.run_judgements(scenario, messages, SEED) for scenario in fault_deliveries.JUDGEMENTS]
     with fault_processes.registered_home() as home:
         real_s = QUICK_REAL_PHASE_S if quick else REAL_PHASE_S
         tallies += [fault_processes.run(scenario, home, real_s, SEED) for scenario in fault_processes.SCENARIOS]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import fault_catalogues
+from benchmarks import fault_catalogues, fault_deliveries
 from benchmarks.fault_house import House
 from benchmarks.fault_requests import SCENARIOS, Scenario, broken, heal, run
 from benchmarks.fault_tally import GRACE_S, End, Phase, Tally
@@ -26,6 +26,20 @@ def test_the_catalogue_is_never_torn(scenario: fault_catalogues.Scenario) -> Non
 
     assert row["requests"] == row["answered"] + row["clear_errors"] == 48
     assert row["lost"] == row["duplicated"] == row["jobs_lost"] == 0
+
+
+@pytest.mark.parametrize("scenario", fault_deliveries.JOBS, ids=lambda scenario: scenario.name)
+def test_every_job_ends_once_however_its_messages_come(scenario: fault_deliveries.Scenario) -> None:
+    row = fault_deliveries.run_jobs(scenario, 20, seed=4).row()
+
+    assert row["requests"] == row["answered"] + row["clear_errors"] == 20
+    assert row["lost"] == row["duplicated"] == row["jobs_lost"] == 0
+
+
+def test_every_judgement_counts_once_however_its_messages_come() -> None:
+    row = fault_deliveries.run_judgements(fault_deliveries.JUDGEMENTS[0], 12, seed=4).row()
+
+    assert (row["requests"], row["answered"], row["duplicated"], row["jobs_lost"]) == (12, 12, 0, 0)
 
 
 def test_an_error_without_a_code_counts_as_lost() -> None:
