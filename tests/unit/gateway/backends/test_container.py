@@ -43,6 +43,8 @@ class Container:
         self.reason = ""
         self.script: deque[Any] = deque()
         self.asked: list[tuple[str, Any]] = []
+        self.headers: dict[str, str] = {}
+        """Of the last inference."""
         self.told: dict[str, Any] = {"run_ms": 2.0, "queue_ms": 3.0, "batch": 4, "threads": 1, "loaded": False}
         self.residents: list[dict[str, str]] = []
         self.held: asyncio.Event | None = None
@@ -72,7 +74,8 @@ class Container:
         whole = b"".join(body)
         request = None
         if path.endswith("/infer"):
-            request = parse_request(whole, int(headers.rpartition(": ")[2]))
+            self.headers = dict(line.split(": ", 1) for line in headers.split("\r\n") if line)
+            request = parse_request(whole, int(self.headers["inference-header-content-length"]))
             self.asked.append((path, dict(request.parameters)))
         else:
             self.asked.append((path, json.loads(whole)))
@@ -134,6 +137,17 @@ def invoke(backend: ContainerBackend, clock: Clock) -> Callable[..., Any]:
         return await backend.invoke(Invocation("r", placement, VARIANT, {"x": X}, clock.now + within_s))
 
     return run
+
+
+async def test_a_trace_goes_on_into_the_container(
+    backend: ContainerBackend, container: Container, clock: Clock
+) -> None:
+    asked = Invocation("r", Placement(VARIANT.id, TIER.name), VARIANT, {"x": X}, clock.now + 5.0)
+    await backend.invoke(asked)
+    assert "traceparent" not in container.headers
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    await backend.invoke(replace(asked, trace=trace))
+    assert container.headers["traceparent"] == trace
 
 
 async def test_it_asks_for_exactly_the_placement_s_artifact_with_the_time_that_is_left(
