@@ -41,7 +41,15 @@ CONNECTIONS = 8
 DRAWN = 400
 """Of each operation from the document, in each of two modes."""
 
-CORPUS: dict[str, int] = {"predict": 9000, "infer": 9000, "plan": 4000, "feedback": 4000, "frontier": 3000, BYTES: 6000}
+CORPUS: dict[str, int] = {
+    "predict": 9000,
+    "infer": 9000,
+    "plan": 4000,
+    "feedback": 4000,
+    "frontier": 3000,
+    "submitJob": 1500,
+    BYTES: 6000,
+}
 """Hostile cases of an operation; OTHER of each that is not named."""
 
 OTHER = 800

@@ -324,6 +324,7 @@ JSON = {"Content-Type": "application/json"}
 
 _BODIES: Mapping[str, Callable[[str, Random], tuple[dict[str, str], bytes]]] = {
     "predict": _predict,
+    "submitJob": _predict,
     "plan": _plan,
     "feedback": _feedback,
     "infer": _infer,

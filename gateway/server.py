@@ -132,7 +132,7 @@ def _config(app: object) -> uvicorn.Config:
         http=Connection,
         ws="none",
         lifespan="off",
-        log_level="warning",
+        log_level="error",  # a line for each request that is none would let anybody fill the log
         access_log=False,
         server_header=False,
         proxy_headers=False,

@@ -158,7 +158,7 @@ class Service:
 
         Raises UnknownTask or Unprocessable.
         """
-        catalogue, fleet = self.snapshots.view()
+        catalogue, fleet = self.snapshots.view_for(name)
         task = _task(catalogue, principal, name)
         if rows < 1:
             raise Unprocessable("rows: must be positive; give 1 or more", field="rows")
@@ -198,7 +198,7 @@ class Service:
         Under `best_effort` an answer later than the latency bound is still given, flagged, up to the tier's timeout;
         under `strict` the bound is the deadline. Raises every GatewayError but BadRequest and Unauthenticated.
         """
-        catalogue, fleet = self.snapshots.view()
+        catalogue, fleet = self.snapshots.view_for(name)
         task = _task(catalogue, principal, name)
         slo = _merged(task, hints)
         rows = _checked_rows(task, inputs)

@@ -35,6 +35,10 @@ class Snapshots:
         self.settle()
         return self._view
 
+    def view_for(self, task: str) -> tuple[Catalogue, Fleet]:
+        """What a decision about a task sees: all of it, where tenants share environments."""
+        return self.view()
+
     def emit(self, event: Event) -> None:
         """Take in an event; one that the fleet refuses will be logged and dropped.
 

@@ -50,7 +50,7 @@ class Pushing:
 
         Raises MeasurementFailed, BackendError and what the store raises; nothing is published then.
         """
-        backends = self.stack.backends()
+        backends = self.stack.backends(owners={task.task.name: task.task.owner for task in self.moved})
         note = f"push {', '.join(task.task.name for task in self.moved)}"
         try:
             with Journal.open(home / FILE, fresh=fresh) as journal:

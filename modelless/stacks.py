@@ -16,6 +16,7 @@ from registry.model import Tier
 from registry.prices import lambda_tiers
 from registry.provenance import BoundBlobs
 from registry.store import Store
+from registry.tenants import tenant_hash
 
 if TYPE_CHECKING:
     from gateway.backends.lambda_ import Client, LambdaBackend
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 PREFIX = "blobs/"
 """Of the bucket's keys, as template.yaml tells the workers."""
+
+ISOLATES = "IsolatesTenants"
+"""The output that a stack has whose workers run each tenant's tasks in environments of its own."""
 
 SIGNING_KEY = "SigningKeyArn"
 """The output that names the key which artifacts must be signed with, where there is one."""
@@ -42,6 +46,8 @@ class Stack:
     """Tier name to the ARN (with alias) of its worker function."""
     signing_key: str = ""
     """ARN of the key of KMS that its workers want artifacts signed with; empty where they do not ask."""
+    isolated: bool = False
+    """Whether its workers run each tenant's tasks in environments of its own."""
 
     @property
     def tiers(self) -> tuple[Tier, ...]:
@@ -85,13 +91,27 @@ class Stack:
         *,
         make_client: Callable[[int], Client] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        owners: Mapping[str, str] | None = None,
     ) -> dict[str, LambdaBackend]:
-        """What measures through its workers, by tier name; whoever opens them closes them."""
+        """What measures through its workers, by tier name; whoever opens them closes them.
+
+        `owners` are those of the tasks to measure, which workers that isolate tenants need to be told.
+        """
         from gateway.backends.lambda_ import LambdaBackend  # noqa: PLC0415 - as above
 
         def open_(tier: Tier) -> LambdaBackend:
             function = self.workers[tier.name]
-            return LambdaBackend(tier, emit=lambda _: None, function=function, make_client=make_client, clock=clock)
+            return LambdaBackend(
+                tier,
+                emit=lambda _: None,
+                function=function,
+                make_client=make_client,
+                clock=clock,
+                tenant_of=tenant_of if self.isolated else None,
+            )
+
+        def tenant_of(task: str) -> str:
+            return tenant_hash((owners or {})[task])
 
         return {tier.name: open_(tier) for tier in self.tiers}
 
@@ -111,7 +131,14 @@ def find_stack(name: str, client: Any = None) -> Stack:
             "deploy it with this version's template.yaml, or say where things are with --table, --bucket and --workers",
         )
     table, bucket, workers = (outputs[output] for output in OUTPUTS.values())
-    return Stack(name, table, bucket, workers_of(workers, f"stack {name}: Workers"), outputs.get(SIGNING_KEY, ""))
+    return Stack(
+        name,
+        table,
+        bucket,
+        workers_of(workers, f"stack {name}: Workers"),
+        outputs.get(SIGNING_KEY, ""),
+        ISOLATES in outputs,
+    )
 
 
 def workers_of(text: str, where: str) -> dict[str, str]:

@@ -24,6 +24,7 @@ from functions.aws.queue import Queue
 from functions.aws.quotas import SharedQuota, any_shard
 from functions.aws.settings import ApiSettings
 from functions.aws.xray import XRay
+from gateway.apart import ApartSnapshots
 from gateway.jobs.jobs import Jobs
 from gateway.service import Service
 from gateway.snapshots import Snapshots
@@ -39,8 +40,8 @@ from registry.stores.dynamodb_table import DynamoTable
 
 logger = Logger()
 settings = ApiSettings.read(os.environ)
-snapshots = Snapshots(Catalogue.empty())
-backends = LambdaBackends(settings.workers, emit=snapshots.emit)
+snapshots = (ApartSnapshots if settings.isolated else Snapshots)(Catalogue.empty())
+backends = LambdaBackends(settings.workers, emit=snapshots.emit, isolated=settings.isolated)
 table = DynamoTable(settings.table)
 watch = CatalogueWatch(DynamoStore(table), snapshots, changed=backends.follow)
 activity = Activity(DynamoActivity(table), DynamoSightings(table), snapshots, backends.by_tier)

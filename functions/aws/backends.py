@@ -10,6 +10,7 @@ from gateway.backends.lambda_ import Client, LambdaBackend
 from gateway.backends.protocol import Backend, Emit
 from registry.catalogue import Catalogue
 from registry.model import Tier
+from registry.tenants import tenant_hash
 
 
 class LambdaBackends:
@@ -22,8 +23,12 @@ class LambdaBackends:
         emit: Emit,
         make_client: Callable[[int], Client] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        isolated: bool = False,
     ) -> None:
-        """`make_client` and `clock` as for the LambdaBackend."""
+        """`make_client` and `clock` as for the LambdaBackend; `isolated` workers run each task for its owner alone."""
+        self._isolated = isolated
+        self._owners: dict[str, str] = {}
+        """Of tasks."""
         self._workers = workers
         self._clock = clock
         self._make_client = make_client
@@ -34,6 +39,7 @@ class LambdaBackends:
 
     def follow(self, catalogue: Catalogue) -> None:
         """Open a backend for each tier that is new or has changed; a former one ends its calls and closes."""
+        self._owners = {name: task.owner for name, task in catalogue.tasks.items()}
         for name, function in self._workers.items():
             tier = catalogue.tiers.get(name)
             known = self.by_tier.get(name)
@@ -47,7 +53,17 @@ class LambdaBackends:
         await asyncio.gather(*self._closing)
 
     def _opened(self, tier: Tier, function: str) -> Backend:
-        return LambdaBackend(tier, emit=self._emit, function=function, make_client=self._make_client, clock=self._clock)
+        return LambdaBackend(
+            tier,
+            emit=self._emit,
+            function=function,
+            make_client=self._make_client,
+            clock=self._clock,
+            tenant_of=self._tenant if self._isolated else None,
+        )
+
+    def _tenant(self, task: str) -> str:
+        return tenant_hash(self._owners[task])
 
     def _close(self, backend: Backend) -> None:
         task = asyncio.get_running_loop().create_task(backend.close())

@@ -47,6 +47,8 @@ class ApiSettings:
     """URL of the queue of jobs; none: no jobs are taken."""
     bucket: str = ""
     """Where what is large of jobs is kept, and what callers put there themselves; none: nowhere."""
+    isolated: bool = False
+    """Whether the workers run each task in environments of its owner's alone (ISOLATE_TENANTS)."""
 
     VARIABLES: ClassVar[tuple[str, ...]] = ("TABLE_NAME", "WORKERS", "TENANT_CLAIM", "WARM_BUDGET_USD_PER_HOUR")
 
@@ -63,6 +65,7 @@ class ApiSettings:
             feedback_queue=variables.get("FEEDBACK_QUEUE_URL", ""),
             jobs_queue=variables.get("JOBS_QUEUE_URL", ""),
             bucket=variables.get("BUCKET_NAME", ""),
+            isolated=_isolated(variables),
         )
 
 
@@ -77,6 +80,8 @@ class JobsSettings:
     """URL of the queue that it reads, for what it leaves there."""
     workers: Mapping[str, str]
     """As for the api function."""
+    isolated: bool = False
+    """As for the api function."""
 
     VARIABLES: ClassVar[tuple[str, ...]] = ("TABLE_NAME", "BUCKET_NAME", "JOBS_QUEUE_URL", "WORKERS")
 
@@ -84,7 +89,7 @@ class JobsSettings:
     def read(cls, variables: Mapping[str, str]) -> JobsSettings:
         """Settings from environment variables; raises SettingsError naming every one that is missing or unreadable."""
         table, bucket, queue, workers = _required(variables, cls.VARIABLES)
-        return cls(table, bucket, queue, _workers(workers))
+        return cls(table, bucket, queue, _workers(workers), _isolated(variables))
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +142,10 @@ def _budget(text: str) -> float:
     if not 0 <= budget < math.inf:
         raise SettingsError(f"WARM_BUDGET_USD_PER_HOUR is {text!r}; give US dollars per hour, 0 or more")
     return budget
+
+
+def _isolated(variables: Mapping[str, str]) -> bool:
+    return variables.get("ISOLATE_TENANTS") == "on"
 
 
 def _quota(variables: Mapping[str, str]) -> float:

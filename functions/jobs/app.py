@@ -18,6 +18,7 @@ from functions.aws.jobs import Carrier, open_jobs
 from functions.aws.queue import Queue
 from functions.aws.settings import JobsSettings
 from functions.aws.xray import XRay
+from gateway.apart import ApartSnapshots
 from gateway.service import Service
 from gateway.snapshots import Snapshots
 from gateway.tracing import UNTRACED
@@ -26,8 +27,8 @@ from registry.stores.dynamodb import DynamoStore
 from registry.stores.dynamodb_table import DynamoTable
 
 settings = JobsSettings.read(os.environ)
-snapshots = Snapshots(Catalogue.empty())
-backends = LambdaBackends(settings.workers, emit=snapshots.emit)
+snapshots = (ApartSnapshots if settings.isolated else Snapshots)(Catalogue.empty())
+backends = LambdaBackends(settings.workers, emit=snapshots.emit, isolated=settings.isolated)
 table = DynamoTable(settings.table)
 watch = CatalogueWatch(DynamoStore(table), snapshots, changed=backends.follow)
 service = Service(snapshots, backends.by_tier, probes=False, uniform=random)

@@ -90,6 +90,8 @@ class LambdaBackend:
     """Calls one function; an environment is known by the replies it gave, and forgotten when it has idled out.
 
     `function` is a name, ARN or alias; `make_client` makes a client whose reads time out after so many seconds.
+    `tenant_of` says of a task by its name for whom a function in tenant isolation mode runs it: Lambda gives each
+    tenant environments of its own. Other functions take no tenant.
     """
 
     def __init__(
@@ -101,7 +103,9 @@ class LambdaBackend:
         make_client: Callable[[int], Client] | None = None,
         clock: Callable[[], float] = time.monotonic,
         threads: int = THREADS,
+        tenant_of: Callable[[str], str] | None = None,
     ) -> None:
+        self._tenant_of = tenant_of
         self.tier = tier
         self._emit = emit
         self._function = function
@@ -252,13 +256,18 @@ class LambdaBackend:
         if remaining <= 0:
             raise TimedOut("no time is left")
         self._under_way += 1
-        call = asyncio.get_running_loop().run_in_executor(self._pool, self._invoke, payload, remaining)
+        tenant = self._tenant(event)
+        call = asyncio.get_running_loop().run_in_executor(self._pool, self._invoke, payload, remaining, tenant)
         call.add_done_callback(self._done)
         try:
             async with asyncio.timeout(remaining):
                 return await call
         except TimeoutError:
             raise TimedOut(f"no answer from {self.tier.name} by the deadline") from None
+
+    def _tenant(self, event: Mapping[str, Any]) -> dict[str, str]:
+        """What Invoke takes to run an event for its task's tenant; nothing where tenants share environments."""
+        return {} if self._tenant_of is None else {"TenantId": self._tenant_of(event["variant"].partition("/")[0])}
 
     def _done(self, call: asyncio.Future[Any]) -> None:
         self._under_way -= 1
@@ -302,10 +311,10 @@ class LambdaBackend:
             raise translated(error, _refusal) from error
         return True
 
-    def _invoke(self, payload: bytes, remaining: float) -> tuple[Mapping[str, Any], Report]:
+    def _invoke(self, payload: bytes, remaining: float, tenant: Mapping[str, str]) -> tuple[Mapping[str, Any], Report]:
         client = self._clients.within(remaining)
         try:
-            response = client.invoke(FunctionName=self._function, Payload=payload, LogType="Tail")
+            response = client.invoke(FunctionName=self._function, Payload=payload, LogType="Tail", **tenant)
             body = json.loads(response["Payload"].read())
         except faults() as error:
             raise translated(error, _refusal) from error

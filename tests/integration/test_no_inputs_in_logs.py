@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from gateway.errors import EnvironmentLost, ExecutionFailed
 from gateway.metrics import Metrics
 from gateway.service import Service
 from gateway.snapshots import Snapshots
+from gateway.tracing import Value
 from optimizer.artifact import make_artifact
 from registry.blobs.files import Files
 from registry.catalogue import Catalogue
@@ -132,6 +134,32 @@ def assert_clean(text: str) -> None:
         assert marker not in text
 
 
+class Recorded:
+    """A tracer that keeps all that it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    @contextmanager
+    def span(self, name: str, **attributes: Value) -> Iterator[Recorded]:
+        self.told.append(f"{name} {attributes}")
+        try:
+            yield self
+        except Exception as fault:
+            self.told.append(type(fault).__name__)
+            raise
+
+    def note(self, **attributes: Value) -> None:
+        self.told.append(str(attributes))
+
+    @contextmanager
+    def continued(self, traceparent: str | None) -> Iterator[None]:
+        yield
+
+    def traceparent(self) -> str:
+        return ""
+
+
 def serving(answer: Callable[[Invocation], Tensors]) -> tuple[Service, Metrics]:
     snapshots = Snapshots(facts())
     backend = FakeBackend(snapshots.view()[0].tiers["a"], emit=snapshots.emit, answer=answer, timing=steady(run_ms=0.1))
@@ -146,6 +174,8 @@ async def test_one_machines_face(
     caplog.set_level(logging.WARNING, "httpx")  # the caller's own
     caplog.set_level(logging.DEBUG)
     service, metrics = serving(VARIANTS[name])
+    recorded = Recorded()
+    service.trace_with(recorded)
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(create_app(service, metrics=metrics)), base_url="http://gateway"
     ) as http:
@@ -157,6 +187,8 @@ async def test_one_machines_face(
     assert judged.status_code == 404
     assert_clean(watched(caplog, capfd))
     assert_clean(metrics.exposition().decode())
+    assert recorded.told
+    assert_clean(str(recorded.told))
 
 
 class Context:

@@ -53,12 +53,17 @@ class Rig:
         self.timeouts.append(timeout_s)
         return self.client
 
-    def answer(self, document, *, report="Billed Duration: 12 ms", **fields):
+    def answer(self, document, *, report="Billed Duration: 12 ms", tenant=None, **fields):
         body = json.dumps(document).encode()
         tail = base64.b64encode(f"END\nREPORT RequestId: 1 Duration: 11.2 ms {report} Memory Size: 1769 MB".encode())
         response = {"StatusCode": 200, "LogResult": tail.decode(), **fields}
         response["Payload"] = StreamingBody(io.BytesIO(body), len(body))
-        expected = {"FunctionName": "worker:live", "Payload": ANY, "LogType": "Tail"}
+        expected = {
+            "FunctionName": "worker:live",
+            "Payload": ANY,
+            "LogType": "Tail",
+            **({"TenantId": tenant} if tenant else {}),
+        }
         self.stub.add_response("invoke", response, expected)
 
     async def invoke(self, x=X, within_s=3.0):
@@ -332,3 +337,16 @@ def test_the_real_client_never_retries(monkeypatch):
     config = lambda_._botocore_client(8).meta.config
     assert config.retries["total_max_attempts"] == 1
     assert (config.connect_timeout, config.read_timeout) == (1.0, 8)
+
+
+async def test_a_function_that_isolates_tenants_is_told_whose_task_it_is():
+    rig = Rig(tenant_of={"sum": "acme"}.__getitem__)
+    rig.answer(reply(), tenant="acme")
+    rig.answer(reply(loaded=True), tenant="acme")
+    rig.answer(reply(resident=()), tenant="acme")
+
+    await rig.invoke()
+    await rig.backend.release()
+    await rig.backend.ensure(PLACEMENT, VARIANT, 1)
+    await rig.backend.unload(VARIANT)
+    rig.stub.assert_no_pending_responses()
