@@ -27,6 +27,8 @@ class Invocation:
     """On the backend's clock, in seconds."""
     floor: None = None
     """No other variant may answer instead."""
+    trace: str = ""
+    """Nobody traces a measurement."""
 
     @property
     def rows(self) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Protocol
 
 from registry.documents import to_document
 from registry.errors import InvalidValue
@@ -104,3 +105,30 @@ class Generation:
             allowed = sorted(TRANSITIONS[self.state])
             fix = f"only {' or '.join(allowed)} may follow" if allowed else "nothing follows"
             raise InvalidValue(f"generation {self.id}", f"is {self.state} and cannot become {following}", fix)
+
+
+class GenerationLog(Protocol):
+    """Generations by id, and which of them are under way; safe for many at once. Raises Unavailable."""
+
+    def queue(
+        self, task: str, variant: str, suffix: str, recipe: Recipe, *, basis: str, tier: str = "", rows: int = 1
+    ) -> Generation:
+        """The generation of this variant: one queued or running for the same task and recipe, or a new one."""
+
+    def generations(self) -> tuple[Generation, ...]:
+        """Every generation that is kept, newest first."""
+
+    def generation(self, id_: str) -> Generation:
+        """The generation of this id; raises NotFound."""
+
+    def move(self, id_: str, state: GenerationState, reason: str = "") -> Generation:
+        """A generation has come to this; raises NotFound, and InvalidValue for a state that cannot follow."""
+
+    def recover(self, started_before: str | None = None) -> None:
+        """Queue again what was left running, or of it what was started before a time; nobody runs it any more.
+
+        A generation that was left before, RESTARTS times, has failed.
+        """
+
+    def close(self) -> None:
+        """Let go of files and connections; the log is of no use afterwards."""

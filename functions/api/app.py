@@ -23,6 +23,7 @@ from functions.aws.jobs import open_jobs, sender
 from functions.aws.queue import Queue
 from functions.aws.quotas import SharedQuota, any_shard
 from functions.aws.settings import ApiSettings
+from functions.aws.wishing import Wishing
 from functions.aws.xray import XRay
 from gateway.apart import ApartSnapshots
 from gateway.jobs.jobs import Jobs
@@ -33,6 +34,9 @@ from registry.catalogue import Catalogue
 from registry.measures import Measure
 from registry.stores.dynamodb import DynamoStore
 from registry.stores.dynamodb_activity import DynamoActivity
+from registry.stores.dynamodb_claims import DynamoClaims
+from registry.stores.dynamodb_generations import PARTITION as GENERATIONS
+from registry.stores.dynamodb_generations import DynamoGenerations
 from registry.stores.dynamodb_quotas import DynamoQuotas
 from registry.stores.dynamodb_receipt_keys import DynamoReceiptKeys
 from registry.stores.dynamodb_sightings import DynamoSightings
@@ -79,7 +83,21 @@ jobs = (
     if settings.jobs_queue and settings.bucket
     else None
 )
-routes = Routes(service, identify, refresh=refresh, quota=quota, feedback=feedback, jobs=jobs, inbox=inbox)
+generations, wishing = None, None
+if settings.optimize_queue:
+    generations = DynamoGenerations(table)
+    wishing = Wishing(service, DynamoClaims(table, GENERATIONS), Queue(settings.optimize_queue).send)
+    service.watch_with(wishing.observe)
+routes = Routes(
+    service,
+    identify,
+    refresh=refresh,
+    quota=quota,
+    feedback=feedback,
+    jobs=jobs,
+    inbox=inbox,
+    generations=generations,
+)
 # One loop for the environment's life: backends keep connections and calls under way between events.
 runner = asyncio.Runner()
 
@@ -88,4 +106,7 @@ runner = asyncio.Runner()
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """One HTTP request to one HTTP answer."""
     decided.request_id = context.aws_request_id
-    return runner.run(routes.answer(event, context))
+    answer = runner.run(routes.answer(event, context))
+    if wishing is not None:
+        runner.run(wishing.settle())
+    return answer

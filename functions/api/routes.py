@@ -32,7 +32,10 @@ from gateway.jobs.jobs import MOST_LISTED, Jobs
 from gateway.quotas import Buckets, Quota
 from gateway.refusals import as_gateway_error, refusal_headers
 from gateway.service import Service
+from registry.documents import to_document
+from registry.errors import NotFound
 from registry.errors import Unavailable as StoreUnavailable
+from registry.generations import Generation, GenerationLog
 from runtime.codecs.native_json import decode_inputs, encode_outputs
 from runtime.codecs.text import dumps, loads, raw
 from scheduler.frontier import Start
@@ -79,9 +82,10 @@ class Routes:
         feedback: Feedback | None = None,
         jobs: Jobs | None = None,
         inbox: Inbox | None = None,
+        generations: GenerationLog | None = None,
     ) -> None:
-        """Without `feedback` answers have no receipts, and nothing is judged; without `jobs` none are taken, and
-        without `inbox` all inputs are sent.
+        """Without `feedback` answers have no receipts, and nothing is judged; without `jobs` none are taken, without
+        `inbox` all inputs are sent, and without `generations` there are none.
         """
         self._service = service
         self._quota = quota or Buckets()
@@ -91,6 +95,7 @@ class Routes:
         self._feedback = feedback
         self._taken = jobs
         self._inbox = inbox
+        self._generations = generations
         self.app = app = APIGatewayHttpResolver(enable_validation=True, json_body_deserializer=_loads)
         app.configure_openapi(title="Modelless", description="Name a task, hint an SLO, get a prediction.")
         for method, path, name, endpoint, model in (
@@ -106,6 +111,8 @@ class Routes:
             ("GET", "/v1/tasks", "listTasks", self.tasks, schemas.TasksResponse),
             ("POST", "/v1/inbox", "offerInbox", self.offer, schemas.InboxResponse),
             ("GET", "/v1/decisions/<decision_id>", "explain", self.decision, schemas.ExplainResponse),
+            ("GET", "/v1/generations", "listGenerations", self.generations, schemas.GenerationsResponse),
+            ("GET", "/v1/generations/<id_>", "getGeneration", self.generation, schemas.GenerationResponse),
         ):
             app.route(path, method, operation_id=name, responses=_responses(name, model))(endpoint)
         app.get("/healthz", operation_id="healthz")(self.healthz)
@@ -228,6 +235,19 @@ class Routes:
         """A past decision of this environment, explained."""
         return _json(explanation_document(*self._service.explain(self._caller(), decision_id)))
 
+    def generations(self) -> Answer:
+        """The variants that are being made for the caller's tasks, and those that were, newest first."""
+        owned = {task.name for task in self._service.tasks(self._caller())}
+        return _json({"generations": [to_document(each) for each in self._generated() if each.task in owned]})
+
+    def generation(self, id_: str) -> Answer:
+        """One of them."""
+        owned = {task.name for task in self._service.tasks(self._caller())}
+        for found in self._generated(id_):
+            if found.task in owned:
+                return _json(to_document(found))
+        raise UnknownTask(f"no generation {id_[:80]!r} is kept", generation=id_[:80])
+
     def healthz(self) -> Answer:
         """Whether the function answers."""
         return _json({"status": "ok"})
@@ -246,6 +266,17 @@ class Routes:
         except StoreUnavailable:
             raise Unavailable("the catalogue cannot be read now") from None
         return caller
+
+    def _generated(self, id_: str | None = None) -> tuple[Generation, ...]:
+        """Whoever's generations, or the one of an id."""
+        if self._generations is None:
+            return ()
+        try:
+            return self._generations.generations() if id_ is None else (self._generations.generation(id_),)
+        except NotFound:
+            return ()
+        except StoreUnavailable:
+            raise Unavailable("generations cannot be read now") from None
 
     def _time_left_s(self) -> float:
         return max(0.0, self.app.lambda_context.get_remaining_time_in_millis() / 1000 - MARGIN_S)

@@ -21,14 +21,20 @@ from registry.catalogue import Catalogue
 from registry.errors import RegistryError
 from registry.judgements import Observation, from_message
 from registry.stores.dynamodb import DynamoStore
-from registry.stores.dynamodb_judgements import DynamoJudgements
+from registry.stores.dynamodb_claims import DynamoClaims
+from registry.stores.dynamodb_judgements import STATE, DynamoJudgements
 from registry.stores.dynamodb_table import DynamoTable
-from registry.stores.dynamodb_turns import DynamoTurns
 
 log = logging.getLogger(__name__)
 
 PUBLISH_S = 60
 """At most one release in this time, however much is judged: a release makes every environment load the catalogue."""
+
+TURN, APPOINTMENT = "TURN", "APPOINTMENT"
+"""What is claimed: to publish now, and to have somebody look later."""
+
+LOST_S = 900.0
+"""After so long an appointment was not kept: several times the delay that it is made for."""
 
 LOOK = json.dumps({"publish": True})
 """What a message says that holds no judgement: look what there is to publish."""
@@ -52,7 +58,7 @@ class Judging:
         self._snapshots = Snapshots(Catalogue.empty())
         self._watch = CatalogueWatch(self._store, self._snapshots)
         self._estimator = Estimator(DynamoJudgements(table))
-        self._turns = DynamoTurns(table)
+        self._claims = DynamoClaims(table, STATE)
         self._read: list[Observation] = []
         self._appointed = False
 
@@ -77,10 +83,10 @@ class Judging:
             new = self._estimator.take(self._read, self._snapshots.view()[0])
             log.info("%d judgements, %d of them new", len(new), sum(new))
         if self._appointed:
-            self._turns.dismiss()  # before marks are read: who marks after that finds nobody appointed
+            self._claims.release(APPOINTMENT)  # before marks are read: who marks after that finds nobody appointed
         if not self._estimator.waiting():
             return
-        if not self._turns.claim(self._wall(), PUBLISH_S) or not self._published():
+        if not self._claims.claim(TURN, self._wall(), PUBLISH_S) or not self._published():
             self._appoint()
 
     def _published(self) -> bool:
@@ -95,10 +101,10 @@ class Judging:
 
     def _appoint(self) -> None:
         """Have somebody look when the next turn may be taken."""
-        if not self._turns.appoint(self._wall()):
+        if not self._claims.claim(APPOINTMENT, self._wall(), LOST_S):
             return
         try:
             self._queue.send(LOOK, delay_s=PUBLISH_S)
         except RegistryError:
-            self._turns.dismiss()
+            self._claims.release(APPOINTMENT)
             raise

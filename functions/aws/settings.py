@@ -49,6 +49,8 @@ class ApiSettings:
     """Where what is large of jobs is kept, and what callers put there themselves; none: nowhere."""
     isolated: bool = False
     """Whether the workers run each task in environments of its owner's alone (ISOLATE_TENANTS)."""
+    optimize_queue: str = ""
+    """URL of the queue of what is asked in vain; none: no variants are made."""
 
     VARIABLES: ClassVar[tuple[str, ...]] = ("TABLE_NAME", "WORKERS", "TENANT_CLAIM", "WARM_BUDGET_USD_PER_HOUR")
 
@@ -66,6 +68,7 @@ class ApiSettings:
             jobs_queue=variables.get("JOBS_QUEUE_URL", ""),
             bucket=variables.get("BUCKET_NAME", ""),
             isolated=_isolated(variables),
+            optimize_queue=variables.get("OPTIMIZE_QUEUE_URL", ""),
         )
 
 
@@ -106,6 +109,24 @@ class FeedbackSettings:
     def read(cls, variables: Mapping[str, str]) -> FeedbackSettings:
         """Settings from environment variables; raises SettingsError naming every one that is missing."""
         return cls(*_required(variables, cls.VARIABLES))
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizeSettings:
+    """The optimize function's."""
+
+    table: str
+    bucket: str
+    workers: Mapping[str, str]
+    """As for the api function: what it makes is measured through them."""
+
+    VARIABLES: ClassVar[tuple[str, ...]] = ("TABLE_NAME", "BUCKET_NAME", "WORKERS")
+
+    @classmethod
+    def read(cls, variables: Mapping[str, str]) -> OptimizeSettings:
+        """Settings from environment variables; raises SettingsError naming every one that is missing or unreadable."""
+        table, bucket, workers = _required(variables, cls.VARIABLES)
+        return cls(table, bucket, _workers(workers))
 
 
 @dataclass(frozen=True, slots=True)

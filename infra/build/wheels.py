@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bytecode import compile_tree
-from recipes import BOTOCORE_SERVICES, TRIM, TRIM_ANYWHERE
+from recipes import BOTOCORE_SERVICES, TRIM, TRIM_ANYWHERE, TRIM_OF
 
 HERE = Path(__file__).resolve().parent
 
@@ -84,8 +84,8 @@ def _install(requirements: Path, site: Path, target: Target) -> None:
 
 
 def _trim(requirements: Path, site: Path) -> None:
-    for distribution in _names(requirements) & TRIM.keys():
-        for pattern in TRIM[distribution]:
+    for distribution in sorted(_names(requirements)):
+        for pattern in TRIM_OF.get((requirements.stem, distribution), TRIM.get(distribution, ())):
             found = list(site.glob(pattern))
             if not found:
                 raise WheelError(f"nothing matches {pattern}; {distribution} has changed, so look at TRIM again")

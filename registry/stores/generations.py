@@ -92,7 +92,7 @@ class SqliteGenerations(Database):
     def queue(
         self, task: str, variant: str, suffix: str, recipe: Recipe, *, basis: str, tier: str = "", rows: int = 1
     ) -> Generation:
-        """The generation of this variant: one queued or running for the same task and recipe, or a new one."""
+        """See GenerationLog."""
         with self._writing() as database:
             row = database.execute(
                 "SELECT job FROM job WHERE task = ? AND recipe = ? AND state IN ('queued', 'running')",
@@ -114,13 +114,13 @@ class SqliteGenerations(Database):
         return new
 
     def generations(self) -> tuple[Generation, ...]:
-        """Every generation that is kept, newest first."""
+        """See GenerationLog."""
         with self._reading() as database:
             rows = database.execute("SELECT job FROM job ORDER BY number DESC").fetchall()
         return tuple(_generation(row[0]) for row in rows)
 
     def generation(self, id_: str) -> Generation:
-        """The generation of this id; raises NotFound."""
+        """See GenerationLog."""
         with self._reading() as database:
             return _found(database, id_)
 
@@ -131,18 +131,17 @@ class SqliteGenerations(Database):
             return self._moved(database, _generation(row[0]), GenerationState.RUNNING) if row else None
 
     def move(self, id_: str, state: GenerationState, reason: str = "") -> Generation:
-        """A generation has come to this; raises NotFound, and InvalidValue for a state that cannot follow."""
+        """See GenerationLog."""
         with self._writing() as database:
             return self._moved(database, _found(database, id_), state, reason=reason)
 
-    def recover(self) -> None:
-        """Queue again what was left running; who calls this knows that nobody runs it.
-
-        A generation that was left before, RESTARTS times, has failed.
-        """
+    def recover(self, started_before: str | None = None) -> None:
+        """See GenerationLog."""
         with self._writing() as database:
             for (document,) in database.execute("SELECT job FROM job WHERE state = 'running'").fetchall():
                 generation = _generation(document)
+                if started_before is not None and (generation.started_at or "") >= started_before:
+                    continue
                 if generation.restarts < RESTARTS:
                     self._moved(database, generation, GenerationState.QUEUED, restarts=generation.restarts + 1)
                 else:

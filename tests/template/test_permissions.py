@@ -67,7 +67,17 @@ ALLOWED = {
         *LOGS,
         *TRACES,
     },
-    "OptimizeRole": {*READS, *WRITES, "dynamodb:DeleteItem", *OBJECTS, "s3:ListBucket", *TAKES, *LOGS, *TRACES},
+    "OptimizeRole": {
+        *READS,
+        "dynamodb:PutItem",
+        "dynamodb:DeleteItem",
+        *OBJECTS,
+        "s3:ListBucket",
+        *INVOKES,
+        *TAKES,
+        *LOGS,
+        *TRACES,
+    },
     "ScheduleRole": INVOKES,
     "GpuStack.Role": {
         "s3:GetObject",
@@ -82,7 +92,7 @@ ALLOWED = {
 """Role to all that it may do."""
 
 WRITTEN = {
-    "ApiRole": {"ACTIVITY#*", "SEEN#*", "QUOTA#*", "JOB#*", "RECEIPTKEY", "LEASE#*"},
+    "ApiRole": {"ACTIVITY#*", "SEEN#*", "QUOTA#*", "JOB#*", "RECEIPTKEY", "GENERATION#*", "LEASE#*"},
     "PrewarmRole": {"CAPACITY", "SEEN#*"},
     "EvictRole": {"CAPACITY", "SEEN#*"},
     "JobsRole": {"JOB#*", "LEASE#*"},
@@ -166,6 +176,7 @@ def test_what_is_switched_off_is_not_allowed(deploy: Deploy, everything: Resourc
         "KeepWithinTheQuota",
         "RunOnGpu",
         "LeaseGpu",
+        "AskForVariants",
     }
     assert on["Worker1769Role"] - off["Worker1769Role"] == {"VerifySignatures"}
     assert not {"PrewarmRole", "EvictRole", "OptimizeRole", "ScheduleRole"} & set(roles)

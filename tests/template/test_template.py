@@ -13,7 +13,14 @@ import pytest
 
 from benchmarks.deployed import TemplateError
 from functions.aws.jobs import LEASE_MARGIN_S, MARGIN_S, MOST_RECEIVES
-from functions.aws.settings import ApiSettings, CapacitySettings, FeedbackSettings, JobsSettings, SchedulerSettings
+from functions.aws.settings import (
+    ApiSettings,
+    CapacitySettings,
+    FeedbackSettings,
+    JobsSettings,
+    OptimizeSettings,
+    SchedulerSettings,
+)
 from registry.jobs import KEPT_S
 from registry.prices import lambda_tiers
 
@@ -36,6 +43,7 @@ SETTINGS = {
     "evict": CapacitySettings,
     "feedback": FeedbackSettings,
     "jobs": JobsSettings,
+    "optimize": OptimizeSettings,
 }
 SNAPSHOTS = {"none": (), "smallest": (1769,), "all": tuple(WORKERS.values())}
 

@@ -17,6 +17,8 @@ from gateway.service import Service
 from gateway.snapshots import Snapshots
 from registry.catalogue import Catalogue
 from registry.errors import Unavailable
+from registry.model import Recipe
+from registry.stores.generations import SqliteGenerations
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -206,6 +208,23 @@ async def test_an_answer_that_comes_after_the_functions_own_time_is_a_504(api: A
     assert "own time" in body["error"]["message"]
 
 
+async def test_generations_of_ones_own_tasks_are_listed_and_shown(api: Any, tmp_path: Path) -> None:
+    generations = SqliteGenerations(tmp_path / "generations.db")
+    recipe = Recipe("int8", "fine", (("mode", "dynamic"),))
+    mine, _ = (generations.queue(task, "int8", "int8", recipe, basis="b") for task in ("sum", "secret"))
+    assert await api("GET", "/v1/generations") == (200, {"generations": []})
+    assert (await api("GET", f"/v1/generations/{mine.id}"))[0] == 404
+    api.routes._generations = generations
+
+    status, listed = await api("GET", "/v1/generations")
+    assert (status, [each["id"] for each in listed["generations"]]) == (200, [mine.id])
+    assert await api("GET", f"/v1/generations/{mine.id}") == (200, listed["generations"][0])
+    for other in (generations.generations()[0].id, "none"):
+        assert (await api("GET", f"/v1/generations/{other}"))[0] == 404
+    generations.close()
+    assert (await api("GET", "/v1/generations"))[0] == 503
+
+
 async def test_health_needs_no_credential(api: Any) -> None:
     assert await api("GET", "/healthz", arn=None) == (200, {"status": "ok"})
 
@@ -218,9 +237,8 @@ async def test_its_openapi_document_has_the_operations_of_the_http_face(api: Any
         for method, operation in item.items()
         if operation["operationId"] != "offerInbox"  # on one machine any body can be sent
     }
-    # Following a generation takes the process that knows of it; a function's seldom answers twice.
     # What is kept warm is told by the functions that see to it.
-    elsewhere = {"listGenerations", "getGeneration", "capacity"}
+    elsewhere = {"capacity"}
     faces = {
         (o.method, o.path, o.name)
         for o in OPERATIONS

@@ -73,6 +73,28 @@ BUDGETS = {
         modules=455,
         without=SDK | {"pydantic", "PIL"},
     ),
+    # It makes models, minutes long: what it imports is what makes them.
+    "optimize": Budget(
+        foreign=frozenset(
+            {
+                "numpy",
+                "aws_lambda_powertools",
+                "typing_extensions",
+                "jmespath",
+                "botocore",
+                "onnx",
+                "onnxruntime",
+                "google",
+                "ml_dtypes",
+                "packaging",
+                "blake3",
+                "orjson",
+                "yaml",
+            }
+        ),
+        modules=690,
+        without=SDK | {"pydantic", "sklearn", "onnxruntime.quantization", "onnxruntime.transformers"},
+    ),
     **dict.fromkeys(("prewarm", "evict"), Budget(frozenset({"numpy"}), modules=340, without=SDK)),
 }
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from moto import mock_aws
 
-from functions.aws.judging import LOOK, PUBLISH_S, Judging
+from functions.aws.judging import LOOK, PUBLISH_S, TURN, Judging
 from functions.aws.settings import FeedbackSettings
 from optimizer.accuracy import share
 from optimizer.evidence import pack
@@ -181,7 +181,7 @@ def test_an_appointment_that_nobody_keeps_is_made_again(cloud: Cloud) -> None:
     cloud.batch(*(observed(n) for n in range(2, 6)))
     cloud.delayed.clear()  # lost
     cloud.now += 901
-    assert cloud.environment()._turns.claim(cloud.now, PUBLISH_S)
+    assert cloud.environment()._claims.claim(TURN, cloud.now, PUBLISH_S)
     cloud.batch(observed(6))
     assert [body for _, body in cloud.delayed] == [LOOK]
 
@@ -189,7 +189,7 @@ def test_an_appointment_that_nobody_keeps_is_made_again(cloud: Cloud) -> None:
 def test_one_that_is_cut_off_after_keeping_is_made_up_for(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     judging = cloud.environment()
     with monkeypatch.context() as patched:
-        patched.setattr(judging._turns, "claim", lambda *_: 1 / 0)
+        patched.setattr(judging._claims, "claim", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             cloud.batch(*(observed(n) for n in range(4)), by=judging)
     cloud.batch(*(observed(n) for n in range(4)), by=judging)

@@ -1,0 +1,1 @@
+"""The function that makes variants which callers asked for in vain."""

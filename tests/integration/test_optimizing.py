@@ -1,0 +1,223 @@
+"""What callers of a stack ask for in vain is made by the optimize function, measured through workers, and published.
+
+Models, generators and workers are real; the table is moto's, and Lambda a pool of workers in this process.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+from sklearn.ensemble import ExtraTreesClassifier
+
+from examples import export
+from examples.digits import data
+from functions.aws.optimizing import HERE, Optimizing
+from functions.aws.settings import OptimizeSettings
+from optimizer.accuracy import share
+from optimizer.artifact import make_artifact
+from optimizer.bench import Bench
+from optimizer.evaluation import Evaluation
+from optimizer.keep import keep_sources
+from optimizer.plan import Plan
+from registry.blobs.files import Files
+from registry.catalogue import Catalogue
+from registry.documents import to_document
+from registry.errors import InvalidValue
+from registry.generations import Asked, GenerationState
+from registry.model import LEVELS, Placement, Profile, Quantiles, Recipe, ServiceTime, Slo, Task, TensorSpec, Variant
+from registry.prices import lambda_tiers
+from registry.stores.dynamodb import DynamoStore
+from registry.stores.dynamodb_generations import DynamoGenerations
+from registry.stores.dynamodb_table import DynamoTable
+from runtime.errors import RuntimeFault
+from runtime.worker import Worker
+
+PLAN = Plan(rows=(1, 32), starts=2, cell_s=0.02, least=3, most=8, trials=3)
+TIER = next(tier for tier in lambda_tiers() if tier.name == "lambda-1769")
+TASK = Task(
+    "digits",
+    (TensorSpec("image", "FP32", (-1, 64)),),
+    (TensorSpec("label", "INT64", (-1,)), TensorSpec("probabilities", "FP32", (-1, 10))),
+    "accuracy",
+)
+ROWS = 64
+HALF = Asked("digits", Slo(latency_ms=50.0, percentile=50), ROWS)
+"""In half of the time that the forest takes."""
+
+
+def steady(ms: float) -> Quantiles:
+    return Quantiles((ms,) * len(LEVELS), ms)
+
+
+class Lambda:
+    """One function: an environment for each call that finds none free, each the real worker."""
+
+    def __init__(self, blobs: Files) -> None:
+        self._blobs = blobs
+        self._lock = threading.Lock()
+        self._free: list[Worker] = []
+
+    def forget(self) -> None:
+        """End every environment."""
+        self._free.clear()
+
+    def invoke(self, **request: Any) -> dict[str, Any]:
+        with self._lock:
+            cold = not self._free
+            worker = Worker(self._blobs, memory_mb=1769, threads=1) if cold else self._free.pop()
+        report = f"REPORT Duration: 1.50 ms Billed Duration: 2 ms{' Init Duration: 100.00 ms' if cold else ''}"
+        answer: dict[str, Any] = {"LogResult": base64.b64encode(report.encode()).decode()}
+        try:
+            body = worker.handle(json.loads(request["Payload"]))
+        except RuntimeFault as fault:
+            answer["FunctionError"] = "Unhandled"
+            body = {"errorType": type(fault).__name__, "errorMessage": str(fault)}
+        with self._lock:
+            self._free.append(worker)
+        return answer | {"Payload": io.BytesIO(json.dumps(body).encode())}
+
+
+@pytest.fixture(scope="module")
+def forest() -> bytes:
+    digits = data.load()
+    trees = ExtraTreesClassifier(100, max_depth=6, random_state=0).fit(digits.train[:600], digits.train_labels[:600])
+    return export.classifier(trees, 64, 10, input_name="image")
+
+
+class Stack:
+    """A table, blobs, a worker, and the optimize function, which can be started anew."""
+
+    def __init__(self, folder: Path) -> None:
+        names = ("pk", "sk")
+        client = boto3.client("dynamodb")
+        client.create_table(
+            TableName="facts",
+            BillingMode="PAY_PER_REQUEST",
+            KeySchema=[{"AttributeName": n, "KeyType": k} for n, k in zip(names, ("HASH", "RANGE"), strict=True)],
+            AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in names],
+        )
+        self.table, self.blobs = DynamoTable("facts", client), Files(folder)
+        self.store, self.worker = DynamoStore(self.table), Lambda(self.blobs)
+        self.generations = DynamoGenerations(self.table)
+
+    def publish(self, forest: bytes) -> None:
+        """A registered forest that was measured to take 100 ms for ROWS rows."""
+        digits = data.load()
+        task = replace(TASK, judged="label")
+        evaluation = Evaluation({"image": digits.held_out[:100]}, "label", digits.held_out_labels[:100])
+        sources = keep_sources(self.blobs, task, evaluation, {}, {"forest": forest})
+        variant = Variant("digits", "forest", make_artifact(forest, self.blobs), Recipe("onnx"), share(85, 100))
+        placement = Placement(variant.id, TIER.name, max_batch=ROWS)
+        service = tuple(ServiceTime(rows, steady(ms), ms) for rows, ms in ((1, 10.0), (ROWS, 100.0)))
+        profile = Profile(placement.id, service, steady(50.0), steady(200.0), 20.0, "f", "none", 30, "2026-01-01")
+        self.store.publish(
+            self.catalogue.with_tasks(task)
+            .with_tiers(TIER)
+            .with_variants(variant)
+            .with_placements(placement)
+            .with_profiles(profile)
+            .with_sources(sources)
+        )
+
+    def optimizing(self) -> Optimizing:
+        settings = OptimizeSettings("facts", "bucket", {TIER.name: "worker:live"})
+        make: Any = lambda _: self.worker  # noqa: E731
+        return Optimizing(settings, table=self.table, blobs=self.blobs, make_lambda=make, plan=PLAN)
+
+    @property
+    def catalogue(self) -> Catalogue:
+        return self.store.load()
+
+
+@pytest.fixture
+def stack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Stack]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        stack = Stack(tmp_path)
+
+        class Forgetting(Bench):
+            """Starts anew without keeping environments busy, which takes seconds and a machine with time to spare."""
+
+            async def forget(self) -> None:
+                stack.worker.forget()
+
+        monkeypatch.setattr("optimizer.more.bench_of", Forgetting)
+        yield stack
+
+
+def message(asked: Asked) -> str:
+    return json.dumps(to_document(asked))
+
+
+async def test_what_was_asked_in_vain_is_made_measured_and_published(stack: Stack, forest: bytes) -> None:
+    stack.publish(forest)
+    asked = message(HALF)
+
+    done = await stack.optimizing().once(asked, 900.0)
+
+    assert done is not None
+    assert (done.state, done.recipe.generator, done.tier) == (GenerationState.PUBLISHED, "trees", TIER.name)
+    variant = stack.catalogue.variants[f"digits/{done.variant}"]
+    (placement,) = [p for p in stack.catalogue.placements_of("digits") if p.variant == variant.id]
+    assert stack.catalogue.profiles[placement.id].fingerprint
+    assert variant.recipe.parent == "forest"
+    assert stack.generations.generations() == (done,)
+    # Delivered again, it finds that the variant is there.
+    again = await stack.optimizing().once(asked, 900.0)
+    assert again is None or again.recipe != done.recipe
+
+
+async def test_what_another_is_at_or_left_behind(stack: Stack, forest: bytes) -> None:
+    stack.publish(forest)
+    asked, first = message(HALF), stack.optimizing()
+    planned = first._planned(HALF, stack.catalogue)
+    assert planned is not None
+    stack.generations.move(planned.id, GenerationState.RUNNING)
+
+    found = await stack.optimizing().once(asked, 900.0)
+    assert found is not None
+    assert (found.id, found.state) == (planned.id, GenerationState.RUNNING)
+    later = stack.optimizing()
+    later._wall = lambda: 4e9
+    done = await later.once(asked, 30.0)
+    assert done is not None
+    assert (done.id, done.restarts, "longer than" in done.reason) == (planned.id, 1, True)
+
+
+async def test_one_that_takes_too_long_has_failed_and_is_not_tried_again(stack: Stack, forest: bytes) -> None:
+    stack.publish(forest)
+    asked = message(HALF)
+
+    done = await stack.optimizing().once(asked, 30.0)
+
+    assert done is not None
+    assert (done.state, "longer than" in done.reason) == (GenerationState.FAILED, True)
+    again = await stack.optimizing().once(asked, 30.0)
+    assert again is None or again.recipe != done.recipe
+
+
+async def test_what_nothing_can_be_done_about(stack: Stack) -> None:
+    optimizing = stack.optimizing()
+    assert await optimizing.once(message(Asked("gone", Slo(latency_ms=1.0))), 900.0) is None
+    stack.store.publish(stack.catalogue.with_tasks(replace(TASK, name="digits")))
+    assert await optimizing.once(message(Asked("digits", Slo(latency_ms=1.0))), 900.0) is None
+    for body in ("", "[]", "{}", '{"task": 1}'):
+        with pytest.raises(InvalidValue):
+            await optimizing.once(body, 900.0)
+    assert stack.generations.generations() == ()
+
+
+def test_what_needs_more_than_onnx_is_not_made_here() -> None:
+    assert set(HERE) == {"compile", "int8", "fp16", "batch", "trees"}

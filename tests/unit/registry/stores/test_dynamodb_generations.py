@@ -1,0 +1,89 @@
+"""What a process that is cut off leaves in the table keeps nobody from making the same variant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from registry.errors import InvalidValue
+from registry.generations import GenerationState
+from registry.model import Recipe
+from registry.stores.dynamodb_claims import DynamoClaims
+from registry.stores.dynamodb_generations import KEPT_S, PARTITION, DynamoGenerations
+from registry.stores.dynamodb_table import DynamoTable
+
+NOW = 1_790_000_000.0
+
+
+@pytest.fixture
+def table(monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoTable]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        client = boto3.client("dynamodb")
+        names = ("pk", "sk")
+        client.create_table(
+            TableName="facts",
+            BillingMode="PAY_PER_REQUEST",
+            KeySchema=[{"AttributeName": n, "KeyType": k} for n, k in zip(names, ("HASH", "RANGE"), strict=True)],
+            AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in names],
+        )
+        yield DynamoTable("facts", client)
+
+
+def test_a_claim_without_its_generation_is_taken_over(table: DynamoTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = DynamoGenerations(table, wall=lambda: NOW)
+    with monkeypatch.context() as patched:
+        patched.setattr(log, "_put", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            log.queue("t", "v", "v", Recipe("int8", "p"), basis="b")
+    assert log.generations() == ()
+    made = log.queue("t", "v", "v", Recipe("int8", "p"), basis="b")
+    assert log.generations() == (made,)
+
+
+def test_a_claim_that_outlived_its_generation_is_taken_over(
+    table: DynamoTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = DynamoGenerations(table, wall=lambda: NOW)
+    made = log.queue("t", "v", "v", Recipe("int8", "p"), basis="b")
+    log.move(made.id, GenerationState.RUNNING)
+    with monkeypatch.context() as patched:
+        patched.setattr(log, "_release", lambda *_: None)
+        log.move(made.id, GenerationState.DROPPED)
+    again = log.queue("t", "v", "v", Recipe("int8", "p"), basis="b")
+    assert again.id != made.id
+    assert again.state is GenerationState.QUEUED
+
+
+def test_who_was_second_is_told(table: DynamoTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = DynamoGenerations(table, wall=lambda: NOW)
+    made = log.queue("t", "v", "v", Recipe("int8", "p"), basis="b")
+    other = DynamoGenerations(table, wall=lambda: NOW)
+    monkeypatch.setattr(other, "generation", lambda id_: made)  # as it was before the first
+    log.move(made.id, GenerationState.RUNNING)
+    with pytest.raises(InvalidValue, match="by another"):
+        other.move(made.id, GenerationState.RUNNING)
+
+
+def test_items_expire(table: DynamoTable) -> None:
+    DynamoGenerations(table, wall=lambda: NOW).queue("t", "v", "v", Recipe("int8", "p"), basis="b")
+    assert table.client.scan(TableName="facts")["Items"]
+    assert {item["ttl"]["N"] for item in table.client.scan(TableName="facts")["Items"]} == {str(int(NOW) + KEPT_S)}
+
+
+def test_a_name_is_taken_once_in_a_while(table: DynamoTable) -> None:
+    one, other = DynamoClaims(table, PARTITION), DynamoClaims(table, PARTITION)
+    assert one.claim("turn", NOW, 60.0)
+    assert not other.claim("turn", NOW + 59.9, 60.0)
+    assert other.claim("another", NOW, 60.0)
+    assert other.claim("turn", NOW + 60.0, 60.0)
+    assert not one.claim("turn", NOW + 60.0, 60.0)
+    other.release("turn")
+    other.release("turn")
+    assert one.claim("turn", NOW + 60.0, 60.0)
+    assert DynamoGenerations(table).generations() == ()
