@@ -69,7 +69,7 @@ class Place:
         return self.opened[-1]
 
     def new(self, task: str = "digits", tenant: str = "acme", digest: str = "d") -> Job:
-        id_ = job_id(self.clock.now, next(self.serial).to_bytes(10, "big"))
+        id_ = job_id(self.clock.now, (next(self.serial) << 8).to_bytes(10, "big"))  # the last digits are the store's
         return submitted(id_, tenant, task, digest, self.clock.now)
 
 
