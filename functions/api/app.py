@@ -26,6 +26,7 @@ from functions.aws.settings import ApiSettings
 from functions.aws.wishing import Wishing
 from functions.aws.xray import XRay
 from gateway.apart import ApartSnapshots
+from gateway.issuer import Issuer
 from gateway.jobs.jobs import Jobs
 from gateway.service import Service
 from gateway.snapshots import Snapshots
@@ -72,11 +73,11 @@ def unsettled() -> None:
 
 identify = partial(principal, tenant_claim=settings.tenant_claim, stranger=unproved(os.environ))
 quota = SharedQuota(settings.requests_per_s, DynamoQuotas(table, any_shard()), failed=unsettled)
-feedback = (
-    Feedback(service, DynamoReceiptKeys(table), Queue(settings.feedback_queue).send)
-    if settings.feedback_queue
-    else None
-)
+issuer, feedback = None, None
+if settings.feedback_queue:
+    keys = DynamoReceiptKeys(table)
+    issuer = Issuer(service, keys)
+    feedback = Feedback(service, keys, Queue(settings.feedback_queue).send)
 inbox = Inbox(settings.bucket) if settings.bucket else None
 jobs = (
     Jobs(service, open_jobs(table, settings.bucket), send=sender(Queue(settings.jobs_queue)))
@@ -93,6 +94,7 @@ routes = Routes(
     identify,
     refresh=refresh,
     quota=quota,
+    issuer=issuer,
     feedback=feedback,
     jobs=jobs,
     inbox=inbox,

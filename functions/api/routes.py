@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Annotated, Any
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
@@ -28,6 +27,7 @@ from gateway.documents import (
     task_document,
 )
 from gateway.errors import BadRequest, DeadlineExceeded, GatewayError, TooLarge, Unavailable, UnknownTask, Unprocessable
+from gateway.issuer import Issuer
 from gateway.jobs.jobs import MOST_LISTED, Jobs
 from gateway.quotas import Buckets, Quota
 from gateway.refusals import as_gateway_error, refusal_headers
@@ -79,19 +79,21 @@ class Routes:
         *,
         refresh: Callable[[], None] = lambda: None,
         quota: Quota | None = None,
+        issuer: Issuer | None = None,
         feedback: Feedback | None = None,
         jobs: Jobs | None = None,
         inbox: Inbox | None = None,
         generations: GenerationLog | None = None,
     ) -> None:
-        """Without `feedback` answers have no receipts, and nothing is judged; without `jobs` none are taken, without
-        `inbox` all inputs are sent, and without `generations` there are none.
+        """Without `issuer` answers have no receipts, without `feedback` nothing is judged, without `jobs` none are
+        taken, without `inbox` all inputs are sent, and without `generations` there are none.
         """
         self._service = service
         self._quota = quota or Buckets()
         self._document = ""
         self._identify = identify
         self._refresh = refresh
+        self._issuer = issuer
         self._feedback = feedback
         self._taken = jobs
         self._inbox = inbox
@@ -138,7 +140,7 @@ class Routes:
         caller = self._caller()
         known = self._service.task(caller, task)
         inputs = decode_inputs(known.inputs, await self._inputs(caller, body))
-        key = self._feedback.prepare(caller, known) if self._feedback else None
+        key = self._issuer.begin(caller, known) if self._issuer else None
         try:
             async with asyncio.timeout(self._time_left_s()):
                 answer = await self._service.predict(
@@ -146,13 +148,13 @@ class Routes:
                 )
         except TimeoutError:
             raise DeadlineExceeded("no answer came within this function's own time") from None
-        receipt = await self._feedback.receipt(key, answer.decision.decision_id) if self._feedback else None
+        answer = await self._issuer.signed(answer, key) if self._issuer else answer
         rendered = _json(
             {
                 "id": answer.id,
                 "task": task,
                 "outputs": encode_outputs(answer.outputs),
-                "decision": served_document(replace(answer.decision, receipt=receipt)),
+                "decision": served_document(answer.decision),
             },
             headers={"x-decision-id": answer.decision.decision_id},
         )

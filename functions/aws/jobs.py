@@ -19,6 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from functions.aws.queue import Queue
+from gateway.issuer import Issuer
 from gateway.jobs.carry_out import carry_out
 from gateway.service import Service
 from registry.errors import NotFound, Unavailable
@@ -84,6 +85,7 @@ class Carrier:
     refresh: Callable[[], None]
     """Called before a job is decided; for the service's loop."""
     wall: Callable[[], float] = time.time
+    issuer: Issuer | None = None
 
     async def carry(self, record: SQSRecord, left_s: float) -> None:
         """Have a message's job end; raises Left where that has to wait.
@@ -116,7 +118,13 @@ class Carrier:
             return None
         if job.open and job.holder == holder:
             done = await carry_out(
-                job, self.service, self.store, limit_bytes=RESULT_LIMIT, cap_s=left_s - MARGIN_S, last=last
+                job,
+                self.service,
+                self.store,
+                limit_bytes=RESULT_LIMIT,
+                cap_s=left_s - MARGIN_S,
+                last=last,
+                issuer=self.issuer,
             )
             if done is None:
                 return None

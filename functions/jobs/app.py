@@ -19,11 +19,13 @@ from functions.aws.queue import Queue
 from functions.aws.settings import JobsSettings
 from functions.aws.xray import XRay
 from gateway.apart import ApartSnapshots
+from gateway.issuer import Issuer
 from gateway.service import Service
 from gateway.snapshots import Snapshots
 from gateway.tracing import UNTRACED
 from registry.catalogue import Catalogue
 from registry.stores.dynamodb import DynamoStore
+from registry.stores.dynamodb_receipt_keys import DynamoReceiptKeys
 from registry.stores.dynamodb_table import DynamoTable
 
 settings = JobsSettings.read(os.environ)
@@ -35,7 +37,8 @@ service = Service(snapshots, backends.by_tier, probes=False, uniform=random)
 decided = Decided(Emf.of(os.environ, "jobs"))
 service.watch_with(decided.observe)
 service.trace_with(XRay.of(os.environ) or UNTRACED)
-carrier = Carrier(service, open_jobs(table, settings.bucket), Queue(settings.queue), watch.look)
+issuer = Issuer(service, DynamoReceiptKeys(table))
+carrier = Carrier(service, open_jobs(table, settings.bucket), Queue(settings.queue), watch.look, issuer=issuer)
 # A message that is left is no fault of its batch.
 processor = AsyncBatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
 # One loop for the environment's life, where Powertools looks for it: backends keep calls under way between events.

@@ -11,6 +11,7 @@ from typing import Any
 from gateway.auth import Principal
 from gateway.bodies import answer_body, hints_of, id_of, predict_request
 from gateway.errors import DeadlineExceeded, GatewayError, Overloaded, TooLarge, Unavailable
+from gateway.issuer import Issuer
 from gateway.refusals import Internal, as_gateway_error
 from gateway.service import Service
 from registry.errors import ClaimLost, DigestMismatch, NotFound
@@ -37,19 +38,20 @@ async def carry_out(
     limit_bytes: int | None = None,
     cap_s: float = CAP_S,
     last: bool = False,
+    issuer: Issuer | None = None,
 ) -> Job | None:
     """Predict what a job asks for, under its own SLO; the job as it is then, None where it was cancelled meanwhile.
 
     What cannot be answered now, or within `cap_s`, is given back: for lack of capacity as if it had not begun, else
-    until its attempts are over; where no run comes after the `last`, it fails. An answer over the limit fails. Raises
-    the registry's Unavailable where the store cannot be told: the lease then ends by itself, and the job is claimed
-    again.
+    until its attempts are over; where no run comes after the `last`, it fails. An answer over the limit fails. The
+    `issuer` gives the answer its receipt; without one it has none. Raises the registry's Unavailable where the store
+    cannot be told: the lease then ends by itself, and the job is claimed again.
     """
     result: bytes | None = None
     step: Step
     try:
         async with asyncio.timeout(cap_s):
-            result = await _answer(job, service, store)
+            result = await _answer(job, service, store, issuer)
         if limit_bytes is not None and len(result) > limit_bytes:
             raise TooLarge("the answer is over the limit; send fewer rows", limit_bytes=limit_bytes)
         step = partial(succeed, holder=job.holder)
@@ -78,7 +80,7 @@ def _told(store: JobStore, job: Job, step: Step, result: bytes | None = None) ->
         return None
 
 
-async def _answer(job: Job, service: Service, store: JobStore) -> bytes:
+async def _answer(job: Job, service: Service, store: JobStore, issuer: Issuer | None) -> bytes:
     caller = Principal("job", job.tenant)
     body = await asyncio.to_thread(store.body, job)
     if (actual := digest_of(job.task, body)) != job.digest:
@@ -87,7 +89,9 @@ async def _answer(job: Job, service: Service, store: JobStore) -> bytes:
     task = service.task(caller, job.task)
     given, inputs = await asyncio.to_thread(predict_request, body, task)
     hints: dict[str, Any] = {**NO_LATENCY, **(hints_of(given) or {})}
+    key = issuer.begin(caller, task) if issuer else None
     answer = await service.predict(caller, task.name, inputs, hints, id=id_of(given.get("id")) or job.id)
+    answer = await issuer.signed(answer, key) if issuer else answer
     return await asyncio.to_thread(answer_body, answer)
 
 

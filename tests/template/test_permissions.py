@@ -48,7 +48,7 @@ ALLOWED = {
     },
     "JobsRole": {
         *READS,
-        "dynamodb:UpdateItem",
+        *WRITES,
         *OBJECTS,
         *INVOKES,
         *TAKES,
@@ -95,7 +95,7 @@ WRITTEN = {
     "ApiRole": {"ACTIVITY#*", "SEEN#*", "QUOTA#*", "JOB#*", "RECEIPTKEY", "GENERATION#*", "LEASE#*"},
     "PrewarmRole": {"CAPACITY", "SEEN#*"},
     "EvictRole": {"CAPACITY", "SEEN#*"},
-    "JobsRole": {"JOB#*", "LEASE#*"},
+    "JobsRole": {"JOB#*", "LEASE#*", "RECEIPTKEY"},
     "FeedbackRole": {"CATALOGUE", "SNAPSHOT#*", "JUDGED#*"},
     "OptimizeRole": {"CATALOGUE", "SNAPSHOT#*", "GENERATION#*"},
 }

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from functions.aws.feedback import EXPECTED_LIMIT, Feedback
+from gateway.issuer import Issuer
 from gateway.receipts import LIFE_S, OUTPUT_LIMIT
 from optimizer.evidence import unpack
 from registry.catalogue import Catalogue
@@ -52,8 +53,8 @@ class Court:
         service._wall = lambda: self.now
         catalogue: Catalogue = service.snapshots.view()[0]
         self.publish(catalogue.with_tasks(replace(catalogue.tasks["sum"], owner=TENANT, judged="y")))
-        feedback = Feedback(service, self.keys, self.sent.append, wall=lambda: self.now, thread=Inline())
-        self.api.routes._feedback = feedback
+        self.api.routes._issuer = Issuer(service, self.keys, thread=Inline())
+        self.api.routes._feedback = Feedback(service, self.keys, self.sent.append, wall=lambda: self.now)
 
     def publish(self, catalogue: Catalogue) -> None:
         self.api.routes._service.snapshots.replace(catalogue)
@@ -239,7 +240,7 @@ async def test_a_queue_that_does_not_take_it_is_said(court: Court, monkeypatch: 
 
 async def test_without_a_queue_there_are_no_receipts_and_no_judging(court: Court) -> None:
     receipt = (await court.answer())["receipt"]
-    court.api.routes._feedback = None
+    court.api.routes._feedback = court.api.routes._issuer = None
 
     assert (await court.answer())["receipt"] is None
     assert (await court.judge(receipt, [3.0, 3.0]))[0] == 503

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from functools import partial
@@ -10,9 +11,12 @@ from typing import Any
 import pytest
 
 from gateway.errors import EnvironmentLost, NotReady, Throttled
+from gateway.issuer import Issuer
 from gateway.jobs.carry_out import LONGEST_PAUSE_S, carry_out, hand_back
+from gateway.receipts import read
 from registry.jobs import ATTEMPTS, Job, JobState, cancel, claim, digest_of, job_id, submitted
 from registry.model import Objective, Slo
+from registry.receipt_keys import MemoryReceiptKeys
 from registry.stores.jobs import MemoryJobs
 
 NOW = 1_800_000_000.0
@@ -50,6 +54,24 @@ async def test_an_answer_is_the_jobs_result(make_world: Callable[..., Any]) -> N
     answer = json.loads(road.store.result(done))
     assert (answer["outputs"], answer["id"], answer["task"]) == ({"y": [[6.0]]}, road.job.id, "sum")
     assert answer["decision"]["slo_met"] is True
+
+
+async def test_an_answer_comes_with_a_receipt_where_its_tenant_can_judge_it(make_world: Callable[..., Any]) -> None:
+    road, keys = Road(make_world()), MemoryReceiptKeys(wall=lambda: NOW)
+    catalogue = road.world.snapshots.view()[0]
+    issuer = Issuer(road.world.service, keys)
+    done = await road.run(issuer=issuer)
+    assert done is not None
+    assert json.loads(road.store.result(done))["decision"]["receipt"] is None
+    road.world.snapshots.replace(
+        catalogue.with_tasks(dataclasses.replace(catalogue.tasks["sum"], owner="acme", judged="y"))
+    )
+    again = Road(road.world)
+    done = await again.run(issuer=issuer)
+    assert done is not None
+    answer = json.loads(again.store.result(done))
+    said = read(answer["decision"]["receipt"], keys.find, tenant="acme", task="sum", now=0.0)
+    assert (said.decision_id, said.output.tolist()) == (answer["decision"]["decision_id"], [[6.0]])
 
 
 async def test_no_latency_is_asked_unless_the_job_says_so(make_world: Callable[..., Any]) -> None:
