@@ -34,6 +34,11 @@ class Tally:
     faults: list[tuple[int, Case, bytes]] = field(default_factory=list)
     """Answers of 500 and more, with their bodies."""
 
+    def refused(self, case: Case) -> None:
+        """The server took no connection for it."""
+        self.statuses[CLOSED] += 1
+        self.unanswered.append(case)
+
 
 async def send(host: str, port: int, cases: Iterable[Case], tallies: dict[str, Tally], connections: int) -> None:
     """Send every case over so many connections at once and note what came of it under its operation."""
@@ -48,7 +53,12 @@ async def _sender(host: str, port: int, queue: Iterator[Case], tallies: dict[str
         if connection is None or not case.whole:
             if connection is not None:
                 connection.close()
-            connection = await _Connection.open(host, port)
+            try:
+                connection = await _Connection.open(host, port)
+            except OSError:
+                connection = None
+                tally.refused(case)
+                continue
         if not await connection.ask(case, tally):
             connection.close()
             connection = None

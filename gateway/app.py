@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -15,6 +16,7 @@ from gateway.capacity.keeper import Keeper
 from gateway.errors import GatewayError, UnknownTask
 from gateway.http.errors import native_refusal, oip_refusal
 from gateway.http.face import Face
+from gateway.http.lingering import Lingering
 from gateway.http.native import Native
 from gateway.http.oip import Oip
 from gateway.http.pages import Pages
@@ -54,7 +56,11 @@ def create_app(
         *Oip(face, version=release).routes(),
         *Pages(face, version=release).routes(),
     ]
-    app = Starlette(routes=routes, exception_handlers={404: _absent, 405: _not_allowed})
+    app = Starlette(
+        routes=routes,
+        exception_handlers={404: _absent, 405: _not_allowed},
+        middleware=[Middleware(Lingering, most=body_limit)],
+    )
     # A redirect to the path without its slash would lead to whatever host the request names.
     app.router.redirect_slashes = False
     return app

@@ -63,6 +63,16 @@ async def test_an_answer_after_its_time_is_a_hang(monkeypatch: pytest.MonkeyPatc
     assert tally.statuses == {200: 1}
 
 
+async def test_a_server_that_is_gone_answers_nothing() -> None:
+    async with misbehaving() as port:
+        pass
+    tallies: dict[str, Tally] = {}
+    await send("127.0.0.1", port, [Case("o", b"200", 0.01)] * 3, tallies, 1)
+
+    assert tallies["o"].statuses == {CLOSED: 3}
+    assert len(tallies["o"].unanswered) == 3
+
+
 @pytest.mark.parametrize("raw", [b"end", b"odd"])
 async def test_a_whole_request_that_gets_no_answer_is_told_from_one_that_was_none(raw: bytes) -> None:
     whole, part = await tallied(raw), await tallied(raw, whole=False)
