@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gateway.backends.components import Component
 from gateway.backends.open import open_backends
 from gateway.backends.protocol import Backend, Preloads
 from gateway.errors import BackendError
@@ -62,6 +63,7 @@ class Platform:
     judgements: Judgements
     functions: Mapping[str, str]
     containers: Mapping[str, str]
+    gpus: Mapping[str, Component]
     clock: Callable[[], float]
     _preparing: set[asyncio.Task[None]] = field(default_factory=set)
     _preload: bool = False
@@ -76,6 +78,7 @@ class Platform:
         *,
         functions: Mapping[str, str] | None = None,
         containers: Mapping[str, str] | None = None,
+        gpus: Mapping[str, Component] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> AsyncIterator[Platform]:
         """Open a home and serve its tiers; follows the store's head, and publishes what judgements say, until closed.
@@ -86,7 +89,7 @@ class Platform:
         store, blobs = open_store(home), open_blobs(home)
         judged = SqliteJudgements(home / JUDGEMENTS)
         platform = cls._assembled(
-            home, store, blobs, judged, clock, functions=functions or {}, containers=containers or {}
+            home, store, blobs, judged, clock, functions=functions or {}, containers=containers or {}, gpus=gpus or {}
         )
         following = asyncio.create_task(follow(store, platform.snapshots, changed=platform._follow))
         publishing = asyncio.create_task(platform.judgements.keep_published(store, platform.refresh))
@@ -113,6 +116,7 @@ class Platform:
         *,
         functions: Mapping[str, str],
         containers: Mapping[str, str],
+        gpus: Mapping[str, Component],
     ) -> Platform:
         catalogue = store.load()
         snapshots = Snapshots(catalogue)
@@ -124,7 +128,7 @@ class Platform:
         )
         judgements = Judgements(service, judged)
         platform = cls(
-            home, store, blobs, snapshots, backends, metrics, service, judgements, functions, containers, clock
+            home, store, blobs, snapshots, backends, metrics, service, judgements, functions, containers, gpus, clock
         )
         platform.serve_tiers_of(catalogue)
         quarantine_unfit(snapshots, clock)
@@ -177,6 +181,7 @@ class Platform:
                 home=self.home,
                 functions=self.functions,
                 containers=self.containers,
+                gpus=self.gpus,
                 clock=self.clock,
             )
         )

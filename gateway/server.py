@@ -72,7 +72,9 @@ async def serve(
     check_binding(settings.host, keyring)
     with _listen(settings.host, settings.port) as listener, tracing(os.environ) as tracer:
         async with (
-            Platform.open(settings.home, functions=settings.functions, containers=settings.containers) as platform,
+            Platform.open(
+                settings.home, functions=settings.functions, containers=settings.containers, gpus=settings.gpus
+            ) as platform,
             on_demand(platform, generate) as generations,
             _prepared(platform),
             taking_jobs(platform, settings.jobs_at_once, most_open=settings.most_jobs) as jobs,

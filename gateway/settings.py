@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.auth import KEYS_FILE_VARIABLE, Keyring
+from gateway.backends.components import Component, components_of
 from registry.errors import InvalidValue
 from registry.jobs import MOST_OPEN
 
@@ -65,11 +66,20 @@ class Settings:
     most_jobs: int = MOST_OPEN
     """Jobs of one tenant that may wait or run."""
 
+    gpus: Mapping[str, Component] = field(default_factory=dict)
+    """GPU tier to the SageMaker inference component that carries it out."""
+
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> Settings:
         """Settings from environment variables; raises InvalidValue naming the variable."""
         defaults = cls()
-        keys_file = variables.get(KEYS_FILE_VARIABLE)
+        keys_file, gpus = variables.get(KEYS_FILE_VARIABLE), gpus_of(variables)
+        if gpus and not variables.get("MODELLESS_WARM_BUDGET"):
+            raise InvalidValue(
+                "MODELLESS_WARM_BUDGET",
+                "is not set, and copies of MODELLESS_GPU's components are paid for by the second",
+                "give US dollars per hour; 0 leaves their number as it is",
+            )
         return cls(
             home=Path(variables.get("MODELLESS_HOME") or defaults.home).expanduser(),
             host=variables.get("MODELLESS_HOST") or defaults.host,
@@ -78,6 +88,7 @@ class Settings:
             body_limit=_whole(variables, "MODELLESS_BODY_LIMIT", defaults.body_limit, 2**31),
             functions=_strings(variables, "MODELLESS_LAMBDA_FUNCTIONS", '{"lambda-1769": "arn"}'),
             containers=containers_of(variables),
+            gpus=gpus,
             warm_budget=_amount(variables, "MODELLESS_WARM_BUDGET", defaults.warm_budget, "US dollars per hour"),
             jobs_at_once=_whole(variables, "MODELLESS_JOBS_AT_ONCE", defaults.jobs_at_once, 1000),
             most_jobs=_whole(variables, "MODELLESS_MOST_JOBS", defaults.most_jobs, 1_000_000),
@@ -101,6 +112,11 @@ class Settings:
 def containers_of(variables: Mapping[str, str]) -> dict[str, str]:
     """The containers that run elsewhere, by tier; raises InvalidValue."""
     return _strings(variables, "MODELLESS_CONTAINERS", '{"container-gpu": "http://10.0.0.7:8080"}')
+
+
+def gpus_of(variables: Mapping[str, str]) -> dict[str, Component]:
+    """The inference components, by tier; raises InvalidValue."""
+    return components_of(variables, "MODELLESS_GPU")
 
 
 def _whole(variables: Mapping[str, str], name: str, default: int, most: int) -> int:

@@ -34,7 +34,8 @@ from optimizer.prepack import pays
 from optimizer.progress import Steps
 from optimizer.quantiles import quantiles, relative_width
 from optimizer.subject import CELL, Cell, Notes, Subject, facts
-from registry.model import ZERO, Placement, Profile, Quantiles, ServiceTime, StartMode, Tier, Variant
+from registry.copies import START_S, by_copies
+from registry.model import LEVELS, ZERO, Placement, Profile, Quantiles, ServiceTime, StartMode, Tier, Variant
 from registry.store import utc_now
 
 Memory = Mapping[tuple[str, bool], float]
@@ -170,7 +171,7 @@ def _largest(subject: Subject) -> dict[str, int]:
 
 async def _alone(todo: _Measuring, subjects: Sequence[Subject]) -> None:
     """One start of each by itself, and more of the smallest until INIT is known well enough."""
-    if todo.tier.start_mode is StartMode.ALWAYS or not todo.plan.alone:
+    if todo.tier.start_mode is StartMode.ALWAYS or by_copies(todo.tier) or not todo.plan.alone:
         return
     todo.steps.expect(len(subjects))
     for subject in subjects:
@@ -256,6 +257,9 @@ def _inits(subjects: Sequence[Subject]) -> list[float]:
 def _init(tier: Tier, subjects: Sequence[Subject]) -> Quantiles:
     if tier.start_mode is StartMode.ALWAYS:
         return ZERO
+    if by_copies(tier):
+        # No request starts one, so there is no such run to measure.
+        return Quantiles((START_S * 1000,) * len(LEVELS), START_S * 1000)
     samples = _inits(subjects)
     if not samples:
         raise MeasurementFailed(f"{tier.name} never started an environment after it was released")

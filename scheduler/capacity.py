@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.catalogue import Catalogue
-from registry.copies import ENDPOINTS
+from registry.copies import ENDPOINTS, START_S, TAIL_S, by_copies
 from registry.model import SHARED, Placement, StartMode, Tier, TierKind
 from registry.prices import invocation_cost
 from scheduler.actions import Action, Provision, Shrink, Unload, Warm
@@ -98,6 +98,12 @@ class _Options:
     of: Prospects
     weight: Floats
     """Requests expected to meet each cold otherwise."""
+    rest: Floats
+    """Other requests of the period, where the tier is not there for anybody otherwise."""
+    instead_usd: Floats
+    """What an answer to one of these is worth then: ready on what started by itself."""
+    effort_usd: Floats
+    """What it costs to make each ready, as things are now."""
     rate: Floats
     """Requests a second that are expected of each one's task."""
 
@@ -118,7 +124,7 @@ def plan(
     """
     _check(demands, period_s, budget_usd_per_h)
     fleet = fleet.follow(catalogue)
-    options, best = _options(fleet, demands, now, worth_usd)
+    options, best = _options(fleet, demands, now, period_s, worth_usd)
     chosen = _opened(fleet, options, best, budget_usd_per_h * period_s / 3600, period_s)
     per_h, names = 3600 / period_s, [tier.name for tier in fleet.layout.tiers]
     return Plan(
@@ -170,14 +176,15 @@ def _opened(fleet: Fleet, options: _Options, best: Floats, budget_usd: float, pe
     What a tier would gain only falls as others are opened, so an old figure is a bound: only the tier that leads is
     counted anew, until it still leads (Minoux, Accelerated greedy algorithms, 1978).
     """
-    home = _settled(options, best, fleet, period_s)
+    home, at_home = _settled(options, best, fleet, period_s)
     chosen: dict[int, _Offer] = {}
     tiers = sorted(set(options.of.tier.tolist()))
     bounds = [(-math.inf, tier) for tier in tiers]
     while bounds:
         _, tier = heappop(bounds)
-        here = _open_to(options, tier, home)
-        offer = _offer(options, best, fleet.layout.tiers[tier], here, period_s, budget_usd=budget_usd)
+        here = _open_to(options, fleet.layout.tiers[tier], tier, home)
+        value = np.maximum(best, at_home) if by_copies(fleet.layout.tiers[tier]) else best
+        offer = _offer(options, value, fleet.layout.tiers[tier], here, period_s, budget_usd=budget_usd)
         if offer.net <= NOTHING:
             if (home == tier).any():  # the budget does not open it: who lives there may go elsewhere
                 home[home == tier] = NOWHERE
@@ -197,24 +204,28 @@ def _opened(fleet: Fleet, options: _Options, best: Floats, budget_usd: float, pe
     return chosen
 
 
-def _settled(options: _Options, best: Floats, fleet: Fleet, period_s: float) -> NDArray[np.intp]:
+def _settled(options: _Options, best: Floats, fleet: Fleet, period_s: float) -> tuple[NDArray[np.intp], Floats]:
     """Where each task is at home: the tier that is worth its price for what is resident there; else NOWHERE.
 
-    Nothing is moved from there to where there happens to be room, or every minute would move half of all.
+    Nothing is moved from there to where there happens to be room, or every minute would move half of all. Beside it
+    what an answer is worth there: only a tier that lives by copies is worth having for the sake of more than that.
     """
-    home = np.full(len(best), NOWHERE, dtype=np.intp)
+    home, worth = np.full(len(best), NOWHERE, dtype=np.intp), np.zeros(len(best))
     for tier in sorted(set(options.of.tier[options.of.resident].tolist())):
         here = ((options.of.tier == tier) & options.of.resident & (home[options.of.request] == NOWHERE)).nonzero()[0]
         offer = _offer(options, best, fleet.layout.tiers[tier], here, period_s)
         if offer.net > NOTHING:
             home[options.of.request[offer.members]] = tier
-    return home
+            if not by_copies(fleet.layout.tiers[tier]):
+                worth[options.of.request[offer.members]] = options.of.ready_usd[offer.members]
+    return home, worth
 
 
-def _open_to(options: _Options, tier: int, home: NDArray[np.intp]) -> NDArray[np.intp]:
-    """The options on a tier of tasks that are at home there or nowhere."""
+def _open_to(options: _Options, tier: Tier, number: int, home: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The options on a tier of tasks that are at home there or nowhere; of all tasks, where it lives by copies."""
     of_task = home[options.of.request]
-    found: NDArray[np.intp] = ((options.of.tier == tier) & ((of_task == tier) | (of_task == NOWHERE))).nonzero()[0]
+    may = (of_task == number) | (of_task == NOWHERE) | by_copies(tier)
+    found: NDArray[np.intp] = ((options.of.tier == number) & may).nonzero()[0]
     return found
 
 
@@ -234,7 +245,9 @@ def _offer(
     # What it takes to make something ready is worth having for as long as an idle environment lives, not this period.
     lasting = max(1.0, tier.idle_timeout_s / period_s)
     more_usd = options.of.ready_usd[here] - best[options.of.request[here]]
-    gains = options.weight[here] * more_usd - options.of.effort_usd[here] / lasting
+    gains = options.weight[here] * more_usd - options.effort_usd[here] / lasting
+    kept_usd = np.maximum(best[options.of.request[here]], options.instead_usd[here])
+    gains += options.rest[here] * (options.of.ready_usd[here] - kept_usd)
     # Of one task's variants the one that gains most: sorted by gain, the first of each task.
     order = np.argsort(-gains, kind="stable")
     _, firsts = np.unique(options.of.request[here][order], return_index=True)
@@ -314,7 +327,9 @@ def copies_for(load: float, level: float = COPIES_LEVEL) -> int:
     return max(1, copies)
 
 
-def _options(fleet: Fleet, demands: Sequence[Demand], now: float, worth_usd: float) -> tuple[_Options, Floats]:
+def _options(
+    fleet: Fleet, demands: Sequence[Demand], now: float, period_s: float, worth_usd: float
+) -> tuple[_Options, Floats]:
     """What could be kept ready, and what an answer of each demand is worth with nothing kept."""
     found = prospects(fleet, [demand.request for demand in demands], now, worth_usd)
     best = np.zeros(len(demands))
@@ -322,7 +337,37 @@ def _options(fleet: Fleet, demands: Sequence[Demand], now: float, worth_usd: flo
     columns = (np.array([getattr(demand, name) for demand in demands], dtype=np.float64) for name in ("ask", "rate"))
     ask, rate = (column[found.request] for column in columns)
     # Who comes while it starts is late too.
-    return _Options(found, ask * (1.0 + rate * found.start_s), ask * rate), best
+    weight, rest = ask * (1.0 + rate * found.start_s), np.zeros(len(ask))
+    instead_usd, instead_s = _instead(fleet, found, len(demands), period_s)
+    copied = np.array([by_copies(tier) for tier in fleet.layout.tiers], dtype=np.bool_)[found.tier]
+    # A tier that lives by copies does not start for them: what else the task has does, and is there for the rest.
+    of_period = ask * np.maximum(1.0, rate * period_s)
+    meet = np.minimum(of_period, ask * (1.0 + rate * instead_s[found.request]))
+    weight, rest = np.where(copied, meet, weight), np.where(copied, of_period - meet, rest)
+    effort_usd = found.effort_usd + _asking_usd(fleet)[found.tier]
+    return _Options(found, weight, rest, instead_usd[found.request], effort_usd, ask * rate), best
+
+
+def _instead(fleet: Fleet, found: Prospects, tasks: int, period_s: float) -> tuple[Floats, Floats]:
+    """What an answer of each task is worth on the best of what starts by itself, and how long (s) that takes.
+
+    Where there is none it takes the whole period.
+    """
+    usd, seconds = np.zeros(tasks), np.full(tasks, period_s)
+    alone = np.array([not by_copies(tier) for tier in fleet.layout.tiers], dtype=np.bool_)
+    for i in (alone[found.tier]).nonzero()[0].tolist() if not alone.all() else ():
+        task = int(found.request[i])
+        if found.ready_usd[i] > usd[task]:
+            usd[task], seconds[task] = found.ready_usd[i], found.start_s[i]
+    return usd, seconds
+
+
+def _asking_usd(fleet: Fleet) -> Floats:
+    """What the first copy of each tier costs beyond its use: until it answers, and after it was given up."""
+    tiers = zip(fleet.layout.tiers, fleet.tiers, strict=True)
+    return np.array(
+        [(START_S + TAIL_S) * t.price.usd_per_idle_s if by_copies(t) and not s.environments else 0.0 for t, s in tiers]
+    )
 
 
 def _actions(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from registry.copies import by_copies
 from registry.model import LEVELS, Placement, StartMode
 from scheduler.fleet import Fleet
 from scheduler.quantiles import Floats, probability
@@ -144,13 +145,27 @@ class _States:
         warm = ((columns.free_until > now) | columns.full)[facts.tier]
         loaded = np.where(columns.resident_until[facts.number] > now, RESIDENT, LOAD)
         self.now: Ints = np.where(warm, loaded, started)
-        self.runnable = facts.fits & (columns.refused_until[facts.number] <= now)
+        self.runnable = facts.fits & ((columns.refused_until[facts.number] <= now) | _only_absent(fleet, facts, now))
         slower = columns.live.slower_at(now) if columns.live is not None else None
         self._slower = None if slower is None else slower[facts.number]
 
     def stretched(self, facts: _Facts, state: Ints) -> Floats | float:
         """Times its profiled finish time that each column takes from a start state."""
         return 1.0 if self._slower is None else 1.0 + self._slower * facts.service[state, facts.column]
+
+
+def _only_absent(fleet: Fleet, facts: _Facts, now: float) -> NDArray[np.bool_]:
+    """Columns that would run if their tier had a copy, which is what is planned: it refuses until there is one."""
+    found = np.zeros(len(facts.number), dtype=np.bool_)
+    for number, (tier, state) in enumerate(zip(fleet.layout.tiers, fleet.tiers, strict=True)):
+        if by_copies(tier) and not state.live and now < state.unavailable_until < np.inf:
+            found |= facts.tier == number
+    placements, variants = fleet.layout.placements, fleet.quarantined
+    for column in found.nonzero()[0].tolist():
+        placement = placements[facts.number[column]]
+        refusal = fleet.failing.get(placement.id)
+        found[column] = placement.variant not in variants and (refusal is None or refusal.until <= now)
+    return found
 
 
 def _worth(facts: _Facts, state: Ints, grid: Floats, runnable: NDArray[np.bool_], worth_usd: float) -> Floats:

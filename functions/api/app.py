@@ -38,6 +38,7 @@ from registry.stores.dynamodb_activity import DynamoActivity
 from registry.stores.dynamodb_claims import DynamoClaims
 from registry.stores.dynamodb_generations import PARTITION as GENERATIONS
 from registry.stores.dynamodb_generations import DynamoGenerations
+from registry.stores.dynamodb_leases import DynamoLeases
 from registry.stores.dynamodb_quotas import DynamoQuotas
 from registry.stores.dynamodb_receipt_keys import DynamoReceiptKeys
 from registry.stores.dynamodb_sightings import DynamoSightings
@@ -46,8 +47,14 @@ from registry.stores.dynamodb_table import DynamoTable
 logger = Logger()
 settings = ApiSettings.read(os.environ)
 snapshots = (ApartSnapshots if settings.isolated else Snapshots)(Catalogue.empty())
-backends = LambdaBackends(settings.workers, emit=snapshots.emit, isolated=settings.isolated)
 table = DynamoTable(settings.table)
+backends = LambdaBackends(
+    settings.workers,
+    emit=snapshots.emit,
+    gpus=settings.gpus,
+    leases=DynamoLeases(table),
+    isolated=settings.isolated,
+)
 watch = CatalogueWatch(DynamoStore(table), snapshots, changed=backends.follow)
 activity = Activity(DynamoActivity(table), DynamoSightings(table), snapshots, backends.by_tier)
 # Without probes: after an answer the environment is frozen, and what runs in the background would be cut off.

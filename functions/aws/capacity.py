@@ -57,7 +57,7 @@ class Capacity:
         self._emf = emf or Emf(part.value, write=None)
         self._snapshots = Snapshots(Catalogue.empty())
         self._backends = LambdaBackends(
-            settings.workers, emit=self._snapshots.emit, make_client=make_lambda, clock=clock
+            settings.workers, emit=self._snapshots.emit, gpus=settings.gpus, make_client=make_lambda, clock=clock
         )
         table = table or DynamoTable(settings.table)
         self._watch = CatalogueWatch(DynamoStore(table), self._snapshots, changed=self._backends.follow, clock=clock)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
+
+from gateway.backends.components import Component, components_of
+from registry.errors import InvalidValue
 
 
 class SettingsError(Exception):
@@ -51,6 +54,8 @@ class ApiSettings:
     """Whether the workers run each task in environments of its owner's alone (ISOLATE_TENANTS)."""
     optimize_queue: str = ""
     """URL of the queue of what is asked in vain; none: no variants are made."""
+    gpus: Mapping[str, Component] = field(default_factory=dict)
+    """Tier name to the inference component that carries it out; none where GPU is absent."""
 
     VARIABLES: ClassVar[tuple[str, ...]] = ("TABLE_NAME", "WORKERS", "TENANT_CLAIM", "WARM_BUDGET_USD_PER_HOUR")
 
@@ -69,6 +74,7 @@ class ApiSettings:
             bucket=variables.get("BUCKET_NAME", ""),
             isolated=_isolated(variables),
             optimize_queue=variables.get("OPTIMIZE_QUEUE_URL", ""),
+            gpus=_gpus(variables),
         )
 
 
@@ -85,6 +91,8 @@ class JobsSettings:
     """As for the api function."""
     isolated: bool = False
     """As for the api function."""
+    gpus: Mapping[str, Component] = field(default_factory=dict)
+    """As for the api function."""
 
     VARIABLES: ClassVar[tuple[str, ...]] = ("TABLE_NAME", "BUCKET_NAME", "JOBS_QUEUE_URL", "WORKERS")
 
@@ -92,7 +100,7 @@ class JobsSettings:
     def read(cls, variables: Mapping[str, str]) -> JobsSettings:
         """Settings from environment variables; raises SettingsError naming every one that is missing or unreadable."""
         table, bucket, queue, workers = _required(variables, cls.VARIABLES)
-        return cls(table, bucket, queue, _workers(workers), _isolated(variables))
+        return cls(table, bucket, queue, _workers(workers), _isolated(variables), _gpus(variables))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +146,8 @@ class CapacitySettings:
     """As for the api function."""
     budget_usd_per_h: float
     """Most US dollars an hour for what is kept warm."""
+    gpus: Mapping[str, Component] = field(default_factory=dict)
+    """As for the api function."""
 
     VARIABLES: ClassVar[tuple[str, ...]] = ("TABLE_NAME", "WORKERS", "WARM_BUDGET_USD_PER_HOUR")
 
@@ -145,7 +155,7 @@ class CapacitySettings:
     def read(cls, variables: Mapping[str, str]) -> CapacitySettings:
         """Settings from environment variables; raises SettingsError naming every one that is missing or unreadable."""
         table, workers, budget = _required(variables, cls.VARIABLES)
-        return cls(table, _workers(workers), _budget(budget))
+        return cls(table, _workers(workers), _budget(budget), _gpus(variables))
 
 
 def _required(variables: Mapping[str, str], names: tuple[str, ...]) -> tuple[str, ...]:
@@ -178,6 +188,16 @@ def _quota(variables: Mapping[str, str]) -> float:
     if not 0 <= quota < math.inf:
         raise SettingsError(f"QUOTA_REQUESTS_PER_SECOND is {text!r}; give requests per second, or 0 for no bound")
     return quota or math.inf
+
+
+def _gpus(variables: Mapping[str, str]) -> dict[str, Component]:
+    try:
+        found = components_of(variables, "GPU")
+    except InvalidValue as fault:
+        raise SettingsError(str(fault)) from None
+    if found and _isolated(variables):
+        raise SettingsError("ISOLATE_TENANTS is set, and the container on GPU runs all owners' models in one process")
+    return found
 
 
 def _workers(text: str) -> dict[str, str]:

@@ -1,11 +1,10 @@
-"""What one function saw of Lambda's environments, told to the others: sightings from a fleet, and into backends."""
+"""What one function saw of environments that all use, told to the others: sightings from a fleet, and into backends."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from gateway.backends.lambda_ import LambdaBackend
-from gateway.backends.protocol import Backend
+from gateway.backends.protocol import Backend, Shared
 from registry.sightings import Sighting
 from scheduler.environments import State
 from scheduler.fleet import Fleet
@@ -24,6 +23,6 @@ def seen_since(fleet: Fleet, since: float, now: float, wall: float) -> tuple[Sig
 def take_in(sightings: Iterable[Sighting], backends: Mapping[str, Backend], now: float, wall: float) -> None:
     """Have the backends know of what others saw, unless they know better."""
     for seen in sightings:
-        backend = backends.get(seen.tier)
-        if isinstance(backend, LambdaBackend):
+        backend: Backend | Shared | None = backends.get(seen.tier)
+        if isinstance(backend, Shared):
             backend.sighted(seen.environment, seen.resident, now - (wall - seen.at))

@@ -25,13 +25,20 @@ from gateway.snapshots import Snapshots
 from gateway.tracing import UNTRACED
 from registry.catalogue import Catalogue
 from registry.stores.dynamodb import DynamoStore
+from registry.stores.dynamodb_leases import DynamoLeases
 from registry.stores.dynamodb_receipt_keys import DynamoReceiptKeys
 from registry.stores.dynamodb_table import DynamoTable
 
 settings = JobsSettings.read(os.environ)
 snapshots = (ApartSnapshots if settings.isolated else Snapshots)(Catalogue.empty())
-backends = LambdaBackends(settings.workers, emit=snapshots.emit, isolated=settings.isolated)
 table = DynamoTable(settings.table)
+backends = LambdaBackends(
+    settings.workers,
+    emit=snapshots.emit,
+    gpus=settings.gpus,
+    leases=DynamoLeases(table),
+    isolated=settings.isolated,
+)
 watch = CatalogueWatch(DynamoStore(table), snapshots, changed=backends.follow)
 service = Service(snapshots, backends.by_tier, probes=False, uniform=random)
 decided = Decided(Emf.of(os.environ, "jobs"))

@@ -30,6 +30,7 @@ from gateway.backends.aws import (
     translated,
 )
 from gateway.backends.calls import fault_of, infer_event, reply_of, unload_event, warm_event
+from gateway.backends.lambda_copies import Control, ask_for, asked_for
 from gateway.backends.protocol import Emit, Invocation, Reply, TierStatus, is_to_change, least_left_s
 from gateway.errors import BackendError, ExecutionFailed, NotReady, Throttled, TimedOut
 from registry.model import Placement, StartMode, Tier, Variant
@@ -54,20 +55,11 @@ JSON_REPORT = re.compile(r'"(billed|init|restore)DurationMs":\s*([0-9.]+)')
 """The same in a `platform.report`, which takes the line's place where a function logs JSON."""
 
 
-class Client(Protocol):
+class Client(Control, Protocol):
     """What this backend needs of a Lambda client."""
 
     def invoke(self, **request: Any) -> Mapping[str, Any]:
         """Lambda's Invoke."""
-
-    def get_provisioned_concurrency_config(self, **request: Any) -> Mapping[str, Any]:
-        """Lambda's GetProvisionedConcurrencyConfig."""
-
-    def put_provisioned_concurrency_config(self, **request: Any) -> Mapping[str, Any]:
-        """Lambda's PutProvisionedConcurrencyConfig."""
-
-    def delete_provisioned_concurrency_config(self, **request: Any) -> Mapping[str, Any]:
-        """Lambda's DeleteProvisionedConcurrencyConfig."""
 
 
 class Report(NamedTuple):
@@ -195,11 +187,11 @@ class LambdaBackend:
             raise Throttled(f"{holding} environments of {self.tier.name} were not reached")
 
     async def provision(self, copies: int, *, more: bool = True, fewer: bool = True) -> bool:
-        """Set the alias's provisioned concurrency, or end it at 0, where it is another; one or two calls."""
+        """Have so many environments of the alias or version be there, where it is another number; one or two calls."""
         self._check_open()
         function, _, alias = self._function.rpartition(":")
         if self.tier.start_mode is StartMode.SNAPSTART or not function:
-            raise NotReady(f"{self.tier.name} has no alias whose environments can be provisioned", math.inf)
+            raise NotReady(f"{self.tier.name} has no alias or version whose environments can be provisioned", math.inf)
         if copies > self.tier.concurrency:
             raise Throttled(f"{self.tier.name} allows {self.tier.concurrency} environments")
         target = {"FunctionName": function, "Qualifier": alias}
@@ -301,12 +293,9 @@ class LambdaBackend:
     def _provision(self, target: Mapping[str, str], copies: int, wanted: Callable[[int], bool]) -> bool:
         client = self._clients.exactly(CONTROL_TIMEOUT_S)
         try:
-            if not wanted(_provisioned(client, target)):
+            if not wanted(asked_for(client, self.tier, target)):
                 return False
-            if copies:
-                client.put_provisioned_concurrency_config(**target, ProvisionedConcurrentExecutions=copies)
-            else:
-                client.delete_provisioned_concurrency_config(**target)
+            ask_for(client, self.tier, target, copies)
         except faults() as error:
             raise translated(error, _refusal) from error
         return True
@@ -323,18 +312,6 @@ class LambdaBackend:
         if response.get("FunctionError"):
             raise fault_of(str(body.get("errorType", "")), str(body.get("errorMessage", "")))
         return body, _report(response.get("LogResult", ""))
-
-
-def _provisioned(client: Client, target: Mapping[str, str]) -> int:
-    """How many environments are asked to be provisioned, whether they are ready yet or not."""
-    from botocore.exceptions import ClientError  # noqa: PLC0415 - imported already, with the client
-
-    try:
-        return int(client.get_provisioned_concurrency_config(**target)["RequestedProvisionedConcurrentExecutions"])
-    except ClientError as error:
-        if error.response.get("Error", {}).get("Code") != "ProvisionedConcurrencyConfigNotFoundException":
-            raise
-        return 0
 
 
 def _botocore_client(timeout_s: int) -> Client:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.backends.components import Component
 from gateway.backends.protocol import Backend, Emit
 from registry.blobs import Blobs
 from registry.model import Tier, TierKind
@@ -20,6 +21,7 @@ class Elsewhere:
     """What containers of this machine serve."""
     functions: Mapping[str, str]
     containers: Mapping[str, str]
+    gpus: Mapping[str, Component]
 
 
 def open_backends(
@@ -30,14 +32,16 @@ def open_backends(
     home: Path | None = None,
     functions: Mapping[str, str] | None = None,
     containers: Mapping[str, str] | None = None,
+    gpus: Mapping[str, Component] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> dict[str, Backend]:
     """Backends by tier name; tiers that nothing here can serve are left out (the service finds them not ready).
 
     `functions` names the worker function of each Lambda tier, `containers` the URL of each container that runs
-    elsewhere; the others serve `home` as processes of this machine. Raises InvalidValue for a URL that is none.
+    elsewhere, and `gpus` the inference component of each tier on SageMaker; other containers serve `home` as processes
+    of this machine. Raises InvalidValue for a URL that is none.
     """
-    elsewhere = Elsewhere(home, functions or {}, containers or {})
+    elsewhere = Elsewhere(home, functions or {}, containers or {}, gpus or {})
     opened: dict[str, Backend] = {}
     for tier in tiers:
         backend = _open(tier, emit, blobs, elsewhere, clock)
@@ -57,12 +61,17 @@ def _open(tier: Tier, emit: Emit, blobs: Blobs, elsewhere: Elsewhere, clock: Cal
             from gateway.backends.process import ProcessBackend  # noqa: PLC0415
 
             return ProcessBackend(tier, emit=emit, blobs_root=blobs.root, clock=clock)
-        case TierKind.CONTAINER | TierKind.GPU:
-            return _open_container(tier, emit, elsewhere, clock)
-        case TierKind.LAMBDA if tier.name in elsewhere.functions:
+        case TierKind.GPU if tier.name in elsewhere.gpus:
+            from gateway.backends.sagemaker import SageMakerBackend  # noqa: PLC0415
+
+            # One gateway needs no leases: it counts its own calls.
+            return SageMakerBackend(tier, emit=emit, component=elsewhere.gpus[tier.name], clock=clock)
+        case TierKind.LAMBDA | TierKind.GPU if tier.name in elsewhere.functions:
             from gateway.backends.lambda_ import LambdaBackend  # noqa: PLC0415
 
             return LambdaBackend(tier, emit=emit, function=elsewhere.functions[tier.name], clock=clock)
+        case TierKind.CONTAINER | TierKind.GPU:
+            return _open_container(tier, emit, elsewhere, clock)
     return None
 
 

@@ -119,6 +119,17 @@ class Unloads(Protocol):
 
 
 @runtime_checkable
+class Shared(Protocol):
+    """A Backend whose environments others use too, and that learns of them by what those saw."""
+
+    def sighted(self, environment: str, resident: tuple[str, ...], at: float) -> None:
+        """Somebody else found this in an environment (by its name in the fleet), at a time on the clock (s).
+
+        What is known better stands; does no I/O.
+        """
+
+
+@runtime_checkable
 class Provisions(Protocol):
     """A Backend whose environments are paid for whether used or not, so many at a time."""
 

@@ -15,11 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from gateway.backends.aws import CONNECT_TIMEOUT_S, THREADS, THROTTLED_S, rounded_up
+from gateway.backends.components import Component
 from gateway.backends.container_calls import digest_of, reply_of
 from gateway.backends.copies import Copies, Standing
 from gateway.backends.leased import leased
 from gateway.backends.protocol import Emit, Invocation, Reply, TierStatus, is_to_change
-from gateway.backends.sagemaker_calls import AT_ZERO_S, Calls, Component
+from gateway.backends.sagemaker_calls import AT_ZERO_S, Calls
 from gateway.backends.shared_environment import SharedEnvironment
 from gateway.errors import NotReady, Throttled, TimedOut
 from registry.copies import START_S
@@ -180,8 +181,8 @@ class SageMakerBackend:
 
     def _came(self) -> None:
         now = self._clock()
-        if self._again_at > now:
-            # What was said of the tier until then holds no more.
+        if self._reason:
+            # What was said of the tier holds no more.
             self._emit(TierUnavailable(self.tier.name, "", now, now))
         self._reason, self._again_at, self._asked_at = "", -math.inf, None
 
@@ -207,7 +208,9 @@ class SageMakerBackend:
         self._away(f"{self._component.name}: {found}", self._coming_s(now) if coming else AT_ZERO_S)
         if coming and not self._environment.starting:
             self._environment.starts()
-        self._emit(TierUnavailable(self.tier.name, self._reason, self._again_at, now))
+        # Nobody is to count on copies of what is broken: asking for some would not have them come.
+        until = math.inf if found.standing is Standing.BROKEN else self._again_at
+        self._emit(TierUnavailable(self.tier.name, self._reason, until, now))
 
     def _coming_s(self, now: float) -> float:
         """Seconds until copies that were asked for may answer; when they are late, until the next plan looks."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from gateway.backends.aws import (
@@ -23,6 +22,7 @@ from gateway.backends.aws import (
     said,
     translated,
 )
+from gateway.backends.components import Component
 from gateway.backends.container_calls import digest_of, fault_of, parsed, rendered
 from gateway.backends.copies import Copies
 from gateway.backends.protocol import Invocation
@@ -67,16 +67,6 @@ class Control(Protocol):
 
     def update_inference_component_runtime_config(self, **request: Any) -> Mapping[str, Any]:
         """UpdateInferenceComponentRuntimeConfig."""
-
-
-@dataclass(frozen=True, slots=True)
-class Component:
-    """An inference component that runs our container."""
-
-    endpoint: str
-    name: str
-    most: int = 1
-    """Copies that may be asked for (MaxCopies of infra/gpu.yaml)."""
 
 
 class Calls:

@@ -105,5 +105,5 @@ TRIM_OF: dict[tuple[str, str], tuple[str, ...]] = {
 TRIM_ANYWHERE = ("**/tests", "**/*.pyi", "**/*.pxd", "**/*.h", "**/*.a", "bin", "numpy/distutils", "**/__pycache__")
 """Paths to delete wherever they are."""
 
-BOTOCORE_SERVICES = frozenset({"dynamodb", "kms", "lambda", "s3", "sqs", "sts"})
+BOTOCORE_SERVICES = frozenset({"dynamodb", "kms", "lambda", "s3", "sagemaker", "sagemaker-runtime", "sqs", "sts"})
 """The service models that our clients use; botocore ships over 400, 20 MiB of them."""

@@ -19,6 +19,7 @@ import pytest
 from botocore.exceptions import ClientError
 from onnx import TensorProto, helper, numpy_helper
 
+from gateway.backends.components import Component
 from gateway.backends.container import ContainerBackend
 from gateway.backends.container_child import command_of
 from gateway.backends.container_place import Local
@@ -28,7 +29,7 @@ from gateway.backends.lambda_ import LambdaBackend
 from gateway.backends.process import ProcessBackend
 from gateway.backends.protocol import Backend, Expires, Invocation, Provisions, Unloads
 from gateway.backends.sagemaker import SageMakerBackend
-from gateway.backends.sagemaker_calls import Calls, Component
+from gateway.backends.sagemaker_calls import Calls
 from gateway.backends.sagemaker_fake import Answer, FakeComponents
 from gateway.errors import BackendError, CorruptArtifact, ExecutionFailed, NotReady, Throttled, TimedOut
 from registry.artifacts import TensorBlob, read_manifest, write_artifact

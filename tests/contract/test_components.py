@@ -18,9 +18,10 @@ from botocore.exceptions import ClientError
 from botocore.response import StreamingBody
 from botocore.stub import ANY, Stubber
 
+from gateway.backends.components import Component
 from gateway.backends.protocol import Invocation
 from gateway.backends.sagemaker import PER_COPY, SageMakerBackend
-from gateway.backends.sagemaker_calls import AT_ZERO_S, BINARY, SIZE, Calls, Component
+from gateway.backends.sagemaker_calls import AT_ZERO_S, BINARY, SIZE, Calls
 from gateway.backends.sagemaker_fake import FakeComponents
 from gateway.errors import BackendError, EnvironmentLost, ExecutionFailed, NotReady, Throttled
 from registry.catalogue import Catalogue

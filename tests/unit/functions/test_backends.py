@@ -7,11 +7,13 @@ from dataclasses import replace
 import pytest
 
 from functions.aws.backends import LambdaBackends
+from gateway.backends.components import Component
 from gateway.backends.protocol import Backend
+from gateway.backends.sagemaker import SageMakerBackend
 from gateway.errors import NotReady
 from registry.catalogue import Catalogue
 from registry.model import Placement, Variant
-from registry.prices import lambda_tiers
+from registry.prices import lambda_tiers, sagemaker_tier
 
 TIERS = {tier.name: tier for tier in lambda_tiers()}
 SMALL = "lambda-1769-snapstart"
@@ -38,6 +40,18 @@ async def test_tiers_with_a_worker_get_a_backend() -> None:
 
     backends.follow(having(SMALL, "lambda-1769", "lambda-3538"))
     assert set(backends.by_tier) == {SMALL, "lambda-3538"}
+
+
+async def test_a_tier_with_a_component_gets_a_backend_over_it() -> None:
+    gpu = sagemaker_tier()
+    backends = LambdaBackends({SMALL: "arn:small"}, emit=lambda _: None, gpus={gpu.name: Component("e", "c")})
+
+    backends.follow(having(SMALL))
+    assert set(backends.by_tier) == {SMALL}
+
+    backends.follow(having(SMALL).with_tiers(gpu))
+    assert isinstance(backends.by_tier[gpu.name], SageMakerBackend)
+    assert backends.by_tier[gpu.name].tier == gpu
 
 
 async def test_a_tier_that_stays_as_it_is_keeps_its_backend() -> None:

@@ -7,6 +7,7 @@ import math
 import pytest
 
 from functions.aws.settings import ApiSettings, CapacitySettings, SchedulerSettings, SettingsError
+from gateway.backends.components import Component
 
 WORKERS = '{"lambda-1769": "arn:aws:lambda:us-east-1:1:function:w:live"}'
 FULL = {"TABLE_NAME": "facts", "WORKERS": WORKERS, "TENANT_CLAIM": "org", "WARM_BUDGET_USD_PER_HOUR": "0.5"}
@@ -37,6 +38,18 @@ def test_every_missing_variable_is_named() -> None:
 def test_workers_must_be_arns_by_tier(workers: str) -> None:
     with pytest.raises(SettingsError, match="WORKERS"):
         ApiSettings.read(FULL | {"WORKERS": workers})
+
+
+def test_a_gpu_s_component_is_read_where_there_is_one() -> None:
+    gpu = FULL | {"GPU": '{"gpu-sagemaker-g6": {"endpoint": "e", "component": "c"}}'}
+
+    assert ApiSettings.read(FULL).gpus == CapacitySettings.read(FULL).gpus == {}
+    for settings in (ApiSettings.read(gpu), CapacitySettings.read(gpu)):
+        assert settings.gpus == {"gpu-sagemaker-g6": Component("e", "c")}
+    with pytest.raises(SettingsError, match="all owners' models in one process"):
+        ApiSettings.read(gpu | {"ISOLATE_TENANTS": "on"})
+    with pytest.raises(SettingsError, match=r"GPU\.gpu-sagemaker-g6: needs endpoint and component"):
+        ApiSettings.read(FULL | {"GPU": '{"gpu-sagemaker-g6": "arn"}'})
 
 
 @pytest.mark.parametrize(("text", "quota"), [("", math.inf), ("0", math.inf), ("2.5", 2.5)])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.backends.components import Component
 from gateway.settings import Settings
 from registry.errors import InvalidValue
 
@@ -33,6 +34,7 @@ def test_every_variable_is_read():
             "MODELLESS_QUOTA_REQUESTS_PER_SECOND": "12.5",
             "MODELLESS_JOBS_AT_ONCE": "3",
             "MODELLESS_MOST_JOBS": "40",
+            "MODELLESS_GPU": '{"gpu-sagemaker-g6": {"endpoint": "e", "component": "c", "copies": 2}}',
         }
     )
     assert settings == Settings(
@@ -48,7 +50,15 @@ def test_every_variable_is_read():
         12.5,
         3,
         40,
+        {"gpu-sagemaker-g6": Component("e", "c", 2)},
     )
+
+
+def test_a_gpu_in_the_cloud_needs_a_budget():
+    gpu = {"MODELLESS_GPU": '{"gpu-sagemaker-g6": {"endpoint": "e", "component": "c"}}'}
+    with pytest.raises(InvalidValue, match="MODELLESS_WARM_BUDGET: is not set"):
+        Settings.read(gpu)
+    assert Settings.read(gpu | {"MODELLESS_WARM_BUDGET": "0"}).gpus == {"gpu-sagemaker-g6": Component("e", "c")}
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from optimizer.journal import Journal
 from optimizer.plan import Plan
 from optimizer.profile import Candidate, expected_steps, profile_tier
 from optimizer.progress import Steps
+from registry.copies import START_S
 from registry.model import ZERO, Accuracy, Price, Profile, Recipe, StartMode, Tier, TierKind, Variant
 
 PLAN = Plan(rows=(1, 4), starts=3, cell_s=0.02, least=4, most=20, burst=2, trials=4)
@@ -101,6 +102,15 @@ async def profiles(backend: Modelled, *candidates: Candidate, plan: Plan = PLAN)
     measured = await profile_tier(bench, candidates, memory, plan)
     assert [placement.id for placement, _ in measured] == [profile.placement for _, profile in measured]
     return [profile for _, profile in measured]
+
+
+async def test_a_start_that_no_request_makes_is_what_is_known_of_it() -> None:
+    backend = Modelled(StartMode.ALWAYS)
+    backend.tier = replace(backend.tier, kind=TierKind.GPU, start_mode=StartMode.PROVISIONED)
+    (profile,) = await profiles(backend, candidate("a"))
+    assert set(profile.init.ms) == {START_S * 1000}
+    assert profile.load.ms == pytest.approx([5.0] * len(profile.load.ms))
+    assert profile.peak_mb is None
 
 
 async def test_init_load_and_service_are_told_apart() -> None:

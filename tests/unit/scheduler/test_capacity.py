@@ -8,6 +8,7 @@ import pytest
 
 from gateway.backends import inline
 from registry.catalogue import Catalogue
+from registry.copies import START_S
 from registry.model import (
     LEVELS,
     ZERO,
@@ -43,7 +44,15 @@ from scheduler.capacity import (
     plan,
     room_mb,
 )
-from scheduler.events import EnvironmentBusy, EnvironmentReady, EnvironmentStarting, Event
+from scheduler.events import (
+    EnvironmentBusy,
+    EnvironmentReady,
+    EnvironmentStarting,
+    Event,
+    PlacementFailed,
+    TierUnavailable,
+    VariantQuarantined,
+)
 from scheduler.fleet import Fleet
 from scheduler.requests import Request
 
@@ -103,6 +112,74 @@ def planned(known: Catalogue, demands: Sequence[Demand], *events: Event, now: fl
     for event in events:
         fleet = fleet.apply(event)
     return plan(known, fleet, demands, now, period_s=PERIOD_S, **options)
+
+
+def endpoint(usd_per_h: float = 1.0, **changes: object) -> Tier:
+    """A tier that lives by copies, minutes from zero."""
+    return provisioned("gpu", usd_per_h, kind=TierKind.GPU, concurrency=1, idle_timeout_s=2400.0, **changes)
+
+
+def minutes_from_zero(known: Catalogue) -> Catalogue:
+    started = [replace(p, init=flat(START_S * 1000)) for p in known.profiles.values() if p.placement.endswith("@gpu:1")]
+    return known.with_profiles(*started)
+
+
+def provisions(found: Plan) -> dict[str, int]:
+    return {action.tier: action.copies for action in found.actions if isinstance(action, Provision)}
+
+
+NO_COPIES = TierUnavailable("gpu", "0 of 0 copies are there", 60.0, 0.0)
+
+
+@pytest.mark.parametrize("events", [(), (NO_COPIES,), (replace(NO_COPIES, until=400.0),)])
+def test_copies_are_asked_for_though_the_tier_refuses_for_want_of_them(events: tuple[Event, ...]) -> None:
+    """What steady requests keep refusing is what the plan is there to change; on the CPU the answer comes too late."""
+    known = minutes_from_zero(catalogue({"t/v": (0.9, 50.0)}, endpoint()))
+    busy = planned(known, [demand("t", 1.0, 5.0)], *events)
+    assert provisions(busy) == {"gpu": 1}
+    assert warmed(busy) == {"t/v@gpu:1": 1}
+    assert provisions(planned(known, [demand("t", 1.0, 5.0)], *events, budget_usd_per_h=0.9)) == {"gpu": 0}
+    assert provisions(planned(known, [demand("t", 0.001, 0.02)], *events)) == {"gpu": 0}
+
+
+def test_no_copies_are_asked_for_of_what_is_broken_or_avoided() -> None:
+    known = minutes_from_zero(catalogue({"t/v": (0.9, 50.0)}, endpoint()))
+    for event in (
+        replace(NO_COPIES, until=math.inf),
+        VariantQuarantined("t/v", "its bytes are wrong", 0.0),
+        PlacementFailed("t/v@gpu:1", "it failed", 100.0, 0.0),
+    ):
+        assert provisions(planned(known, [demand("t", 1.0, 5.0)], NO_COPIES, event)) == {"gpu": 0}
+
+
+def test_a_gpu_is_not_paid_for_where_a_cpu_answers_as_well() -> None:
+    known = minutes_from_zero(catalogue({"t/v": (0.9, 50.0)}, endpoint(), tier("cpu")))
+    found = planned(known, [demand("t", 1.0, 0.1)], NO_COPIES)
+    assert provisions(found) == {"gpu": 0}
+    assert warmed(found).keys() == {"t/v@cpu:1"}
+
+
+def test_a_gpu_is_paid_for_where_it_answers_better_though_a_cpu_has_the_task_ready() -> None:
+    """What the CPU is ready to answer late, or worse, is worth the difference on the GPU for each request."""
+    known = catalogue({"t/good": (0.99, 50.0), "t/fair": (0.6, 50.0)}, endpoint(), tier("cpu"))
+    slow = [replace(p, service=(ServiceTime(1, flat(900.0), 900.0),)) for p in known.profiles.values()]
+    known = minutes_from_zero(known.with_profiles(*(p for p in slow if p.placement == "t/good@cpu:1")))
+    on_cpu = EnvironmentReady("cpu", "e1", ("t/fair",), 0.0)
+    busy = planned(known, [demand("t", 1.0, 5.0)], on_cpu, NO_COPIES)
+    assert provisions(busy) == {"gpu": 1}
+    assert warmed(busy).keys() == {"t/good@gpu:1"}
+    quiet = planned(known, [demand("t", 1.0, 0.5)], on_cpu, NO_COPIES)
+    assert provisions(quiet) == {"gpu": 0}
+    assert warmed(quiet).keys() == {"t/fair@cpu:1"}
+
+
+def test_copies_that_come_are_waited_for_and_those_that_nobody_uses_go() -> None:
+    known = minutes_from_zero(catalogue({"t/v": (0.9, 50.0)}, endpoint()))
+    coming = EnvironmentStarting("gpu", "gpu", 0.0)
+    assert provisions(planned(known, [], coming, NO_COPIES, now=30.0)) == {"gpu": 1}
+    here = EnvironmentReady("gpu", "gpu", ("t/v",), 0.0)
+    assert provisions(planned(known, [], here, now=RENEWED * 2400.0 - 1)) == {"gpu": 1}
+    assert provisions(planned(known, [], here, now=RENEWED * 2400.0)) == {"gpu": 0}
 
 
 def warmed(found: Plan) -> dict[str, int]:

@@ -318,7 +318,7 @@ async def test_provisioned_concurrency_is_set_and_ended_where_it_is_another():
 
 async def test_what_cannot_be_provisioned_says_why():
     snapstart = Rig(replace(ONDEMAND, start_mode=StartMode.SNAPSTART))
-    with pytest.raises(NotReady, match="no alias"):
+    with pytest.raises(NotReady, match="no alias or version"):
         await snapstart.backend.provision(1)
     rig = Rig()
     with pytest.raises(Throttled, match="allows 10"):
@@ -329,6 +329,41 @@ async def test_what_cannot_be_provisioned_says_why():
     rig.stub.add_client_error("get_provisioned_concurrency_config", "TooManyRequestsException")
     with pytest.raises(Throttled):
         await rig.backend.provision(1)
+
+
+ACCELERATED = replace(ONDEMAND, kind=TierKind.GPU, start_mode=StartMode.PROVISIONED)
+
+
+async def test_an_accelerator_s_environments_are_scaled_by_version_and_down_to_none():
+    rig = Rig(ACCELERATED)
+    rig.backend._function = "arn:aws:lambda:us-east-1:123456789012:function:gpu:$LATEST.PUBLISHED"
+    target = {
+        "FunctionName": "arn:aws:lambda:us-east-1:123456789012:function:gpu",
+        "Qualifier": "$LATEST.PUBLISHED",
+    }
+
+    def scaled(**configs):
+        named = {
+            f"{name}FunctionScalingConfig": {"MinExecutionEnvironments": least, "MaxExecutionEnvironments": 10}
+            for name, least in configs.items()
+        }
+        rig.stub.add_response("get_function_scaling_config", named, target)
+
+    def expect(least):
+        config = {"MinExecutionEnvironments": least, "MaxExecutionEnvironments": 10}
+        rig.stub.add_response("put_function_scaling_config", {}, target | {"FunctionScalingConfig": config})
+
+    scaled()
+    expect(1)
+    assert await rig.backend.provision(1) is True
+    scaled(Applied=0, Requested=1)
+    assert await rig.backend.provision(1) is False
+    scaled(Applied=1)
+    assert await rig.backend.provision(0, fewer=False) is False
+    scaled(Applied=1)
+    expect(0)
+    assert await rig.backend.provision(0) is True
+    rig.stub.assert_no_pending_responses()
 
 
 def test_the_real_client_never_retries(monkeypatch):
