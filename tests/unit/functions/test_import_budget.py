@@ -60,7 +60,7 @@ BUDGETS = {
                 "botocore",
             }
         ),
-        modules=595,
+        modules=655,
         without=SDK,
     ),
     "feedback": Budget(
