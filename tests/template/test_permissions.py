@@ -238,6 +238,9 @@ def test_who_may_push_reaches_the_catalogue_blobs_and_workers_alone(everything: 
         "kms:Sign",
     }
     assert not [s for s in policy if "*" in words(s["Resource"])]
+    # Asked for by its name, a stack's id is not known, and CloudFormation asks policies about all with that name.
+    (found,) = [s["Resource"]["Fn::Sub"] for s in policy if s["Sid"] == "FindTheRest"]
+    assert found.endswith(":stack/${AWS::StackName}/*")
 
 
 def test_who_is_called_by_a_rule_is_called_by_no_other(deploy: Deploy) -> None:
