@@ -58,7 +58,8 @@ class Runner:
             while True:
                 await self._free.acquire()
                 job = await self._next()
-                self._running[job.id] = group.create_task(self._one(job))
+                self._running[job.id] = running = group.create_task(self._one(job))
+                running.add_done_callback(partial(self._ended, job))
 
     async def _next(self) -> Job:
         """The next job, claimed once there is room for it."""
@@ -68,13 +69,24 @@ class Runner:
                 await self._within_a_while(self._answered)
             self._some.clear()
             try:
-                job = await asyncio.to_thread(self._queue.claim_next, secrets.token_hex(8), LEASE_S)
+                job = await self._claimed()
             except RegistryError as fault:
                 log.warning("jobs cannot be claimed: %s", fault)
                 job = None
             if job is not None:
                 return job
             await self._within_a_while(self._some)
+
+    async def _claimed(self) -> Job | None:
+        """The next waiting job; what is claimed while this is cancelled is given back."""
+        claiming = asyncio.ensure_future(asyncio.to_thread(self._queue.claim_next, secrets.token_hex(8), LEASE_S))
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            await asyncio.wait([claiming])  # a thread cannot be stopped
+            if claiming.exception() is None and (job := claiming.result()) is not None:
+                self._hand_back(job)
+            raise
 
     async def _within_a_while(self, event: asyncio.Event) -> None:
         """Wait for an event, or until it is time to look anyway: who leaves before the answer sets none."""
@@ -90,15 +102,24 @@ class Runner:
         beating = asyncio.create_task(self._beat(job))
         try:
             await carry_out(job, self._service, self._queue)
-        except asyncio.CancelledError:
-            hand_back(job, self._queue)
-            raise
         except Exception:  # the outermost handler of a job: its lease ends, and it is claimed again
             log.exception("job %s", job.id)
         finally:
             beating.cancel()
+
+    def _ended(self, job: Job, task: asyncio.Task[None]) -> None:
+        """Make room, and give back what was stopped; not in the task, which may be cancelled before its first step."""
+        self._free.release()
+        if self._running.get(job.id) is task:
             del self._running[job.id]
-            self._free.release()
+            if task.cancelled():
+                self._hand_back(job)
+
+    def _hand_back(self, job: Job) -> None:
+        try:
+            hand_back(job, self._queue)
+        except RegistryError as fault:  # its lease ends, and it is claimed again
+            log.warning("job %s cannot be given back: %s", job.id, fault)
 
     async def _beat(self, job: Job) -> None:
         """Extend the lease until cancelled; a job that is somebody else's by now, or nobody's, is given up."""
@@ -114,5 +135,6 @@ class Runner:
                 log.warning("job %s cannot be extended: %s", job.id, fault)
 
     def _give_up(self, id_: str) -> None:
-        if (running := self._running.get(id_)) is not None:
+        """Stop a job that is nobody's to give back."""
+        if (running := self._running.pop(id_, None)) is not None:
             running.cancel()

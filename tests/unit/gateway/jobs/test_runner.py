@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from gateway.jobs import runner as module
 from gateway.jobs.runner import Runner
+from registry.errors import Unavailable
 from registry.jobs import Job, JobState, cancel, digest_of, job_id, submitted
 from registry.stores.jobs import MemoryJobs
 
@@ -168,8 +170,6 @@ async def test_a_lease_is_extended_while_a_job_runs_and_given_up_when_lost(
 async def test_a_store_that_is_away_for_a_while_ends_nothing(
     make_road: Callable[..., Road], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from registry.errors import Unavailable
-
     road = make_road()
     road.let.set()
     claim_next, left = road.store.claim_next, [3]
@@ -185,3 +185,78 @@ async def test_a_store_that_is_away_for_a_while_ends_nothing(
         road.submit()
         await road.until(SUCCEEDED)
     assert left == [0]
+
+
+async def test_a_job_that_is_cancelled_before_it_begins_leaves_room_for_the_next(
+    make_road: Callable[..., Road],
+) -> None:
+    road = make_road()
+    one, started = road.runner._one, list[str]()
+
+    def cancelled_at_once(job: Job) -> Any:
+        if not started:
+            started.append(job.id)
+            road.store.move("acme", job.id, cancel)
+            # The loop gets to it before the task's first step, as where a cancel comes while the job is claimed.
+            asyncio.get_running_loop().call_soon(road.runner._give_up, job.id)
+        return one(job)
+
+    road.runner._one = cancelled_at_once  # type: ignore[method-assign]
+    road.let.set()
+    async with road.running():
+        road.submit(2)
+        await road.until(JobState.CANCELLED, SUCCEEDED)
+    assert not road.runner._running
+
+
+async def test_a_store_that_is_away_when_a_job_is_cancelled_does_not_end_the_runner(
+    make_road: Callable[..., Road], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    road = make_road()
+    async with road.running():
+        first, _ = road.submit(2)
+        await road.until(RUNNING, QUEUED)
+        road.store.move("acme", first.id, cancel)
+        with monkeypatch.context() as patched:
+            patched.setattr(road.store, "move", _away)
+            road.runner.cancel(first.id)
+            await eventually(lambda: first.id not in road.runner._running)
+        road.let.set()
+        await road.until(JobState.CANCELLED, SUCCEEDED)
+
+
+async def test_a_store_that_is_away_when_the_platform_stops_is_no_fault(
+    make_road: Callable[..., Road], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    road = make_road()
+    async with road.running():
+        road.submit()
+        await road.until(RUNNING)
+        monkeypatch.setattr(road.store, "move", _away)
+    assert road.states() == [RUNNING]  # until its lease ends
+    assert "cannot be given back" in caplog.text
+
+
+async def test_what_is_claimed_while_the_platform_stops_goes_back(make_road: Callable[..., Road]) -> None:
+    road = make_road()
+    claim_next, claiming, go_on = road.store.claim_next, threading.Event(), threading.Event()
+
+    def slow(*given: Any) -> Any:
+        claiming.set()
+        assert go_on.wait(30)
+        return claim_next(*given)
+
+    road.store.claim_next = slow  # type: ignore[method-assign]
+    road.submit()
+    task = asyncio.create_task(road.runner.keep_running())
+    await asyncio.to_thread(claiming.wait, 30)
+    task.cancel()
+    go_on.set()
+    with suppress(asyncio.CancelledError):
+        await task
+    (job,) = road.store.jobs("acme", 1)
+    assert (job.state, job.attempts) == (QUEUED, 0)
+
+
+def _away(*_: Any, **__: Any) -> Any:
+    raise Unavailable("jobs.db", "is locked")
