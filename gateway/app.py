@@ -46,10 +46,11 @@ def create_app(
     Without a keyring every caller is anonymous: bind it to loopback only (`gateway.auth.check_binding`). Judged
     accuracies last as long as the application, unless whoever gives `judgements` has them published. Without
     `generations` nothing is generated, and none are listed; without a `keeper` nothing is kept warm ahead of requests;
-    without `jobs` none are taken.
+    without `jobs` none are taken; without a `quota` nobody is held to one.
     """
     judges = judgements or Judgements(service)
-    face = Face(service, metrics, keyring or Keyring(), body_limit, service.clock, quota=quota or Buckets())
+    counted = Buckets() if quota is None else quota
+    face = Face(service, metrics, keyring or Keyring(), body_limit, service.clock, quota=counted)
     release = _version()
     routes = [
         *Native(face, judges, generations, keeper, jobs).routes(),

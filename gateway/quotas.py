@@ -82,7 +82,9 @@ class Buckets:
             self._buckets = kept
         return Bucket(burst, now)
 
-    def __len__(self) -> int:
+    @property
+    def held(self) -> int:
+        """Tenants whose buckets are kept now."""
         return len(self._buckets)
 
 

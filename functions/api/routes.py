@@ -89,7 +89,7 @@ class Routes:
         taken, without `inbox` all inputs are sent, and without `generations` there are none.
         """
         self._service = service
-        self._quota = quota or Buckets()
+        self._quota = Buckets() if quota is None else quota
         self._document = ""
         self._identify = identify
         self._refresh = refresh

@@ -23,6 +23,7 @@ from gateway.capacity.keeper import Keeper
 from gateway.errors import EnvironmentLost, ExecutionFailed, NotReady, Throttled
 from gateway.http import face as shared
 from gateway.metrics import Metrics
+from gateway.quotas import Buckets
 from gateway.schemas import CapacityResponse
 from gateway.service import Service
 from gateway.snapshots import Snapshots
@@ -384,6 +385,18 @@ async def test_capacity_shows_the_last_plan_of_the_callers_tasks(guarded: Gatewa
     assert 'modelless_capacity_actions_total{action="warm",result="done",tier="a"} 1.0' in metrics
     assert 'modelless_capacity_actions_total{action="warm",result="failed",tier="a"} 1.0' in metrics
     assert "modelless_capacity_planned_usd_per_hour 0.1" in metrics
+
+
+async def test_a_tenant_is_held_to_its_quota_from_the_first_request_on(guarded: Gateway) -> None:
+    keyring = Keyring({key_digest("alice-key"): Principal("alice", "acme")}, {"acme": 2.0})
+    quota = Buckets(own=keyring.quotas, clock=lambda: 0.0)
+    app = create_app(guarded.service, metrics=guarded.metrics, keyring=keyring, quota=quota)
+    headers = {"X-API-Key": "alice-key"}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as http:
+        answers = [await http.get("/v1/tasks", headers=headers) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert answers[2].json()["error"]["code"] == "quota_exceeded"
+    assert answers[2].headers["retry-after"] == "1"
 
 
 def test_every_route_is_documented() -> None:
