@@ -7,19 +7,21 @@ import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from gateway.backends.components import Component, components_of
 from registry.aws import failures
 from registry.errors import InvalidValue, NotFound
 from registry.model import Tier
-from registry.prices import lambda_tiers
+from registry.prices import lambda_tiers, sagemaker_tier
 from registry.provenance import BoundBlobs
 from registry.store import Store
 from registry.tenants import tenant_hash
 
 if TYPE_CHECKING:
     from gateway.backends.lambda_ import Client, LambdaBackend
+    from gateway.backends.sagemaker import SageMakerBackend
     from registry.signing import KmsSigner
 
 PREFIX = "blobs/"
@@ -30,6 +32,9 @@ ISOLATES = "IsolatesTenants"
 
 SIGNING_KEY = "SigningKeyArn"
 """The output that names the key which artifacts must be signed with, where there is one."""
+
+GPUS = "Gpus"
+"""The output that a stack with a GPU has: each tier, and its inference component."""
 
 OUTPUTS = {"table": "TableName", "bucket": "BucketName", "workers": "Workers"}
 """What of a stack is asked for, by the name of its output."""
@@ -48,23 +53,34 @@ class Stack:
     """ARN of the key of KMS that its workers want artifacts signed with; empty where they do not ask."""
     isolated: bool = False
     """Whether its workers run each tenant's tasks in environments of its own."""
+    gpus: Mapping[str, Component] = field(default_factory=dict)
+    """Tier name to the inference component that carries it out."""
 
     @property
     def tiers(self) -> tuple[Tier, ...]:
-        """The tiers that it has workers for; raises InvalidValue for one that nothing is known of."""
-        known = {tier.name: tier for tier in lambda_tiers()}
-        for name in self.workers:
+        """The tiers that it has workers or a component for; raises InvalidValue for one that nothing is known of."""
+        known = {tier.name: tier for tier in (*lambda_tiers(), sagemaker_tier())}
+        names = (*self.workers, *self.gpus)
+        for name in names:
             if name not in known:
                 fix = f"known are {', '.join(known)}; deploy and push with the same version of modelless"
                 raise InvalidValue(f"{self.name}: Workers", f"{name!r} is no tier", fix)
-        return tuple(known[name] for name in self.workers)
+        return tuple(known[name] for name in names)
 
     def only(self, tiers: Collection[str]) -> Stack:
-        """The stack with the workers of these tiers only, of all where none is named; raises InvalidValue."""
+        """The stack with these tiers only, or with all that have workers where none is named; raises InvalidValue.
+
+        One on a GPU must be named: it is paid for by the second while it is measured, and before that somebody has to
+        ask for a copy.
+        """
+        names = (*self.workers, *self.gpus)
         for name in tiers:
-            if name not in self.workers:
-                raise InvalidValue("tier", f"{self.name} has no {name!r}", f"it has {', '.join(self.workers)}")
-        return replace(self, workers={n: arn for n, arn in self.workers.items() if n in tiers}) if tiers else self
+            if name not in names:
+                raise InvalidValue("tier", f"{self.name} has no {name!r}", f"it has {', '.join(names)}")
+        if not tiers:
+            return replace(self, gpus={})
+        workers = {name: arn for name, arn in self.workers.items() if name in tiers}
+        return replace(self, workers=workers, gpus={name: gpu for name, gpu in self.gpus.items() if name in tiers})
 
     def store(self) -> Store:
         """Its catalogue."""
@@ -92,14 +108,18 @@ class Stack:
         make_client: Callable[[int], Client] | None = None,
         clock: Callable[[], float] = time.monotonic,
         owners: Mapping[str, str] | None = None,
-    ) -> dict[str, LambdaBackend]:
-        """What measures through its workers, by tier name; whoever opens them closes them.
+    ) -> dict[str, LambdaBackend | SageMakerBackend]:
+        """What measures through its workers and components, by tier name; whoever opens them closes them.
 
         `owners` are those of the tasks to measure, which workers that isolate tenants need to be told.
         """
         from gateway.backends.lambda_ import LambdaBackend  # noqa: PLC0415 - as above
 
-        def open_(tier: Tier) -> LambdaBackend:
+        def open_(tier: Tier) -> LambdaBackend | SageMakerBackend:
+            if tier.name in self.gpus:
+                from gateway.backends.sagemaker import SageMakerBackend  # noqa: PLC0415 - few stacks have one
+
+                return SageMakerBackend(tier, emit=lambda _: None, component=self.gpus[tier.name], clock=clock)
             function = self.workers[tier.name]
             return LambdaBackend(
                 tier,
@@ -138,6 +158,7 @@ def find_stack(name: str, client: Any = None) -> Stack:
         workers_of(workers, f"stack {name}: Workers"),
         outputs.get(SIGNING_KEY, ""),
         ISOLATES in outputs,
+        components_of(outputs, GPUS),
     )
 
 

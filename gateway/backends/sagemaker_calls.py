@@ -92,6 +92,8 @@ class Calls:
         pieces, length = rendered(invocation, left_s, {"artifact": name})
         # What the container obeys is the timeout in the body; these it sends back, for whoever reads its log.
         told = {"model": name, "decision_id": invocation.id, "deadline": f"{self._wall() + left_s:.3f}"}
+        if invocation.trace:
+            told["traceparent"] = invocation.trace
         body, kind = self._invoke(b"".join(pieces), f"{BINARY}{SIZE}{length}", told, left_s)
         _, size, length_text = kind.partition(SIZE)
         return parsed(body, length_text if size else None)

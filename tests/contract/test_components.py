@@ -412,11 +412,17 @@ async def test_an_invocation_is_this() -> None:
     expect(header, f"{BINARY}{SIZE}{len(header)}", {})
     expect(dumps({"models": []}), "application/json", {})
     backend = pinned.backend()
-    await backend.invoke(Invocation("decision-1", PLACEMENT, VARIANT, {"x": X}, 53.0))
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    await backend.invoke(Invocation("decision-1", PLACEMENT, VARIANT, {"x": X}, 53.0, trace=trace))
     await backend.unload(VARIANT)
     run, control = sent
     assert run["ContentType"].startswith(f"{BINARY}{SIZE}")
-    assert run["CustomAttributes"] == f"model={VARIANT.artifact};decision_id=decision-1;deadline=1700000003.000"
+    assert run["CustomAttributes"].split(";") == [
+        f"model={VARIANT.artifact}",
+        "decision_id=decision-1",
+        "deadline=1700000003.000",
+        f"traceparent={trace}",
+    ]
     assert len(run["CustomAttributes"]) <= 1024
     request = parse_request(run["Body"], int(run["ContentType"].partition(SIZE)[2]))
     np.testing.assert_array_equal(request.inputs["x"], X)

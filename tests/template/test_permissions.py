@@ -234,6 +234,7 @@ def test_who_may_push_reaches_the_catalogue_blobs_and_workers_alone(everything: 
         *OBJECTS,
         "s3:ListBucket",
         "lambda:InvokeFunction",
+        *GPU,
         "cloudformation:DescribeStacks",
         "kms:Sign",
     }

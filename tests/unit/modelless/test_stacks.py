@@ -9,6 +9,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
+from gateway.backends.components import Component
 from modelless.stacks import Stack, find_stack, workers_of
 from registry.errors import InvalidValue, NotFound, Unavailable
 
@@ -69,6 +70,10 @@ def test_tiers_are_those_of_its_workers() -> None:
     assert [tier.name for tier in stack.tiers] == list(WORKERS)
     assert [tier.name for tier in stack.only(["lambda-1769"]).tiers] == ["lambda-1769"]
     assert stack.only(()) == stack
+    gpu = Stack("shop", "facts", "blobs", WORKERS, gpus={"gpu-sagemaker-g6": Component("e", "c")})
+    assert [tier.name for tier in gpu.tiers] == [*WORKERS, "gpu-sagemaker-g6"]
+    assert gpu.only(()) == stack
+    assert [tier.name for tier in gpu.only(["gpu-sagemaker-g6"]).tiers] == ["gpu-sagemaker-g6"]
     with pytest.raises(InvalidValue, match="shop has no 'lambda-1'; it has lambda-1769"):
         stack.only(["lambda-1"])
     with pytest.raises(InvalidValue, match="'lambda-1' is no tier"):
