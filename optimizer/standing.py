@@ -20,6 +20,9 @@ TRIES = 8
 HOLD_MS = 1000
 """How long environments are kept busy: as long as a worker allows."""
 
+PAUSE_S = 0.05
+"""Before them: one that has just answered is not ready for the next call at once."""
+
 LEAD_S = 0.3
 """From sending the calls that keep them busy to the run: a new connection takes three round trips."""
 
@@ -61,15 +64,19 @@ class StandingBench(Bench):
         return run
 
     async def _first(self, placement: Placement, variant: Variant, rows: int) -> Run:
-        idle = bool(self._known - self._spent)
-        for _ in range(TRIES):
+        for attempt in range(TRIES):
+            fresh = self._known - self._spent
             known = frozenset(self._known)
-            run, environment = await (self._here if idle else self._apart)(placement, variant, rows)
+            if fresh and not attempt % 2:
+                # Whichever it was that the last call kept busy is a platform's most recently used one now.
+                run, environment = await self._here(placement, variant, rows)
+            else:
+                busy = known if attempt > TRIES // 2 else self._spent
+                run, environment = await self._apart(placement, variant, rows, len(busy))
             # One that is new to us and was not started for us has stood there before, too.
             if environment not in self._spent and (run.cold or environment in known):
                 return run
             self._spent |= {environment}
-            idle = False
         raise MeasurementFailed(
             f"{self.backend.tier.name} gave no new environment in {TRIES} calls, and a start cannot be measured without"
             " one; raise its concurrency, or measure while it is asked for less"
@@ -83,11 +90,12 @@ class StandingBench(Bench):
                 break
         return run
 
-    async def _apart(self, placement: Placement, variant: Variant, rows: int) -> tuple[Run, str]:
-        """A run while the spent environments are busy; where it ends up says whether they were."""
-        if not self._spent:
+    async def _apart(self, placement: Placement, variant: Variant, rows: int, others: int) -> tuple[Run, str]:
+        """A run while so many environments are busy; where it ends up says whether they were those meant."""
+        if not others:
             return await self._here(placement, variant, rows)
-        busy = asyncio.create_task(self._standing.occupy(variant, len(self._spent), HOLD_MS))
+        await asyncio.sleep(PAUSE_S)
+        busy = asyncio.create_task(self._standing.occupy(variant, others, HOLD_MS))
         try:
             await asyncio.sleep(LEAD_S)
             return await self._here(placement, variant, rows)

@@ -34,14 +34,14 @@ class Answer:
 
 
 class Environments:
-    """As many environments as calls overlap; they stay, and whichever is idle longest answers next."""
+    """As many environments as calls overlap; they stay, and the one idle longest or shortest answers next."""
 
     hardware = "elsewhere"
 
-    def __init__(self, *, already: int = 0, most: int = 100) -> None:
-        self.tier = Tier("far", TierKind.LAMBDA, 1.0, 1769, most, StartMode.ONDEMAND, Price(1e-5))
+    def __init__(self, *, already: int = 0, next_one: int = 0) -> None:
+        self.tier = Tier("far", TierKind.LAMBDA, 1.0, 1769, 100, StartMode.ONDEMAND, Price(1e-5))
         self.resident: dict[str, set[str]] = {f"old{n}": {"task/a"} for n in range(already)}
-        self._idle, self._most = list(self.resident), most
+        self._idle, self._next_one = list(self.resident), next_one
         self.occupied: list[int] = []
 
     async def invoke(self, invocation: Invocation) -> Answer:
@@ -66,9 +66,7 @@ class Environments:
 
     def _taken(self) -> tuple[str, bool]:
         if self._idle:
-            return self._idle.pop(0), False
-        if len(self.resident) == self._most:
-            raise RuntimeError("throttled")
+            return self._idle.pop(self._next_one), False
         self.resident[name := f"new{len(self.resident)}"] = set()
         return name, True
 
@@ -84,8 +82,9 @@ async def bench_on(backend: Environments) -> StandingBench:
 
 
 @pytest.mark.parametrize("already", [0, 3])
-def test_init_load_and_service_are_told_apart(already: int) -> None:
-    backend = Environments(already=already)
+@pytest.mark.parametrize("next_one", [0, -1])
+def test_init_load_and_service_are_told_apart(next_one: int, already: int) -> None:
+    backend = Environments(already=already, next_one=next_one)
 
     async def measured() -> list[Profile]:
         memory = {(f"task/{name}", form): 1.0 for name in "ab" for form in (True, False)}
