@@ -2,6 +2,7 @@
 
 VENV    ?= .venv
 SAM     ?= .venv-sam
+MINISTACK ?= .venv-ministack
 AUDIT   ?= .venv-audit
 BIN     := $(VENV)/bin
 # The first interpreter that is 3.11 to 3.13 and really runs (a pyenv shim may be on PATH and refuse).
@@ -18,10 +19,10 @@ export SAM_CLI_TELEMETRY := 0
 export AWS_DEFAULT_REGION ?= us-east-1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench soak build clean
+.PHONY: help setup demo test check bench soak build aws-test clean
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.installed ## Make .venv with everything that serving, testing and measuring need
 
@@ -37,7 +38,7 @@ ifeq ($(ARGS),)
 	$(BIN)/python -m pytest -m "not soak" tests/integration tests/e2e || failed=1; \
 	exit $$failed
 else
-	$(BIN)/python -m pytest -m "not soak and not localstack" $(ARGS)
+	$(BIN)/python -m pytest -m "not soak and not localstack and not aws" $(ARGS)
 endif
 
 check: $(VENV)/.installed $(SAM)/.installed $(AUDIT)/.installed ## Lint, types, layers, templates, advisories
@@ -46,7 +47,7 @@ check: $(VENV)/.installed $(SAM)/.installed $(AUDIT)/.installed ## Lint, types, 
 	$(BIN)/mypy
 	cd infra/build && $(abspath $(BIN))/mypy --strict build.py
 	cd infra/check && $(abspath $(BIN))/mypy --strict audit.py
-	MYPYPATH=infra/localstack $(BIN)/mypy --package modelless_localstack
+	MYPYPATH=infra/localstack $(BIN)/mypy --package modelless_localstack --package infra.rehearsal
 	$(BIN)/lint-imports
 	$(BIN)/cfn-lint $(TEMPLATES)
 	$(SAM)/bin/sam validate --lint --template template.yaml
@@ -59,11 +60,18 @@ bench: $(VENV)/.installed ## Run one benchmark: make bench NAME=decision ARGS=--
 build: $(SAM)/.installed ## Build every Lambda function's artefact into .aws-sam/build
 	$(SAM)/bin/sam build
 
+aws-test: $(VENV)/.installed $(MINISTACK)/.installed ## Run the built artefacts as Lambda does, over an emulator's account
+	@test -d .aws-sam/build || { echo "There is no artefact yet: make build" >&2; exit 1; }
+	@rm -rf .aws-sam/here
+	@for function in $(notdir $(patsubst %/app.py,%,$(wildcard functions/*/app.py))); do \
+		$(BIN)/python infra/build/build.py $$function --artifacts .aws-sam/here/$$function --here || exit 1; done
+	MINISTACK=$(MINISTACK) $(BIN)/python -m pytest tests/aws $(ARGS)
+
 soak: $(VENV)/.installed ## Serve for two minutes while an environment is killed every five seconds
 	MODELLESS_SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m pytest -m soak tests/e2e $(ARGS)
 
 clean: ## Remove what the other targets made, environments included
-	rm -rf $(VENV) $(SAM) $(AUDIT) .aws-sam .cache .modelless build dist .pytest_cache .mypy_cache .ruff_cache \
+	rm -rf $(VENV) $(SAM) $(AUDIT) $(MINISTACK) .aws-sam .cache .modelless build dist .pytest_cache .mypy_cache .ruff_cache \
 		.hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -86,6 +94,13 @@ $(AUDIT)/.installed:
 	@echo "Installing checkov and pip-audit into $(AUDIT) (about a minute) ..."
 	@test -x $(AUDIT)/bin/python || $(PYTHON) -m venv $(AUDIT)
 	@$(AUDIT)/bin/python -m pip install -qq 'checkov==3.3.30' 'pip-audit==2.10.1'
+	@touch $@
+
+# An emulator of other people's: pinned, and beside everything else.
+$(MINISTACK)/.installed:
+	@echo "Installing an emulator into $(MINISTACK) ..."
+	@test -x $(MINISTACK)/bin/python || $(PYTHON) -m venv $(MINISTACK)
+	@$(MINISTACK)/bin/python -m pip install -qq 'ministack==1.5.33'
 	@touch $@
 
 # What `sam build` calls, one target per function.

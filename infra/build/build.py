@@ -16,7 +16,7 @@ from pathlib import Path
 from bytecode import check_interpreter, compile_tree, find_interpreter
 from imports import closure, exists
 from recipes import DATA, PYTHON, RECIPES, RUNTIME_PROVIDES, UNZIPPED_LIMIT, Recipe
-from wheels import MACHINES, Target, WheelError, dependencies
+from wheels import MACHINES, Target, WheelError, architecture_here, dependencies
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MIB = 1024 * 1024
@@ -63,12 +63,15 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--artifacts", type=Path, required=True, help="an empty or new folder")
     parser.add_argument("--python", default=PYTHON, help=f"the runtime's Python version (default {PYTHON})")
     parser.add_argument("--architecture", choices=sorted(MACHINES), help="default: the function's own")
+    parser.add_argument("--here", action="store_true", help="for the machine and interpreter that run this script")
     parser.add_argument("--interpreter", help="an interpreter of that version, to compile bytecode with")
     parser.add_argument("--cache", type=Path, default=REPOSITORY / ".cache" / "build", help="where wheels are kept")
     return parser.parse_args()
 
 
 def _target(recipe: Recipe, arguments: argparse.Namespace) -> Target:
+    if arguments.here:
+        return Target(f"{sys.version_info[0]}.{sys.version_info[1]}", architecture_here(), sys.executable)
     version, interpreter = arguments.python, arguments.interpreter or find_interpreter(arguments.python)
     if interpreter is None:
         print(f"{recipe.name}: no python{version} on PATH, so no bytecode: cold starts will compile", file=sys.stderr)

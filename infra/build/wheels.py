@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import platform
 import re
 import shutil
 import subprocess
@@ -21,6 +22,12 @@ MACHINES = {"x86_64": "x86_64", "arm64": "aarch64"}
 
 NEWEST_GLIBC_MINOR = 28
 """Amazon Linux 2023, which runs python3.12 and newer, has glibc 2.34; the newest wheels we need want 2.28."""
+
+
+def architecture_here() -> str:
+    """This machine's architecture, as Lambda names it."""
+    machine = platform.machine()
+    return next((name for name, wheels in MACHINES.items() if wheels == machine), machine)
 
 
 class WheelError(Exception):

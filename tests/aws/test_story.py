@@ -1,0 +1,128 @@
+"""A task registered and pushed by the command line is answered, explained and kept warm by the built functions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from infra.rehearsal.stack import Rehearsal
+from registry.stores.sqlite import SqliteStore
+
+Event = Callable[..., dict[str, Any]]
+Invoke = Callable[[str, Any], Any]
+
+DOORS = ("http-api-iam", "http-api-jwt", "function-url")
+
+
+def body(answer: dict[str, Any]) -> dict[str, Any]:
+    """The document of an HTTP answer that is good."""
+    assert answer["statusCode"] == 200, answer
+    document: dict[str, Any] = json.loads(answer["body"])
+    return document
+
+
+@pytest.fixture
+def locally(home: Path, rows: list[list[float]]) -> Callable[[str], dict[str, Any]]:
+    """What a variant's artifact answers to `rows` in this process, from the home's own blobs."""
+    return partial(_locally, home, rows)
+
+
+def _locally(home: Path, rows: list[list[float]], variant: str) -> dict[str, Any]:
+    from registry.blobs.files import Files
+    from runtime.session import Session
+
+    store = SqliteStore(home / "catalogue.db")
+    catalogue = store.load()
+    store.close()
+    (spec,) = catalogue.tasks["digits"].inputs
+    session = Session.open(Files(home / "blobs"), catalogue.variants[variant].artifact, threads=1, prepack=False)
+    try:
+        return dict(session.run({spec.name: np.asarray(rows, dtype=np.float32)}))
+    finally:
+        session.close()
+
+
+def test_push_measured_every_placement_through_the_worker(pushed: dict[str, Any]) -> None:
+    assert pushed["catalogue_version"] == 1
+    assert pushed["blobs"]["uploaded"] == pushed["blobs"]["needed"] > 0
+    tasks = {task["task"]: task for task in pushed["tasks"]}
+    assert set(tasks) == {"digits", "numbers"}
+    for name, task in tasks.items():
+        placements = {measured["id"].partition("@")[0] for measured in task["measured"]}
+        assert placements == {f"{name}/{variant}" for variant in task["variants"]}
+        for measured in task["measured"]:
+            assert 0 < measured["p50_ms"] <= measured["p95_ms"]
+            # A new environment imports ONNX Runtime before it can run anything.
+            assert measured["init_p50_ms"] > measured["p50_ms"]
+    # What is read from the bucket and opened takes its time.
+    assert max(measured["load_p50_ms"] for measured in tasks["digits"]["measured"]) > 0
+
+
+@pytest.mark.usefixtures("pushed")
+@pytest.mark.parametrize("door", DOORS)
+def test_a_pushed_task_is_answered_as_it_is_locally(
+    door: str, locally: Callable[[str], dict[str, Any]], invoke: Invoke, event: Event, rows: list[list[float]]
+) -> None:
+    answer = body(invoke("ApiFunction:live", event(door, "POST", "/v1/tasks/digits/predict", {"inputs": rows})))
+    decision = answer["decision"]
+
+    assert decision["tier"] == "lambda-1769"
+    local = locally(decision["variant"])
+    assert set(answer["outputs"]) == set(local)
+    for name, values in answer["outputs"].items():
+        np.testing.assert_allclose(np.asarray(values), local[name], rtol=1e-5, atol=1e-6)
+
+
+def test_each_caller_sees_what_is_theirs_and_nobody_sees_nothing(
+    pushed: dict[str, Any], invoke: Invoke, event: Event
+) -> None:
+    for door, theirs in (
+        ("http-api-iam", {"digits", "numbers"}),
+        ("http-api-jwt", {"digits"}),
+        ("function-url", {"digits"}),
+    ):
+        tasks = body(invoke("ApiFunction:live", event(door, path="/v1/tasks")))["tasks"]
+        assert {task["name"] for task in tasks} == theirs
+    anonymous = event("function-url", path="/v1/tasks")
+    del anonymous["requestContext"]["authorizer"]
+    assert invoke("ApiFunction:live", anonymous)["statusCode"] == 401
+
+
+def test_an_unknown_task_is_refused_in_the_documents_of_one_machine(
+    pushed: dict[str, Any], invoke: Invoke, event: Event
+) -> None:
+    answer = invoke("ApiFunction:live", event("http-api-iam", "POST", "/v1/tasks/digit/predict", {"inputs": [[1]]}))
+    assert answer["statusCode"] == 404
+    assert "digit" in json.loads(answer["body"])["error"]["message"]
+
+
+def test_the_scheduler_explains_what_it_would_choose(pushed: dict[str, Any], invoke: Invoke) -> None:
+    decision = invoke("SchedulerFunction:live", {"task": "digits", "rows": 2, "slo": {"latency_ms": 20_000}})
+
+    assert decision["catalogue_version"] >= pushed["catalogue_version"]
+    assert decision["chosen"]["placement"] in {m["id"] for task in pushed["tasks"] for m in task["measured"]}
+    assert decision["feasible"]
+    assert set(decision["why_not"]) >= {e["placement"] for e in decision["ranked"]} - {decision["chosen"]["placement"]}
+
+
+def test_an_impossible_bound_is_told_from_the_measurements(pushed: dict[str, Any], invoke: Invoke) -> None:
+    decision = invoke("SchedulerFunction:live", {"task": "digits", "slo": {"latency_ms": 0.001}})
+
+    assert not decision["feasible"]
+    assert decision["broken"] == ["latency_ms"]
+    assert decision["nearest"]["latency_ms"] > 0.001
+
+
+def test_inputs_and_answers_are_in_no_log(
+    pushed: dict[str, Any], stack: Rehearsal, invoke: Invoke, event: Event, rows: list[list[float]]
+) -> None:
+    told = [[round(value + 0.4375, 4) for value in row] for row in rows]
+    body(invoke("ApiFunction:live", event("http-api-iam", "POST", "/v1/tasks/digits/predict", {"inputs": told})))
+    for name in stack.functions:
+        assert "0.4375" not in stack.written(name), name
