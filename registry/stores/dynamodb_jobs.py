@@ -26,7 +26,7 @@ from registry.documents import from_document, to_document
 from registry.errors import KeyReused, NotFound, TooManyJobs, Unavailable
 from registry.jobs import KEPT_S, MOST_OPEN, Job, JobState, Step
 from registry.stores.dynamodb_table import DynamoTable
-from registry.stores.job_parts import BODY, RESULT, JobParts
+from registry.stores.job_parts import BODY, RESULT, JobParts, result_part
 from registry.tenants import tenant_hash
 
 if TYPE_CHECKING:
@@ -83,9 +83,10 @@ class DynamoJobs:
     def result(self, job: Job) -> bytes:
         """See JobStore."""
         item = self._item(job.tenant, job.id)
-        if _job(item).state is not JobState.SUCCEEDED:
+        found = _job(item)
+        if found.state is not JobState.SUCCEEDED:
             raise NotFound("result of job", job.id)
-        return bytes(item[RESULT]["B"]) if RESULT in item else self._parts.get(job, RESULT)
+        return bytes(item[RESULT]["B"]) if RESULT in item else self._parts.get(found, result_part(found))
 
     def move(self, tenant: str, id_: str, step: Step, *, result: bytes | None = None) -> Job:
         """See JobStore; a read, and a write on the condition that nobody wrote since."""
@@ -97,7 +98,7 @@ class DynamoJobs:
             if moved == job:
                 return job
             if result is not None and inline is None and moved.state is JobState.SUCCEEDED:
-                inline = self._inline(job, RESULT, result)
+                inline = self._inline(moved, RESULT, result, part=result_part(moved))
             if self._write(job, moved, int(item["version"]["N"]), inline or {}):
                 return moved
         raise self._contended(id_)
@@ -254,11 +255,11 @@ class DynamoJobs:
                 return
             query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
-    def _inline(self, job: Job, name: str, data: bytes) -> dict[str, Any]:
-        """The attribute where an item may hold it; none once it is kept as a part."""
+    def _inline(self, job: Job, name: str, data: bytes, *, part: str | None = None) -> dict[str, Any]:
+        """The attribute where an item may hold it; none once it is kept as a part, by default of the same name."""
         if len(data) <= INLINE_BYTES:
             return {name: {"B": data}}
-        self._parts.put(job, name, data)
+        self._parts.put(job, part or name, data)
         return {}
 
     def _contended(self, id_: str) -> Unavailable:

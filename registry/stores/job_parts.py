@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 BODY, RESULT = "body", "result"
 
 
+def result_part(job: Job) -> str:
+    """The name of what a job's holder made: whoever has lost the job by now overwrites nobody else's."""
+    return f"{RESULT}-{job.holder}"
+
+
 class JobParts(Protocol):
     """Keeps parts; every method raises Unavailable."""
 
@@ -47,11 +52,12 @@ class FolderParts:
         folder = self._folder(job.tenant, job.id)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(file.name, folder / name)
+            with tempfile.TemporaryDirectory(dir=folder) as beside:
+                with (file := Path(beside) / name).open("xb") as writing:
+                    writing.write(data)
+                    writing.flush()
+                    os.fsync(writing.fileno())
+                file.replace(folder / name)
         except OSError as error:
             raise Unavailable(str(folder), str(error)) from error
 

@@ -16,7 +16,7 @@ from registry.documents import from_document, to_document
 from registry.errors import KeyReused, NotFound, TooManyJobs
 from registry.jobs import KEPT_S, MOST_OPEN, Job, JobState, Step, claim
 from registry.stores.database import Database
-from registry.stores.job_parts import BODY, RESULT, JobParts
+from registry.stores.job_parts import BODY, JobParts, result_part
 
 FILE = "jobs/jobs.db"
 """Its place in a home; parts lie beside it."""
@@ -159,7 +159,15 @@ class SqliteJobs(Database):
     def submit(self, job: Job, body: bytes, *, key: str | None = None, most: int = MOST_OPEN) -> Job:
         """See JobStore."""
         self._forget_expired()
-        inline = self._kept_inline(job, BODY, body)
+        inline, kept = self._kept_inline(job, BODY, body), None
+        try:
+            kept = self._submitted(job, inline, key, most)
+            return kept
+        finally:
+            if inline is None and kept != job:
+                self._parts.drop(job.tenant, job.id)
+
+    def _submitted(self, job: Job, body: bytes | None, key: str | None, most: int) -> Job:
         with self._writing() as database:
             known = _of_key(database, job.tenant, key, self._wall())
             if known is not None:
@@ -172,7 +180,7 @@ class SqliteJobs(Database):
             database.execute(
                 "INSERT INTO job (id, tenant, state, lease, expires, key, keyed, job, body)"
                 " VALUES (?, ?, ?, 0.0, ?, ?, ?, ?, ?)",
-                (job.id, job.tenant, job.state, job.expires_at, key, job.submitted_at + KEPT_S, _text(job), inline),
+                (job.id, job.tenant, job.state, job.expires_at, key, job.submitted_at + KEPT_S, _text(job), body),
             )
         return job
 
@@ -198,13 +206,16 @@ class SqliteJobs(Database):
 
     def result(self, job: Job) -> bytes:
         """See JobStore."""
-        if self.job(job.tenant, job.id).state is not JobState.SUCCEEDED:
+        found = self.job(job.tenant, job.id)
+        if found.state is not JobState.SUCCEEDED:
             raise NotFound("result of job", job.id)
-        return self._part(job, RESULT, "SELECT result FROM job WHERE id = ?")
+        return self._part(found, result_part(found), "SELECT result FROM job WHERE id = ?")
 
     def move(self, tenant: str, id_: str, step: Step, *, result: bytes | None = None) -> Job:
         """See JobStore."""
-        inline = None if result is None else self._kept_inline(self.job(tenant, id_), RESULT, result)
+        inline = None
+        if result is not None and (moved := step(self.job(tenant, id_), self._wall())).state is JobState.SUCCEEDED:
+            inline = self._kept_inline(moved, result_part(moved), result)
         with self._writing() as database:
             job = self._found(database, tenant, id_)
             return self._moved(database, job, step(job, self._wall()), inline)

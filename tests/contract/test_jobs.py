@@ -146,6 +146,26 @@ def test_a_job_goes_from_submission_to_result_whoever_looks(place: Place, body: 
         store.body(done)
 
 
+@pytest.mark.parametrize("place", ["sqlite", "dynamodb"], indirect=True)
+def test_whoever_lost_a_job_while_it_reports_does_not_replace_the_result(place: Place) -> None:
+    store, other = place.store(), place.store()
+    job = claimed(store, store.submit(place.new(), b"{}"), holder="slow")
+    looks = itertools.count()
+
+    def overtaken(known: Job, now: float) -> Job:
+        moved = succeed(known, now, holder="slow")
+        if next(looks) == 0:
+            place.clock.now += LEASE_S
+            claimed(other, job, holder="quick")
+            ended(other, job, LARGE, holder="quick")
+        return moved
+
+    for _ in range(2):
+        with pytest.raises(ClaimLost):
+            store.move("acme", job.id, overtaken, result=LARGE[::-1])
+    assert other.result(job) == LARGE
+
+
 def test_a_job_that_failed_says_why(store: JobStore, place: Place) -> None:
     job, why = store.submit(place.new(), b"{}"), JobError("infeasible", "no placement holds it")
     claimed(store, job)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from registry.errors import KeyReused, TooManyJobs, Unavailable
 from registry.jobs import KEPT_S, JobState, job_id, submitted
 from registry.stores.job_parts import BODY, FolderParts
 from registry.stores.jobs import INLINE_BYTES, SqliteJobs
@@ -55,3 +60,31 @@ def test_the_files_of_what_is_forgotten_go_with_it(tmp_path: Path) -> None:
     assert not file.parent.exists()
     assert file.parent.parent.exists()
     store.close()
+
+
+def test_what_is_refused_or_known_already_leaves_no_file(tmp_path: Path) -> None:
+    store = SqliteJobs(tmp_path / "jobs.db", FolderParts(tmp_path / "parts"), wall=lambda: 100.0)
+    large, digests = bytes(INLINE_BYTES + 1), ("d", "d", "other")
+    first, again, other = (
+        submitted(job_id(100.0, bytes([i] * 10)), "acme", "digits", d, 100.0) for i, d in enumerate(digests)
+    )
+    store.submit(first, large, key="k")
+    assert store.submit(again, large, key="k") == first
+    with pytest.raises(KeyReused):
+        store.submit(other, large, key="k")
+    with pytest.raises(TooManyJobs):
+        store.submit(other, large, most=1)
+    assert [path.parent.name for path in (tmp_path / "parts").rglob(BODY)] == [first.id]
+    assert store.body(first) == large
+    store.close()
+
+
+def test_a_file_that_cannot_be_written_leaves_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    job = submitted(job_id(100.0, bytes(10)), "acme", "digits", "d", 100.0)
+    with pytest.raises(Unavailable):
+        FolderParts(tmp_path).put(job, BODY, b"{}")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
