@@ -11,7 +11,7 @@ import click
 
 from cli.ask import read_json, render_answer
 from cli.client import Server, connect
-from cli.errors import Failed
+from cli.errors import BadInput, Failed
 from cli.options import given, json_option, server_options, slo_options
 from cli.output import say, screen, table
 
@@ -43,7 +43,7 @@ def submit(
     deadline, whatever the task's default.
     """
     body = {"inputs": read_json(inputs, "INPUTS"), "slo": given(**hints)}
-    headers = {} if key is None else {"Idempotency-Key": key}
+    headers = {} if key is None else {"Idempotency-Key": _sendable(key)}
     with connect(url, api_key) as server:
         job = server.post(f"/v1/tasks/{quote(task, safe='')}/jobs", body, headers)
         if wait:
@@ -79,6 +79,13 @@ def cancel(job_id: str, *, url: str, api_key: str | None, as_json: bool) -> None
     say(job, as_json=as_json, render=lambda console: _render(console, job))
 
 
+def _sendable(key: str) -> str:
+    """A key that fits into a header; how long it may be, and the rest, the server says."""
+    if not (key.isascii() and key.isprintable()):
+        raise BadInput("--key: holds characters other than printable ASCII; give another")
+    return key
+
+
 def _path(job_id: str) -> str:
     return f"/v1/jobs/{quote(job_id, safe='')}"
 
@@ -88,12 +95,14 @@ def _ended(server: Server, job: Mapping[str, Any]) -> Mapping[str, Any]:
     pause_s, began, console = FIRST_LOOK_S, time.monotonic(), screen(stderr=True)
     console.print(f"Waiting for job {job['id']}; if this is stopped, `modelless jobs {job['id']}` has it.", style="dim")
     with console.status("") as shown:
-        while job["state"] not in ENDED:
+        while True:
             shown.update(f"job {job['id']}: {job['state']}, {time.monotonic() - began:.0f} s")
             time.sleep(pause_s)
             pause_s = min(pause_s * 1.5, LONGEST_S)
+            # Also where it has ended, as one of a known key may have: a submission is answered without its result.
             job = server.get(_path(job["id"]))
-    return job
+            if job["state"] in ENDED:
+                return job
 
 
 def _check(job: Mapping[str, Any]) -> None:
@@ -117,9 +126,15 @@ def _render(console: Console, job: Mapping[str, Any]) -> None:
 def _drawn(listed: list[Mapping[str, Any]]) -> Any:
     if not listed:
         return NONE
-    rows = table("Jobs", ("job", "task", "state", "submitted", "ended", "kept until", "why"))
+    rows = table("Jobs (times in UTC)", ("job", "task", "state", "submitted", "ended", "kept until", "why"))
+    rows.columns[0].no_wrap = True  # it is copied whole
     for job in listed:
         why = "" if job["error"] is None else job["error"]["message"]
-        ended = job["ended_at"] or ""
-        rows.add_row(job["id"], job["task"], job["state"], job["submitted_at"], ended, job["expires_at"], why)
+        times = (_second(job[name]) for name in ("submitted_at", "ended_at", "expires_at"))
+        rows.add_row(job["id"], job["task"], job["state"], *times, why)
     return rows
+
+
+def _second(iso: str | None) -> str:
+    """A time of ISO 8601 to the second, as people read it."""
+    return "" if iso is None else f"{iso[:10]} {iso[11:19]}"

@@ -44,11 +44,12 @@ class Platform:
     def __init__(self, *becomes: dict[str, Any]) -> None:
         self.asked: list[httpx.Request] = []
         self.becomes = list(becomes)
+        self.submitted = job("queued")
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         self.asked.append(request)
         if request.method == "POST":
-            return httpx.Response(202, json=job("queued"))
+            return httpx.Response(202, json=self.submitted)
         if request.method == "DELETE":
             return httpx.Response(200, json=job("cancelled"))
         if request.url.path == "/v1/jobs":
@@ -90,6 +91,23 @@ def test_as_json_the_answer_is_all_that_is_printed(invoke: Invoke) -> None:
     assert json.loads(result.stdout) == DONE
 
 
+def test_waiting_for_what_a_key_had_done_before_ends_with_its_answer(invoke: Invoke) -> None:
+    platform = Platform(DONE)
+    platform.submitted = job("succeeded")
+    result = run(invoke, platform, "submit", "flowers", "[[1, 2]]", "--wait", "--key", "k")
+    assert result.exit_code == 0
+    assert "label: [2]" in result.stdout
+
+
+@pytest.mark.parametrize("key", ["caf\u00e9", "a\nb", "a\x00"])
+def test_a_key_that_fits_in_no_header_is_bad_input(invoke: Invoke, key: str) -> None:
+    platform = Platform()
+    result = run(invoke, platform, "submit", "flowers", "[[1, 2]]", "--key", key)
+    assert result.exit_code == 2
+    assert "--key: " in result.stderr
+    assert not platform.asked
+
+
 @pytest.mark.parametrize(("ended", "said"), [(FAILED, "no placement holds it"), (job("cancelled"), "was cancelled")])
 def test_what_came_to_nothing_is_a_failure(invoke: Invoke, ended: dict[str, Any], said: str) -> None:
     result = run(invoke, Platform(ended), "submit", "flowers", "[[1, 2]]", "--wait")
@@ -105,6 +123,13 @@ def test_jobs_are_listed_with_their_states_and_reasons(invoke: Invoke) -> None:
     assert platform.asked[0].url.params["limit"] == "7"
     assert json.loads(run(invoke, Platform(DONE), "jobs", "--json").stdout) == {"jobs": [DONE]}
     assert run(invoke, Platform(), "jobs").stdout == "No jobs: nothing was submitted within a day.\n"
+
+
+def test_an_id_stands_on_one_line_beside_a_long_reason(invoke: Invoke) -> None:
+    long = {"id": "1a21f533fc5bbefd9b57d3010c588b4", "error": {"code": "infeasible", "message": "no " * 100}}
+    shown = run(invoke, Platform(job("failed", ended_at="2026-01-01T00:00:01.000+00:00", **long)), "jobs").stdout
+    assert f"{long['id']} " in shown
+    assert "2026-01-01 00:00:01 " in shown
 
 
 def test_one_job_is_shown_with_its_answer_or_why_there_is_none(invoke: Invoke) -> None:
