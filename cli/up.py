@@ -84,7 +84,7 @@ def up(
     # A Ctrl-C before the server listens for signals ends it just the same.
     with suppress(KeyboardInterrupt):
         run(settings, ready=ready, generate=_generator(home) if generate else None, lines=lines)
-    if not as_json:
+    if not as_json and lines is None:
         screen(stderr=True).print("Stopped.")
 
 

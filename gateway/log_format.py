@@ -31,4 +31,5 @@ def log_to_stderr(kind: str) -> Callable[[str], object] | None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines() if kind == "json" else logging.Formatter(TEXT))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.captureWarnings(True)  # Python's own are entries too
     return (lambda line: sys.stderr.write(f"{line}\n")) if kind == "json" else None

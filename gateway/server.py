@@ -134,6 +134,7 @@ def _config(app: object) -> uvicorn.Config:
         http=Connection,
         ws="none",
         lifespan="off",
+        log_config=None,  # its entries go where the others go, in their format
         log_level="error",  # a line for each request that is none would let anybody fill the log
         access_log=False,
         server_header=False,

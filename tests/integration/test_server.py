@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -62,3 +63,14 @@ async def test_a_port_that_is_taken_is_named_before_anything_is_opened(tmp_path:
         with pytest.raises(InvalidValue, match=f"port: cannot listen on 127.0.0.1:{port}: Address already in use"):
             await serve(Settings(home=tmp_path / "home", port=port))
     assert not (tmp_path / "home").exists()
+
+
+async def test_what_the_server_itself_logs_goes_where_the_rest_goes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, server = await start(Settings(home=tmp_path, port=0))
+    logging.getLogger("uvicorn.error").error("a fault")
+    os.kill(os.getpid(), signal.SIGTERM)
+    async with asyncio.timeout(30):
+        await server
+    assert "a fault" in caplog.text

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from click.testing import Result
 
 Invoke = Callable[..., Result]
@@ -39,3 +40,13 @@ def test_a_setting_that_is_no_number_is_bad_input(invoke: Invoke, tmp_path: Path
 
     assert result.exit_code == 2
     assert "MODELLESS_BODY_LIMIT" in result.stderr
+
+
+@pytest.mark.parametrize(("kind", "said"), [("text", "Stopped.\n"), ("json", "")])
+def test_with_json_logs_nothing_else_is_said_on_stderr(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, said: str
+) -> None:
+    monkeypatch.setattr("gateway.server.run", lambda *_, **__: None)
+    result = invoke("up", "--home", str(tmp_path), "--log-format", kind)
+
+    assert (result.exit_code, result.stderr) == (0, said)
