@@ -164,8 +164,7 @@ class Routes:
 
     async def _inputs(self, caller: Principal, body: schemas.ReferringRequest) -> Any:
         """The inputs that were sent, or those that were put into the caller's inbox."""
-        if (body.inputs is None) == (body.inputs_ref is None):
-            raise Unprocessable("inputs: give the task's tensors, or inputs_ref in their place", field="inputs")
+        _check_inputs(body)
         if body.inputs_ref is None:
             return body.inputs
         return loads(await asyncio.to_thread(self._has_inbox().read, caller, body.inputs_ref))
@@ -192,9 +191,10 @@ class Routes:
         decision_id = await self._feedback.accept(caller, task, body, size)
         return _json({"accepted": True, "decision_id": decision_id}, 202)
 
-    def submit(self, task: Name, body: schemas.PredictRequest, idempotency_key: Key = None) -> Answer:
+    def submit(self, task: Name, body: schemas.ReferringRequest, idempotency_key: Key = None) -> Answer:
         """Have a prediction made when there is room."""
-        job = self._jobs.submit(self._caller(), task, self._body(), idempotency_key)
+        caller = self._caller()
+        job = self._jobs.submit(caller, task, self._asked(caller, body), idempotency_key)
         return _json(job_document(job), ACCEPTED, {"location": f"/v1/jobs/{job.id}"})
 
     def job(self, job_id: str) -> Answer:
@@ -216,9 +216,18 @@ class Routes:
             raise UnknownTask("no jobs are taken here; ask for predictions")
         return self._taken
 
-    def _body(self) -> bytes:
-        """The body as it came: what is kept of it is what its caller sent."""
-        return (self.app.current_event.decoded_body or "").encode()
+    def _asked(self, caller: Principal, body: schemas.ReferringRequest) -> bytes:
+        """The body as it came, as what is kept of it is what its caller sent; with the inputs that it refers to."""
+        _check_inputs(body)
+        sent = (self.app.current_event.decoded_body or "").encode()
+        if "inputs_ref" not in body.model_fields_set:
+            return sent
+        given = loads(sent)
+        if (reference := given.pop("inputs_ref")) is not None:
+            inputs = self._has_inbox().read(caller, reference)
+            loads(inputs)  # what is no JSON value by itself might be more than inputs
+            given["inputs"] = raw(inputs)
+        return dumps(given)
 
     def frontier(self, task: Name, rows: Rows = 1, start: From = Start.RESIDENT, tier: On = None) -> Answer:
         """The task's accuracy, latency and cost trade-off."""
@@ -298,6 +307,11 @@ def _responses(name: str, model: type[BaseModel]) -> dict[int, Any]:
 def _hints(hints: schemas.Hints | None) -> Mapping[str, Any] | None:
     """The hints that were given: null lifts a bound, absence keeps the task's."""
     return None if hints is None else hints.model_dump(exclude_unset=True)
+
+
+def _check_inputs(body: schemas.ReferringRequest) -> None:
+    if (body.inputs is None) == (body.inputs_ref is None):
+        raise Unprocessable("inputs: give the task's tensors, or inputs_ref in their place", field="inputs")
 
 
 def _loads(text: str) -> Any:

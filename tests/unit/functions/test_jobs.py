@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import pytest
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from functions.api.routes import Routes
+from functions.aws.inbox import PREFIX, Inbox
 from functions.aws.jobs import LONGEST_S, MOST_RECEIVES, Carrier, Left, sender
 from gateway.errors import NotReady, Throttled
 from gateway.jobs.jobs import Jobs
@@ -19,6 +21,7 @@ from gateway.schemas import JobResponse, JobsResponse
 from registry.errors import Unavailable
 from registry.jobs import ATTEMPTS, JobState
 from registry.stores.jobs import MemoryJobs
+from registry.tenants import tenant_hash
 
 ADA, EVE = "arn:aws:iam::123456789012:user/ada", "arn:aws:iam::999999999999:user/eve"
 ASKED = {"inputs": [[1.5, 2.0]]}
@@ -42,8 +45,23 @@ class Cloud:
     def __post_init__(self) -> None:
         self.store = MemoryJobs(wall=lambda: self.now)
         jobs = Jobs(self.api.service, self.store, send=sender(self), wall=lambda: self.now, most_open=3)  # type: ignore[arg-type]
-        self.routes = Routes(self.api.service, self.api.routes._identify, jobs=jobs)
+        self.inbox = Inbox("bucket", self)
+        self.put: dict[str, bytes] = {}
+        self.routes = Routes(self.api.service, self.api.routes._identify, jobs=jobs, inbox=self.inbox)
         self.carrier = Carrier(self.api.service, self.store, self, self.refresh, wall=lambda: self.now)
+
+    class exceptions:  # noqa: N801 - as an S3 client names it
+        NoSuchKey = KeyError
+
+    def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
+        data = self.put[Key]
+        return {"Body": io.BytesIO(data), "ContentLength": len(data)}
+
+    def puts(self, data: bytes, tenant: str = "123456789012/ada") -> str:
+        """Inputs into a tenant's inbox; the reference to them."""
+        reference = f"{len(self.put):032x}"
+        self.put[f"{PREFIX}{tenant_hash(tenant)}/{reference}"] = data
+        return reference
 
     def send(self, body: str, *, delay_s: int = 0) -> None:
         if self.away:
@@ -97,6 +115,32 @@ def cloud(api: Any, make_event: Callable[..., dict[str, Any]]) -> Cloud:
 
 
 # Over the api
+
+
+async def test_inputs_by_reference_are_kept_with_the_job_and_taken_once_for_a_key(cloud: Cloud) -> None:
+    body = {"slo": {"min_accuracy": 0.5}, "inputs_ref": cloud.puts(b"[[1.5, 2.0]]")}
+    status, job = await cloud.ask("POST", "/v1/tasks/sum/jobs", body, **{"idempotency-key": "k"})
+    assert status == 202
+    assert await cloud.ask("POST", "/v1/tasks/sum/jobs", body, **{"idempotency-key": "k"}) == (202, job)
+    cloud.put.clear()  # an inbox forgets sooner than a queue may take
+    await cloud.deliver()
+    _, done = await cloud.ask("GET", f"/v1/jobs/{job['id']}")
+    assert done["result"]["outputs"] == {"y": [3.5]}
+
+
+async def test_inputs_are_either_sent_or_in_the_callers_own_inbox(cloud: Cloud) -> None:
+    foreign, more = cloud.puts(b"[[1, 2]]", tenant="globex"), cloud.puts(b'[[1, 2]], "slo": {"latency_ms": 1}')
+    for body, expected in (
+        ({"inputs_ref": foreign}, 404),
+        ({"inputs_ref": more}, 400),
+        ({"inputs_ref": cloud.puts(b"[[1]]")}, 422),
+        ({"inputs_ref": "../x"}, 422),
+        ({"inputs_ref": None}, 422),
+        ({**ASKED, "inputs_ref": more}, 422),
+        ({**ASKED, "inputs_ref": None}, 202),
+    ):
+        assert (await cloud.ask("POST", "/v1/tasks/sum/jobs", body))[0] == expected, body
+    assert len(cloud.queue) == 1
 
 
 async def test_a_job_is_accepted_made_and_fetched(cloud: Cloud) -> None:
