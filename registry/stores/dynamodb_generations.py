@@ -27,9 +27,6 @@ KEPT_S = 30 * 86400
 
 UNDER_WAY = "ACTIVE#"
 
-NONE = "none"
-"""No state, as conditions are told."""
-
 
 class DynamoGenerations:
     """Keeps generations under the partition key `GENERATION#`, their ids sorted as they were queued.
@@ -138,6 +135,13 @@ class DynamoGenerations:
 
     def _put(self, generation: Generation, *, after: GenerationState | None) -> bool:
         """Write it whole, if what is written is of the state before; None: nothing is."""
+        condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(pk)"}
+        if after is not None:
+            condition = {
+                "ConditionExpression": "#state = :state",
+                "ExpressionAttributeNames": {"#state": "state"},
+                "ExpressionAttributeValues": {":state": {"S": after.value}},
+            }
         with self._table.failures():
             client = self._table.client
             try:
@@ -150,10 +154,7 @@ class DynamoGenerations:
                         "generation": {"S": json.dumps(to_document(generation))},
                         "ttl": {"N": self._ttl()},
                     },
-                    # An attribute that is not there equals nothing.
-                    ConditionExpression="attribute_not_exists(pk) AND :state = :none OR #state = :state",
-                    ExpressionAttributeNames={"#state": "state"},
-                    ExpressionAttributeValues={":state": {"S": after.value if after else NONE}, ":none": {"S": NONE}},
+                    **condition,
                 )
             except client.exceptions.ConditionalCheckFailedException:
                 return False

@@ -87,3 +87,17 @@ def test_a_name_is_taken_once_in_a_while(table: DynamoTable) -> None:
     other.release("turn")
     assert one.claim("turn", NOW + 60.0, 60.0)
     assert DynamoGenerations(table).generations() == ()
+
+
+def test_no_condition_compares_two_values(table: DynamoTable) -> None:
+    """An emulator would, where DynamoDB wants an attribute to compare."""
+    conditions: list[str] = []
+    table.client.meta.events.register(
+        "before-parameter-build.dynamodb.PutItem",
+        lambda params, **_: conditions.append(params.get("ConditionExpression", "")),
+    )
+    log = DynamoGenerations(table, wall=lambda: NOW)
+    made = log.queue("t", "v", "v", Recipe("int8", "p"), basis="b")
+    log.move(made.id, GenerationState.RUNNING)
+
+    assert conditions == ["attribute_not_exists(pk)", "attribute_not_exists(pk)", "#state = :state"]
