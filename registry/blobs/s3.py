@@ -32,8 +32,9 @@ AT_ONCE = 16
 same guidelines), whatever the CPU share."""
 
 
-GONE = frozenset({"NoSuchVersion", "NoSuchKey", "InvalidArgument"})
-"""What S3 says of a version that is not there, or is no id of one."""
+GONE = frozenset({"NoSuchVersion", "NoSuchKey", "InvalidArgument", "AccessDenied"})
+"""What S3 says of a version that is not there, or is no id of one; the last to who may not list the bucket, as no worker
+may."""
 
 
 class S3Blobs:

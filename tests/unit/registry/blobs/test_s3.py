@@ -10,7 +10,7 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 from registry.blobs import blob_name, digest_of, s3
 from registry.blobs.s3 import S3Blobs
@@ -184,6 +184,24 @@ def test_what_is_fetched_damaged_is_told_and_not_kept(
     with pytest.raises(DigestMismatch):
         wait()
     assert [file for file in reader.root.rglob("*") if file.is_file()] == []
+
+
+@pytest.mark.parametrize("code", ["NoSuchVersion", "AccessDenied"])
+def test_a_version_that_is_gone_is_gone_also_for_who_may_not_list(
+    blobs: S3Blobs, client: Counting, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    """S3 says what is missing to who may list the bucket, and forbids it to everybody else."""
+    digest, get = blobs.put(b"kept"), client.client.get_object
+
+    def guarded(**request: Any) -> Any:
+        if "VersionId" in request:
+            raise ClientError({"Error": {"Code": code}}, "GetObject")
+        return get(**request)
+
+    monkeypatch.setattr(client.client, "get_object", guarded)
+    blobs.bind({digest: "expired"})
+
+    assert blobs.get(digest) == b"kept"
 
 
 @pytest.mark.parametrize("size", [1, 2500])
