@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 CONNECTIONS = 32
 """Kept open to one service at most: as many as a large artifact is fetched by."""
+
+ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+"""Variables that name an emulator in place of S3."""
 
 _rehearsed: Session | None = None
 """A session that has read its models, and no credentials, in a process that is a snapshot's."""
@@ -70,7 +74,11 @@ def _session() -> Session:
 def _config(service: str) -> Config:
     from botocore.config import Config  # noqa: PLC0415
 
+    # Left alone, the SDK presigns for the one host that all regions had once: in newer ones it knows no bucket, and in
+    # the others none of today's. An emulator's host has no names below it.
+    regional = service == "s3" and not any(os.environ.get(name) for name in ENDPOINTS)
     return Config(
+        s3={"addressing_style": "virtual"} if regional else None,
         # Left alone, the SDK presigns for S3 with version 2, which vouches for no header: neither size nor type.
         signature_version="s3v4" if service == "s3" else "v4",
         connect_timeout=2,

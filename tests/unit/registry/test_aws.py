@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from urllib.parse import urlsplit
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
@@ -19,6 +20,25 @@ def test_a_client_gives_up_within_seconds() -> None:
     config = make_client("s3").meta.config
     assert (config.connect_timeout, config.read_timeout) == (2, 10)  # type: ignore[attr-defined]
     assert config.retries == {"mode": "standard", "total_max_attempts": 4}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("bucket", "host"),
+    [("blobs-1x", "blobs-1x.s3.eu-south-2.amazonaws.com"), ("dotted.name", "s3.eu-south-2.amazonaws.com")],
+)
+def test_what_is_presigned_is_for_the_buckets_own_region(
+    bucket: str, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host that all regions share does not know the buckets of one that is younger than 2019."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-south-2")
+    url = make_client("s3").generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "k"})
+    assert urlsplit(url).netloc == host
+
+
+def test_what_is_presigned_for_an_emulator_is_for_its_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://localhost:4566")
+    url = make_client("s3").generate_presigned_url("put_object", Params={"Bucket": "b", "Key": "k"})
+    assert url.startswith("http://localhost:4566/b/k?")
 
 
 def test_threads_may_make_clients_at_once() -> None:
