@@ -202,6 +202,7 @@ FREE = frozenset(
         "AWS::IAM::Role",
         "AWS::IAM::RolePolicy",
         "AWS::Lambda::Alias",
+        "AWS::Lambda::EventInvokeConfig",
         "AWS::Lambda::Function",  # by the request; what is published of it is a version
         "AWS::Lambda::Permission",
         "AWS::Lambda::Url",

@@ -64,7 +64,9 @@ class Optimizing:
         table = table or DynamoTable(settings.table)
         self._wall = wall
         self._generations = DynamoGenerations(table, wall=wall)
-        self._backends = LambdaBackends(settings.workers, emit=lambda _: None, make_client=make_lambda, clock=clock)
+        self._backends = LambdaBackends(
+            settings.workers, emit=lambda _: None, make_client=make_lambda, clock=clock, isolated=settings.isolated
+        )
         self._workshop = Workshop(
             DynamoStore(table), blobs or S3Blobs(settings.bucket, CACHE), self._backends.by_tier, plan, clock, HERE
         )

@@ -127,6 +127,8 @@ class OptimizeSettings:
     bucket: str
     workers: Mapping[str, str]
     """As for the api function: what it makes is measured through them."""
+    isolated: bool = False
+    """As for the api function."""
 
     VARIABLES: ClassVar[tuple[str, ...]] = ("TABLE_NAME", "BUCKET_NAME", "WORKERS")
 
@@ -134,7 +136,7 @@ class OptimizeSettings:
     def read(cls, variables: Mapping[str, str]) -> OptimizeSettings:
         """Settings from environment variables; raises SettingsError naming every one that is missing or unreadable."""
         table, bucket, workers = _required(variables, cls.VARIABLES)
-        return cls(table, bucket, _workers(workers))
+        return cls(table, bucket, _workers(workers), _isolated(variables))
 
 
 @dataclass(frozen=True, slots=True)

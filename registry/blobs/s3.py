@@ -33,8 +33,7 @@ same guidelines), whatever the CPU share."""
 
 
 GONE = frozenset({"NoSuchVersion", "NoSuchKey", "InvalidArgument", "AccessDenied"})
-"""What S3 says of a version that is not there, or is no id of one; the last to who may not list the bucket, as no worker
-may."""
+"""What S3 says of a version that is not there, or is no id of one; the last to who may not list, as no worker may."""
 
 
 class S3Blobs:

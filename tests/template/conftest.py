@@ -20,7 +20,6 @@ EVERYTHING = {
     "WarmBudgetUsdPerHour": "0.5",
     "Optimizer": "on",
     "QuotaRequestsPerSecond": "50",
-    "SigningKeyArn": "arn:aws:kms:us-east-1:000000000000:key/k",
     "AlarmEmail": "ops@example.org",
     "WorkerConcurrency": "20",
     "Gpu": "sagemaker",

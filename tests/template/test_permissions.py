@@ -29,10 +29,11 @@ INVOKES = {"lambda:InvokeFunction"}
 SCALES = {"sagemaker:DescribeInferenceComponent", "sagemaker:UpdateInferenceComponentRuntimeConfig"}
 GPU = {"sagemaker:InvokeEndpoint"}
 LEASES = {"dynamodb:DeleteItem"}
-WORKER = {"s3:GetObject", "s3:GetObjectVersion", "kms:Verify", *LOGS}
+WORKER = {"s3:GetObject", "s3:GetObjectVersion", *LOGS}
+KEY = "arn:aws:kms:us-east-1:000000000000:key/k"
 
 ALLOWED = {
-    "ApiRole": {*READS, *WRITES, *OBJECTS, *INVOKES, "sqs:SendMessage", *GPU, *LEASES, *LOGS, *TRACES},
+    "ApiRole": {*READS, *WRITES, *OBJECTS, "s3:ListBucket", *INVOKES, "sqs:SendMessage", *GPU, *LEASES, *LOGS, *TRACES},
     "SchedulerRole": {*READS, *LOGS, *TRACES},
     "PrewarmRole": {*READS, *WRITES, *INVOKES, *PROVISIONS, *SCALES, *GPU, *LOGS, *TRACES},
     "EvictRole": {
@@ -178,8 +179,19 @@ def test_what_is_switched_off_is_not_allowed(deploy: Deploy, everything: Resourc
         "LeaseGpu",
         "AskForVariants",
     }
-    assert on["Worker1769Role"] - off["Worker1769Role"] == {"VerifySignatures"}
     assert not {"PrewarmRole", "EvictRole", "OptimizeRole", "ScheduleRole"} & set(roles)
+
+
+def test_only_who_pushes_signs_and_workers_verify(deploy: Deploy) -> None:
+    """Else whoever writes to bucket and table could have a model of his own signed."""
+    resources = deploy(SigningKeyArn=KEY)
+    policy = resources["PublisherPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    asked = [(role, s) for role, s in statements(resources) if "kms" in str(s["Action"])]
+
+    assert [s["Resource"] for s in policy if s["Action"] == "kms:Sign"] == [KEY]
+    assert {role for role, _ in asked} == {f"Worker{mb}Role" for mb in (1769, 3538, 5307, 10240)}
+    for _, statement in asked:
+        assert (statement["Action"], statement["Resource"]) == ("kms:Verify", KEY)
 
 
 def test_only_workers_are_run(everything: Resources, deploy: Deploy) -> None:
@@ -236,7 +248,6 @@ def test_who_may_push_reaches_the_catalogue_blobs_and_workers_alone(everything: 
         "lambda:InvokeFunction",
         *GPU,
         "cloudformation:DescribeStacks",
-        "kms:Sign",
     }
     assert not [s for s in policy if "*" in words(s["Resource"])]
     # Asked for by its name, a stack's id is not known, and CloudFormation asks policies about all with that name.

@@ -206,6 +206,29 @@ def test_isolated_tenants_share_no_environment(deploy: Deploy) -> None:
         deploy(IsolateTenants="on", SnapStart="smallest")
 
 
+def test_what_is_made_is_measured_for_its_owner_where_tenants_are_isolated(deploy: Deploy) -> None:
+    function = functions(deploy(IsolateTenants="on", Optimizer="on"))["OptimizeFunction"]
+
+    assert OptimizeSettings.read(variables(function) | {"WORKERS": '{"lambda-3538": "arn"}'}).isolated
+    assert not OptimizeSettings("table", "bucket", {}).isolated
+
+
+def test_what_nobody_signs_is_not_made(deploy: Deploy) -> None:
+    with pytest.raises(TemplateError, match="SigningExcludesTheOptimizer"):
+        deploy(SigningKeyArn="arn:aws:kms:us-east-1:000000000000:key/k", Optimizer="on")
+
+
+def test_a_minute_that_failed_is_not_tried_again(everything: Resources) -> None:
+    """Neither by who delivers its event nor by Lambda, which would do so minutes later: the next minute makes up."""
+    configs = of_type(everything, "AWS::Lambda::EventInvokeConfig")
+
+    assert {config["FunctionName"]["Ref"] for config in configs.values()} == {"PrewarmFunction", "EvictFunction"}
+    for config in configs.values():
+        assert (config["MaximumRetryAttempts"], config["MaximumEventAgeInSeconds"]) == (0, 60)
+        # Of the alias, which is what a schedule invokes.
+        assert config["Qualifier"] == "live"
+
+
 def test_a_token_must_be_for_us(deploy: Deploy) -> None:
     with pytest.raises(TemplateError, match="JwtNeedsAnAudience"):
         deploy(JwtIssuer="https://issuer.example")
