@@ -25,3 +25,12 @@ TAIL_S = 720.0
 def by_copies(tier: Tier) -> bool:
     """Whether a tier is there only while somebody asked for copies of it."""
     return tier.kind in ENDPOINTS and tier.start_mode is not StartMode.ALWAYS
+
+
+def scarce(tier: Tier) -> bool:
+    """Whether its copies are dear as well, as on a GPU: an hour of one is ten of a worker's.
+
+    A container on CPUs costs less than one busy worker, and is planned as if it started for a request: how well that
+    does was measured (`benchmarks.policies`).
+    """
+    return by_copies(tier) and tier.kind is TierKind.GPU

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.catalogue import Catalogue
-from registry.copies import ENDPOINTS, START_S, TAIL_S, by_copies
+from registry.copies import ENDPOINTS, START_S, TAIL_S, scarce
 from registry.model import SHARED, Placement, StartMode, Tier, TierKind
 from registry.prices import invocation_cost
 from scheduler.actions import Action, Provision, Shrink, Unload, Warm
@@ -102,6 +102,8 @@ class _Options:
     """Other requests of the period, where the tier is not there for anybody otherwise."""
     instead_usd: Floats
     """What an answer to one of these is worth then: ready on what started by itself."""
+    ready_usd: Floats
+    """What an answer is worth where each is ready. Where copies are paid for by the second, that is its price."""
     effort_usd: Floats
     """What it costs to make each ready, as things are now."""
     rate: Floats
@@ -183,7 +185,7 @@ def _opened(fleet: Fleet, options: _Options, best: Floats, budget_usd: float, pe
     while bounds:
         _, tier = heappop(bounds)
         here = _open_to(options, fleet.layout.tiers[tier], tier, home)
-        value = np.maximum(best, at_home) if by_copies(fleet.layout.tiers[tier]) else best
+        value = np.maximum(best, at_home) if scarce(fleet.layout.tiers[tier]) else best
         offer = _offer(options, value, fleet.layout.tiers[tier], here, period_s, budget_usd=budget_usd)
         if offer.net <= NOTHING:
             if (home == tier).any():  # the budget does not open it: who lives there may go elsewhere
@@ -195,7 +197,7 @@ def _opened(fleet: Fleet, options: _Options, best: Floats, budget_usd: float, pe
             continue
         chosen[tier] = offer
         served = options.of.request[offer.members]
-        best[served] = options.of.ready_usd[offer.members]
+        best[served] = options.ready_usd[offer.members]
         budget_usd = max(0.0, budget_usd - offer.price)
         crowded_out = np.setdiff1d((home == tier).nonzero()[0], served)
         if len(crowded_out):  # who may go elsewhere now, where more is to be gained for that
@@ -208,7 +210,7 @@ def _settled(options: _Options, best: Floats, fleet: Fleet, period_s: float) -> 
     """Where each task is at home: the tier that is worth its price for what is resident there; else NOWHERE.
 
     Nothing is moved from there to where there happens to be room, or every minute would move half of all. Beside it
-    what an answer is worth there: only a tier that lives by copies is worth having for the sake of more than that.
+    what an answer is worth there: only for copies that are scarce does that count.
     """
     home, worth = np.full(len(best), NOWHERE, dtype=np.intp), np.zeros(len(best))
     for tier in sorted(set(options.of.tier[options.of.resident].tolist())):
@@ -216,15 +218,15 @@ def _settled(options: _Options, best: Floats, fleet: Fleet, period_s: float) -> 
         offer = _offer(options, best, fleet.layout.tiers[tier], here, period_s)
         if offer.net > NOTHING:
             home[options.of.request[offer.members]] = tier
-            if not by_copies(fleet.layout.tiers[tier]):
-                worth[options.of.request[offer.members]] = options.of.ready_usd[offer.members]
+            if not scarce(fleet.layout.tiers[tier]):
+                worth[options.of.request[offer.members]] = options.ready_usd[offer.members]
     return home, worth
 
 
 def _open_to(options: _Options, tier: Tier, number: int, home: NDArray[np.intp]) -> NDArray[np.intp]:
-    """The options on a tier of tasks that are at home there or nowhere; of all tasks, where it lives by copies."""
+    """The options on a tier of tasks that are at home there or nowhere; of all tasks, where copies are scarce."""
     of_task = home[options.of.request]
-    may = (of_task == number) | (of_task == NOWHERE) | by_copies(tier)
+    may = (of_task == number) | (of_task == NOWHERE) | scarce(tier)
     found: NDArray[np.intp] = ((options.of.tier == number) & may).nonzero()[0]
     return found
 
@@ -244,10 +246,10 @@ def _offer(
     """
     # What it takes to make something ready is worth having for as long as an idle environment lives, not this period.
     lasting = max(1.0, tier.idle_timeout_s / period_s)
-    more_usd = options.of.ready_usd[here] - best[options.of.request[here]]
+    more_usd = options.ready_usd[here] - best[options.of.request[here]]
     gains = options.weight[here] * more_usd - options.effort_usd[here] / lasting
     kept_usd = np.maximum(best[options.of.request[here]], options.instead_usd[here])
-    gains += options.rest[here] * (options.of.ready_usd[here] - kept_usd)
+    gains += options.rest[here] * (options.ready_usd[here] - kept_usd)
     # Of one task's variants the one that gains most: sorted by gain, the first of each task.
     order = np.argsort(-gains, kind="stable")
     _, firsts = np.unique(options.of.request[here][order], return_index=True)
@@ -339,13 +341,14 @@ def _options(
     # Who comes while it starts is late too.
     weight, rest = ask * (1.0 + rate * found.start_s), np.zeros(len(ask))
     instead_usd, instead_s = _instead(fleet, found, len(demands), period_s)
-    copied = np.array([by_copies(tier) for tier in fleet.layout.tiers], dtype=np.bool_)[found.tier]
-    # A tier that lives by copies does not start for them: what else the task has does, and is there for the rest.
+    copied = np.array([scarce(tier) for tier in fleet.layout.tiers], dtype=np.bool_)[found.tier]
+    # A tier of scarce copies does not start for them: what else the task has does, and is there for the rest.
     of_period = ask * np.maximum(1.0, rate * period_s)
     meet = np.minimum(of_period, ask * (1.0 + rate * instead_s[found.request]))
     weight, rest = np.where(copied, meet, weight), np.where(copied, of_period - meet, rest)
     effort_usd = found.effort_usd + _asking_usd(fleet)[found.tier]
-    return _Options(found, weight, rest, instead_usd[found.request], effort_usd, ask * rate), best
+    ready_usd = found.ready_usd + np.where(copied, found.run_usd, 0.0)
+    return _Options(found, weight, rest, instead_usd[found.request], ready_usd, effort_usd, ask * rate), best
 
 
 def _instead(fleet: Fleet, found: Prospects, tasks: int, period_s: float) -> tuple[Floats, Floats]:
@@ -354,7 +357,7 @@ def _instead(fleet: Fleet, found: Prospects, tasks: int, period_s: float) -> tup
     Where there is none it takes the whole period.
     """
     usd, seconds = np.zeros(tasks), np.full(tasks, period_s)
-    alone = np.array([not by_copies(tier) for tier in fleet.layout.tiers], dtype=np.bool_)
+    alone = np.array([not scarce(tier) for tier in fleet.layout.tiers], dtype=np.bool_)
     for i in (alone[found.tier]).nonzero()[0].tolist() if not alone.all() else ():
         task = int(found.request[i])
         if found.ready_usd[i] > usd[task]:
@@ -366,7 +369,7 @@ def _asking_usd(fleet: Fleet) -> Floats:
     """What the first copy of each tier costs beyond its use: until it answers, and after it was given up."""
     tiers = zip(fleet.layout.tiers, fleet.tiers, strict=True)
     return np.array(
-        [(START_S + TAIL_S) * t.price.usd_per_idle_s if by_copies(t) and not s.environments else 0.0 for t, s in tiers]
+        [(START_S + TAIL_S) * t.price.usd_per_idle_s if scarce(t) and not s.environments else 0.0 for t, s in tiers]
     )
 
 
@@ -390,7 +393,7 @@ def _actions(
             demand = demands[int(options.of.request[i])]
             reason = (
                 f"{demand.task} is asked for with probability {demand.ask:.2g} within {period_s:g} s, and ready "
-                f"answers are worth {options.weight[i] * options.of.ready_usd[i]:.2g} USD there"
+                f"answers are worth {options.weight[i] * options.ready_usd[i]:.2g} USD there"
             )
             actions.append(Warm(options.of.placements[i], reason, offer.copies, period_s))
     return tuple(actions)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.copies import by_copies
+from registry.copies import scarce
 from registry.model import LEVELS, Placement, StartMode
 from scheduler.fleet import Fleet
 from scheduler.quantiles import Floats, probability
@@ -40,6 +40,8 @@ class Prospects:
     """What an answer is worth, less what it costs, where the placement is ready."""
     kept_nothing_usd: Floats
     """The same where only what always runs is warm, and nothing is resident."""
+    run_usd: Floats
+    """What an answer costs where the placement is ready."""
     effort_usd: Floats
     """What it costs to make it ready, as things are now."""
     start_s: Floats
@@ -71,6 +73,7 @@ def prospects(fleet: Fleet, requests: Sequence[Request], now: float, worth_usd: 
         memory_mb=facts.memory_mb,
         ready_usd=ready,
         kept_nothing_usd=nothing,
+        run_usd=usd,
         effort_usd=np.maximum(facts.cost[states.now, facts.column] - usd, 0.0),
         start_s=np.maximum(grids[1][MEDIAN] - grids[0][MEDIAN], 0.0) / 1000,
         busy_s=grids[0][MEDIAN] / 1000,
@@ -158,7 +161,7 @@ def _only_absent(fleet: Fleet, facts: _Facts, now: float) -> NDArray[np.bool_]:
     """Columns that would run if their tier had a copy, which is what is planned: it refuses until there is one."""
     found = np.zeros(len(facts.number), dtype=np.bool_)
     for number, (tier, state) in enumerate(zip(fleet.layout.tiers, fleet.tiers, strict=True)):
-        if by_copies(tier) and not state.live and now < state.unavailable_until < np.inf:
+        if scarce(tier) and not state.live and now < state.unavailable_until < np.inf:
             found |= facts.tier == number
     placements, variants = fleet.layout.placements, fleet.quarantined
     for column in found.nonzero()[0].tolist():

@@ -173,6 +173,14 @@ def test_a_gpu_is_paid_for_where_it_answers_better_though_a_cpu_has_the_task_rea
     assert warmed(quiet).keys() == {"t/fair@cpu:1"}
 
 
+@pytest.mark.parametrize(("usd_per_h", "copies"), [(0.004, 1), (0.04, 0)])
+def test_a_gpu_is_paid_for_where_that_is_cheaper_than_all_the_cpu_s_answers(usd_per_h: float, copies: int) -> None:
+    """What a run costs on a copy is in the copy's own price: ten a second cost 0.02 USD an hour elsewhere."""
+    known = minutes_from_zero(catalogue({"t/v": (0.9, 50.0)}, endpoint(usd_per_h), tier("cpu")))
+    found = planned(known, [demand("t", 1.0, 10.0)], EnvironmentReady("cpu", "e1", ("t/v",), 0.0), NO_COPIES)
+    assert provisions(found) == {"gpu": copies}
+
+
 def test_copies_that_come_are_waited_for_and_those_that_nobody_uses_go() -> None:
     known = minutes_from_zero(catalogue({"t/v": (0.9, 50.0)}, endpoint()))
     coming = EnvironmentStarting("gpu", "gpu", 0.0)
