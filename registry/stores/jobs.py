@@ -38,18 +38,31 @@ CREATE TABLE IF NOT EXISTS job (
     body    BLOB,
     result  BLOB
 ) STRICT;
-CREATE INDEX IF NOT EXISTS job_open ON job (tenant, id) WHERE state IN ('queued', 'running');
+CREATE INDEX IF NOT EXISTS job_waiting ON job (tenant, id, lease, expires, state) WHERE state IN ('queued', 'running');
 CREATE INDEX IF NOT EXISTS job_started ON job (tenant, started);
 CREATE INDEX IF NOT EXISTS job_key ON job (tenant, key) WHERE key IS NOT NULL;
 CREATE INDEX IF NOT EXISTS job_expires ON job (expires)
 """
 
 NEXT = """
-SELECT tenant, min(id) FROM job AS waiting
-WHERE expires > :now AND state IN ('queued', 'running') AND lease <= :now
-GROUP BY tenant ORDER BY (SELECT max(started) FROM job WHERE job.tenant = waiting.tenant), min(id) LIMIT 1
+WITH RECURSIVE asking (tenant) AS (
+    SELECT min(tenant) FROM job WHERE state IN ('queued', 'running')
+    UNION ALL
+    SELECT (SELECT min(tenant) FROM job WHERE state IN ('queued', 'running') AND tenant > asking.tenant)
+    FROM asking WHERE tenant IS NOT NULL
+),
+oldest (tenant, id) AS (
+    SELECT tenant, (
+        SELECT id FROM job
+        WHERE tenant = asking.tenant AND state IN ('queued', 'running') AND lease <= :now AND expires > :now
+        ORDER BY id LIMIT 1
+    ) FROM asking
+)
+SELECT tenant, id FROM oldest WHERE id IS NOT NULL
+ORDER BY (SELECT max(started) FROM job WHERE job.tenant = oldest.tenant), id LIMIT 1
 """
-"""NULL, of a tenant that was never served, comes first (SQLite, "Datatypes", section 4.1)."""
+"""A look for each tenant that has jobs, however many those are. NULL, of one that was never served, comes first (SQLite,
+"Datatypes", section 4.1)."""
 
 
 @dataclass(slots=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ import pytest
 from registry.errors import KeyReused, TooManyJobs, Unavailable
 from registry.jobs import KEPT_S, JobState, job_id, submitted
 from registry.stores.job_parts import BODY, FolderParts
-from registry.stores.jobs import INLINE_BYTES, SqliteJobs
+from registry.stores.jobs import INLINE_BYTES, NEXT, SqliteJobs
 from registry.tenants import tenant_hash
 
 PROGRAM = """
@@ -88,3 +90,12 @@ def test_a_file_that_cannot_be_written_leaves_none(tmp_path: Path, monkeypatch: 
     with pytest.raises(Unavailable):
         FolderParts(tmp_path).put(job, BODY, b"{}")
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_who_is_next_is_found_without_reading_every_job(tmp_path: Path) -> None:
+    SqliteJobs(tmp_path / "jobs.db", FolderParts(tmp_path)).close()
+    with closing(sqlite3.connect(tmp_path / "jobs.db")) as database:
+        plan = [step for *_, step in database.execute(f"EXPLAIN QUERY PLAN {NEXT}", {"now": 0.0})]
+    looks = [step for step in plan if " job " in f"{step} "]
+    assert looks
+    assert all(step.startswith("SEARCH job USING COVERING INDEX") for step in looks)
