@@ -61,8 +61,8 @@ oldest (tenant, id) AS (
 SELECT tenant, id FROM oldest WHERE id IS NOT NULL
 ORDER BY (SELECT max(started) FROM job WHERE job.tenant = oldest.tenant), id LIMIT 1
 """
-"""A look for each tenant that has jobs, however many those are. NULL, of one that was never served, comes first (SQLite,
-"Datatypes", section 4.1)."""
+"""A look for each tenant that has jobs, however many those are. NULL, of one that was never served, comes first
+(SQLite, "Datatypes", section 4.1)."""
 
 
 @dataclass(slots=True)
