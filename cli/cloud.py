@@ -42,7 +42,8 @@ def stack_of(
     if stack is not None:
         return find_stack(stack)
     if missing := [name for name, said in parts.items() if said is None]:
-        raise BadInput(f"{', '.join(missing)} is missing; give --stack NAME, or --table, --bucket and --workers")
+        are = "is" if len(missing) == 1 else "are"
+        raise BadInput(f"{', '.join(missing)} {are} missing; give --stack NAME, or --table, --bucket and --workers")
     assert table is not None
     assert bucket is not None
     assert workers is not None

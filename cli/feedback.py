@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     help="The right answers, one for each row of the request: a JSON list, a file of it, or - for stdin.",
 )
 @click.option("--receipt", help="That came with the answer, in place of DECISION_ID: a stack in the cloud wants it.")
-@click.option("--answer", help="The answer as `predict --json` printed it, in a file: its receipt or its id is taken.")
+@click.option(
+    "--answer",
+    help="The answer as `predict` or `jobs ID` printed it with --json, in a file: its receipt or its id is taken.",
+)
 @server_options
 @json_option
 def feedback(
@@ -66,12 +69,12 @@ def _which(decision_id: str | None, receipt: str | None, answer: str | None) -> 
 
 def _of_answer(answer: Any) -> tuple[dict[str, str], str]:
     try:
-        decision = answer["decision"]
+        decision = (answer.get("result") or answer)["decision"]  # a job holds its answer
         named = {name: decision[name] for name in ("receipt", "decision_id") if decision.get(name)}
         name = next(iter(named))
         return {name: str(named[name])}, str(decision["task"])
     except (AttributeError, KeyError, StopIteration, TypeError):
-        raise BadInput("--answer: holds no answer; save what `modelless predict --json` prints") from None
+        raise BadInput("--answer: holds no answer; save what `predict` or `jobs ID` prints with --json") from None
 
 
 def _task_of(receipt: str) -> str:

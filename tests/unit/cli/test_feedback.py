@@ -127,6 +127,15 @@ def test_a_saved_answer_without_a_receipt_is_judged_by_its_id(invoke: Invoke, pl
     assert json.loads(platform.asked[0].content) == {"decision_id": "d1", "expected": [1]}
 
 
+def test_a_saved_job_is_judged_by_the_answer_that_it_holds(invoke: Invoke, taking: Platform) -> None:
+    answer = {"decision": {"decision_id": "d1", "task": "flowers", "receipt": "7.a.b"}}
+    job = json.dumps({"id": "j1", "task": "flowers", "state": "succeeded", "result": answer})
+
+    invoke("feedback", "--answer", job, "--expected", "[1]", obj=httpx.MockTransport(taking))
+
+    assert json.loads(taking.asked[0].content) == {"receipt": "7.a.b", "expected": [1]}
+
+
 def test_a_receipt_says_its_task(invoke: Invoke, taking: Platform) -> None:
     statement = Statement("d1", "flowers/small", "blake3:a", "acme", 0.0, np.array([1]))
     receipt = sign(statement, ReceiptKey("7", b"k" * 32))
@@ -145,6 +154,7 @@ def test_a_receipt_says_its_task(invoke: Invoke, taking: Platform) -> None:
         (["d1", "--receipt", "7.a.b"], "one of them"),
         (["--receipt", "nothing"], "--receipt: is no receipt"),
         (["--answer", "[]"], "--answer: holds no answer"),
+        (["--answer", '{"id": "j1", "state": "queued", "result": null}'], "--answer: holds no answer"),
         (["--answer", '{"decision": {"task": "flowers"}}'], "--answer: holds no answer"),
     ],
 )

@@ -141,7 +141,7 @@ def test_a_task_is_taken_off_and_comes_back(invoke: Invoke, kept: Path, cloud: D
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ((), "--table, --bucket, --workers is missing; give --stack NAME"),
+        ((), "--table, --bucket, --workers are missing; give --stack NAME"),
         (WHERE[:4], "--workers is missing"),
         ((*WHERE, "--stack", "shop"), "leave out --table, --bucket, --workers"),
         ((*WHERE, "--tier", "lambda-1"), "table facts has no 'lambda-1'; it has lambda-1769"),
