@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from blake3 import blake3
@@ -134,6 +134,19 @@ class Files:
             raise
         if self._durable:
             _sync_folder(folder)
+
+    def free_bytes(self) -> int:
+        """What the folder's disk still takes. Raises Unavailable."""
+        with self._failures():
+            disk = os.statvfs(self._folder)
+        return disk.f_bavail * disk.f_frsize
+
+    def drop(self, keep: Container[str]) -> None:
+        """Delete every blob but those of `keep`. Whoever has one mapped goes on, and its room is free afterwards."""
+        with self._failures():
+            for digest in self.digests():
+                if digest not in keep:
+                    os.unlink(self._file(digest))
 
     def digests(self) -> Iterator[str]:
         """Every blob that is stored, in order of digest."""

@@ -32,6 +32,9 @@ AT_ONCE = 16
 same guidelines), whatever the CPU share."""
 
 
+SPARE_BYTES = 16 << 20
+"""Of the cache's disk, for what is fetched without its size being known: manifests, graphs, bindings."""
+
 GONE = frozenset({"NoSuchVersion", "NoSuchKey", "InvalidArgument", "AccessDenied"})
 """What S3 says of a version that is not there, or is no id of one; the last to who may not list, as no worker may."""
 
@@ -107,9 +110,12 @@ class S3Blobs:
     def fetch(self, sizes: Mapping[str, int]) -> Callable[[], None] | None:
         """Begin to fetch what the cache lacks, large blobs in parts; returns what waits for it, None for nothing.
 
-        Waiting raises NotFound, DigestMismatch or Unavailable, as reading one of them would.
+        Where its disk has no room for them (a function's has 512 MB unless more is asked for) the cache gives up all
+        others. Waiting raises NotFound, DigestMismatch or Unavailable, as reading one of them would.
         """
         missing = [(digest, size) for digest, size in sizes.items() if not self._cache.has(digest)]
+        if missing and sum(size for _, size in missing) + SPARE_BYTES > self._cache.free_bytes():
+            self._cache.drop(keep=sizes)
         share = AT_ONCE // max(1, sum(size > RANGE_BYTES for _, size in missing))
 
         def bring(blob: tuple[str, int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from registry.blobs import blob_name, digest_of, s3
+from registry.blobs.files import Files
 from registry.blobs.s3 import S3Blobs
 from registry.errors import DigestMismatch, NotFound, Unavailable
 
@@ -151,6 +153,31 @@ def test_all_that_an_artifact_lacks_is_fetched_at_once(blobs: S3Blobs, client: C
     assert [reader.get(digest) for digest in elsewhere] == [bytes([i]) for i in range(1, 5)]
     assert client.calls["get_object"] == before
     assert reader.fetch(dict.fromkeys([here, *elsewhere], 1)) is None
+
+
+@pytest.mark.parametrize(("free", "kept"), [(100 << 20, True), (s3.SPARE_BYTES, False)])
+def test_a_full_disk_is_cleared_for_what_is_loaded_next(
+    blobs: S3Blobs, monkeypatch: pytest.MonkeyPatch, free: int, kept: bool
+) -> None:
+    """A function's environment lives on with the disk that it has, whatever it has served before."""
+    old, half, new = (blobs.put(data) for data in (b"old", b"half", b"new"))
+    mapped = blobs.path(old).open("rb")
+    blobs.path(half)
+    monkeypatch.setattr(blobs._cache, "free_bytes", lambda: free)
+
+    wait = blobs.fetch({half: 4, new: 3})
+
+    assert wait is not None
+    wait()
+    assert [(blobs.root / blob_name(digest)).exists() for digest in (old, half, new)] == [kept, True, True]
+    with mapped:
+        assert mapped.read() == b"old"
+    assert blobs.fetch({old: 3}) is None if kept else blobs.get(old) == b"old"
+
+
+def test_a_disk_says_what_it_still_takes(tmp_path: Path) -> None:
+    files = Files(tmp_path)
+    assert 0 < files.free_bytes() <= shutil.disk_usage(tmp_path).total
 
 
 def test_a_large_blob_comes_in_parts_at_once(
