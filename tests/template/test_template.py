@@ -132,6 +132,16 @@ def test_a_worker_starts_with_the_variables_it_is_given(name: str, deploy: Deplo
 
 
 @pytest.mark.parametrize(("snapstart", "snapped"), SNAPSHOTS.items())
+def test_a_workers_disk_holds_what_its_memory_does(snapstart: str, snapped: tuple[int, ...], deploy: Deploy) -> None:
+    """What is resident is mapped from it. Lambda takes no snapshot of a function with more than 512 MB of it."""
+    found = functions(deploy(SnapStart=snapstart))
+
+    assert {mb: found[name]["EphemeralStorage"]["Size"] for name, mb in WORKERS.items()} == {
+        mb: 512 if mb in snapped else mb for mb in WORKERS.values()
+    }
+
+
+@pytest.mark.parametrize(("snapstart", "snapped"), SNAPSHOTS.items())
 def test_a_worker_is_the_tier_that_it_starts_as(snapstart: str, snapped: tuple[int, ...], deploy: Deploy) -> None:
     resources = deploy(SnapStart=snapstart, WarmBudgetUsdPerHour="0.5")
     found = functions(resources)
