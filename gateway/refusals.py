@@ -7,8 +7,9 @@ import math
 import traceback
 from pathlib import Path
 
-from gateway.errors import BadRequest, GatewayError, Unprocessable
+from gateway.errors import BadRequest, GatewayError, Unavailable, Unprocessable
 from registry.errors import InvalidValue
+from registry.errors import Unavailable as StoreUnavailable
 from runtime.errors import InvalidBody, InvalidTensor
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,9 @@ def as_gateway_error(error: Exception) -> GatewayError:
             return Unprocessable(str(error), tensor=error.tensor, problem=error.problem, expected=error.expected)
         case InvalidValue():
             return Unprocessable(str(error), field=error.field, problem=error.problem, fix=error.fix)
+        case StoreUnavailable():
+            log.warning("a store cannot be reached: %s", error)
+            return Unavailable("what this needs cannot be reached now; try again later")
     log.error("unexpected %s at %s", type(error).__name__, _where(error))
     return Internal("an unexpected fault; the gateway's log has it")
 

@@ -10,9 +10,6 @@ from registry.aws import failures, make_client
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-MESSAGE_LIMIT = 256 * 1024
-"""Most bytes of a message: what every queue takes, also those from before SQS took more."""
-
 
 class Queue:
     """A queue by its URL; safe for threads. The client is made when it is first needed if not given."""

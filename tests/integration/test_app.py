@@ -7,6 +7,7 @@ import struct
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -49,6 +50,7 @@ from registry.model import (
     Variant,
 )
 from registry.stores.activity import MemoryActivity
+from registry.stores.generations import SqliteGenerations
 from runtime.codecs import text
 from scheduler.actions import Warm
 from scheduler.capacity import Plan
@@ -397,6 +399,17 @@ async def test_a_tenant_is_held_to_its_quota_from_the_first_request_on(guarded: 
     assert [answer.status_code for answer in answers] == [200, 200, 429]
     assert answers[2].json()["error"]["code"] == "quota_exceeded"
     assert answers[2].headers["retry-after"] == "1"
+
+
+async def test_a_store_that_cannot_be_reached_is_503_and_does_not_say_where(gateway: Gateway, tmp_path: Path) -> None:
+    generations = SqliteGenerations(tmp_path / "generations.db")
+    generations.close()
+    app = create_app(gateway.service, metrics=gateway.metrics, generations=generations)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as http:
+        for path in ("/v1/generations", "/v1/generations/g"):
+            answer = await http.get(path)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (503, "unavailable")
+            assert "generations.db" not in answer.text
 
 
 def test_every_route_is_documented() -> None:
