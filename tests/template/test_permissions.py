@@ -228,7 +228,7 @@ def test_who_may_ask_may_do_nothing_else(everything: Resources, deploy: Deploy) 
     assert [(s["Action"], s["Resource"], s.get("Condition")) for s in policy] == [
         ("execute-api:Invoke", {"Fn::Sub": "${HttpApi.Outputs.Arn}/*"}, None),
         ("lambda:InvokeFunctionUrl", alias, {"StringEquals": {"lambda:FunctionUrlAuthType": "AWS_IAM"}}),
-        ("lambda:InvokeFunction", alias, {"Bool": {"lambda:InvokedViaFunctionUrl": True}}),
+        ("lambda:InvokeFunction", alias, {"Bool": {"lambda:InvokedViaFunctionUrl": "true"}}),
     ]
     local = deploy(Stage="local")["CallerPolicy"]["Properties"]["PolicyDocument"]["Statement"]
     assert [s["Sid"] for s in local] == ["AskTheUrl", "AskOnlyTheUrl"]
