@@ -21,7 +21,7 @@ REFUSALS: Mapping[int, str] = {
     413: "The body is over the limit.",
     422: "A field or tensor has an impossible value, or no placement holds a strict SLO.",
     429: "Over the tenant's quota, or no capacity in time; try again after Retry-After seconds.",
-    503: "Every placement failed; the error names each.",
+    503: "Every placement failed, and the error names each; or what is kept cannot be reached now.",
     504: "No answer came in time.",
 }
 
@@ -35,15 +35,16 @@ class Operation(NamedTuple):
     summary: str
     answer: type[BaseModel] | None
     body: type[BaseModel] | None = None
-    refusals: tuple[int, ...] = (401, 403, 404)
+    refusals: tuple[int, ...] = (401, 404)
+    """Besides 429, which whoever has to say who they are may be answered always."""
     query: type[BaseModel] | None = None
     status: int = 200
     headers: tuple[str, ...] = ()
     """Optional ones of the request."""
 
 
-PREDICT_REFUSALS = tuple(status for status in REFUSALS if status != 409)
-SMALL_REFUSALS = (400, 401, 403, 404, 408, 413, 422)
+PREDICT_REFUSALS = tuple(status for status in REFUSALS if status not in (403, 409))
+SMALL_REFUSALS = (400, 401, 404, 408, 413, 422)
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation("get", "/v1/tasks", "listTasks", "The caller's tasks", schemas.TasksResponse, None, (401,)),
@@ -73,7 +74,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Judge an answer: accuracies follow",
         schemas.FeedbackResponse,
         schemas.FeedbackRequest,
-        (400, 401, 403, 404, 408, 409, 413, 422),
+        (*SMALL_REFUSALS, 403, 409, 503),
     ),
     Operation(
         "get",
@@ -81,7 +82,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "frontier",
         "The task's trade-off",
         schemas.FrontierResponse,
-        refusals=(401, 403, 404, 422),
+        refusals=(401, 404, 422),
         query=schemas.FrontierQuery,
     ),
     Operation(
@@ -94,7 +95,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Have a prediction made when there is room",
         schemas.JobResponse,
         schemas.PredictRequest,
-        (*SMALL_REFUSALS, 409, 429, 503),
+        (*SMALL_REFUSALS, 409, 503),
         status=202,
         headers=("Idempotency-Key",),
     ),
@@ -116,11 +117,11 @@ OPERATIONS: tuple[Operation, ...] = (
         "Variants made on demand",
         schemas.GenerationsResponse,
         None,
-        (401,),
+        (401, 503),
     ),
     Operation("get", "/v1/capacity", "capacity", "What is kept warm", schemas.CapacityResponse, None, (401,)),
     Operation(
-        "get", "/v1/generations/{id}", "getGeneration", "One of them", schemas.GenerationResponse, None, (401, 404)
+        "get", "/v1/generations/{id}", "getGeneration", "One of them", schemas.GenerationResponse, None, (401, 404, 503)
     ),
     Operation("get", "/v2", "serverMetadata", "Open Inference Protocol: server", None, None, ()),
     Operation("get", "/v2/health/live", "serverLive", "Open Inference Protocol: live", None, None, ()),
@@ -179,7 +180,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
     responses = {str(operation.status): answer} | {
         str(status): {"description": REFUSALS[status]}
         | ({"content": _json(schemas.ErrorResponse)} if operation.path.startswith("/v1") else {})
-        for status in operation.refusals
+        for status in sorted({*operation.refusals, *((429,) if 401 in operation.refusals else ())})
     }
     parameters = [
         {"name": part[1:-1], "in": "path", "required": True, "schema": {"type": "string"}}

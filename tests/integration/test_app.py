@@ -420,6 +420,14 @@ def test_every_route_is_documented() -> None:
     assert {path for path in routed if "/versions/" not in path} - aliases == documented
 
 
+def test_what_counts_against_a_quota_says_that_it_may_be_refused() -> None:
+    from gateway.http.openapi import document
+
+    operations = [operation for path in document("1")["paths"].values() for operation in path.values()]
+    assert all(("401" in each["responses"]) == ("429" in each["responses"]) for each in operations)
+    assert [each["operationId"] for each in operations if "403" in each["responses"]] == ["feedback"]
+
+
 def _routed(gateway: Gateway) -> Iterator[str]:
     for route in create_app(gateway.service, metrics=gateway.metrics).routes:
         yield route.path  # type: ignore[attr-defined]
