@@ -1,9 +1,10 @@
-# Everything a checkout needs, as ten targets or fewer; `make help` lists them.
+# Everything a checkout needs, as a dozen targets or fewer; `make help` lists them.
 
 VENV    ?= .venv
 SAM     ?= .venv-sam
 MINISTACK ?= .venv-ministack
 AUDIT   ?= .venv-audit
+LOCALSTACK ?= .venv-localstack
 BIN     := $(VENV)/bin
 # The first interpreter that is 3.11 to 3.13 and really runs (a pyenv shim may be on PATH and refuse).
 PYTHON  ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -19,10 +20,10 @@ export SAM_CLI_TELEMETRY := 0
 export AWS_DEFAULT_REGION ?= us-east-1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench soak build aws-test clean
+.PHONY: help setup demo test check bench soak build aws-test localstack clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.installed ## Make .venv with everything that serving, testing and measuring need
 
@@ -47,7 +48,7 @@ check: $(VENV)/.installed $(SAM)/.installed $(AUDIT)/.installed ## Lint, types, 
 	$(BIN)/mypy
 	cd infra/build && $(abspath $(BIN))/mypy --strict build.py
 	cd infra/check && $(abspath $(BIN))/mypy --strict audit.py
-	MYPYPATH=infra/localstack $(BIN)/mypy --package modelless_localstack --package infra.rehearsal
+	MYPYPATH=infra/localstack:infra/build $(BIN)/mypy --package modelless_localstack --module smoke --package infra.rehearsal
 	$(BIN)/lint-imports
 	$(BIN)/cfn-lint $(TEMPLATES)
 	$(SAM)/bin/sam validate --lint --template template.yaml
@@ -70,8 +71,12 @@ aws-test: $(VENV)/.installed $(MINISTACK)/.installed ## Run the built artefacts 
 soak: $(VENV)/.installed ## Serve for two minutes while an environment is killed every five seconds
 	MODELLESS_SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m pytest -m soak tests/e2e $(ARGS)
 
+localstack: $(VENV)/.installed $(SAM)/.installed $(if $(ENDPOINT),,$(LOCALSTACK)/.installed) ## Deploy to LocalStack, no Docker needed, and ask it; ENDPOINT=URL for one that runs
+	PYTHONPATH=infra/build $(BIN)/python infra/localstack/smoke.py --sam $(abspath $(SAM))/bin/sam \
+		--environment $(abspath $(LOCALSTACK)) $(if $(ENDPOINT),--endpoint "$(ENDPOINT)") $(ARGS)
+
 clean: ## Remove what the other targets made, environments included
-	rm -rf $(VENV) $(SAM) $(AUDIT) $(MINISTACK) .aws-sam .cache .modelless build dist .pytest_cache .mypy_cache .ruff_cache \
+	rm -rf $(VENV) $(SAM) $(AUDIT) $(MINISTACK) $(LOCALSTACK) .aws-sam .cache .modelless build dist .pytest_cache .mypy_cache .ruff_cache \
 		.hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -101,6 +106,13 @@ $(MINISTACK)/.installed:
 	@echo "Installing an emulator into $(MINISTACK) ..."
 	@test -x $(MINISTACK)/bin/python || $(PYTHON) -m venv $(MINISTACK)
 	@$(MINISTACK)/bin/python -m pip install -qq 'ministack==1.5.33'
+	@touch $@
+
+# LocalStack pins its own versions of the other half.
+$(LOCALSTACK)/.installed: infra/localstack/pyproject.toml
+	@echo "Installing LocalStack into $(LOCALSTACK) (about two minutes) ..."
+	@test -x $(LOCALSTACK)/bin/python || $(PYTHON) -m venv $(LOCALSTACK)
+	@$(LOCALSTACK)/bin/python -m pip install -qq --editable infra/localstack
 	@touch $@
 
 # What `sam build` calls, one target per function.

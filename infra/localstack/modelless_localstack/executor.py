@@ -7,12 +7,13 @@ MODELLESS_RUNTIME_PYTHON, the interpreter, and MODELLESS_RUNTIME_PACKAGES, the f
 
 from __future__ import annotations
 
-import atexit
 import functools
 import os
 from pathlib import Path
+from weakref import WeakSet
 
 from localstack import config
+from localstack.runtime import hooks
 from localstack.services.lambda_.invocation.executor_endpoint import StatusErrorException
 from localstack.services.lambda_.invocation.lambda_models import FunctionVersion, InvocationResult
 from localstack.services.lambda_.invocation.plugins import RuntimeExecutorPlugin
@@ -27,6 +28,9 @@ from modelless_localstack.loop import loop_thread
 from modelless_localstack.outcomes import Outcome, answered, failed, log_of
 
 HOST = "127.0.0.1"
+FIRST = 100
+"""Of shutdown hooks; LocalStack's own have priorities of 0 and below."""
+
 NEVER_S = 1e9
 """LocalStack ends what is idle for too long (LAMBDA_KEEPALIVE_MS)."""
 
@@ -39,6 +43,7 @@ class EnvironmentExecutor(RuntimeExecutor):
         self._pool: Pool | None = None
         self._written = bytearray()
         self._init_ms = 0.0
+        executors.add(self)
 
     def start(self, env_vars: dict[str, str]) -> None:
         """Run INIT. Raises StatusErrorException with the document that an invocation then answers."""
@@ -116,12 +121,21 @@ class EnvironmentExecutorPlugin(RuntimeExecutorPlugin):
         return EnvironmentExecutor
 
 
+executors: WeakSet[EnvironmentExecutor] = WeakSet()
+
+
 @functools.cache
 def shares() -> Shares:
     """CPU shares and memory caps of all functions."""
-    made = Shares()
-    atexit.register(made.close)
-    return made
+    return Shares()
+
+
+@hooks.on_infra_shutdown(priority=FIRST)
+def end_environments() -> None:
+    """End every environment and remove its control group, before whatever takes longer or does not end."""
+    for executor in list(executors):
+        executor.stop()
+    shares().close()
 
 
 def spec_of(version: FunctionVersion, variables: dict[str, str]) -> FunctionSpec:
