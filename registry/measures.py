@@ -61,6 +61,8 @@ METRICS: dict[str, Metric] = {
     "PrewarmUsed": Metric(COUNT, (TIER,), "Warmed copies whose task was asked for while they lasted."),
     "PrewarmWasted": Metric(COUNT, (TIER,), "Warmed copies whose task nobody asked for."),
     "ModelEvictions": Metric(COUNT, (TIER,), "Variants that were given up as not worth their place."),
+    "VariantsMade": Metric(COUNT, (TOTAL,), "Variants that were missing, made and published."),
+    "VariantsNotMade": Metric(COUNT, (TOTAL,), "Variants that could not be made, or were better on no axis."),
     "Judgements": Metric(COUNT, (TOTAL,), "Judgements that were taken in."),
     "QuotaUnsettled": Metric(COUNT, (TOTAL,), "Times that a tenant's spending could not be told to the table."),
     "CopiesWanted": Metric(COUNT, (TIER,), "Copies of a tier that are paid for by the hour, asked for or not."),

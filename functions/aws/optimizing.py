@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from functions.aws.backends import LambdaBackends
+from functions.aws.emf import Emf
 from functions.aws.settings import OptimizeSettings
 from gateway.generation.making import Workshop, ended, generation_for, possible_of
 from optimizer.generate.table import GENERATORS
@@ -26,6 +27,7 @@ from registry.catalogue import Catalogue
 from registry.documents import from_document
 from registry.errors import InvalidValue
 from registry.generations import Asked, Generation, GenerationState
+from registry.measures import Measure
 from registry.stores.dynamodb import DynamoStore
 from registry.stores.dynamodb_generations import DynamoGenerations
 from registry.stores.dynamodb_table import DynamoTable
@@ -57,12 +59,14 @@ class Optimizing:
         table: DynamoTable | None = None,
         blobs: Blobs | None = None,
         make_lambda: Callable[[int], Client] | None = None,
+        emf: Emf | None = None,
         plan: Plan = QUICK,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
         table = table or DynamoTable(settings.table)
         self._wall = wall
+        self._emf = emf or Emf("optimize", write=None)
         self._generations = DynamoGenerations(table, wall=wall)
         self._backends = LambdaBackends(
             settings.workers, emit=lambda _: None, make_client=make_lambda, clock=clock, isolated=settings.isolated
@@ -90,6 +94,9 @@ class Optimizing:
         except InvalidValue:  # another environment was first
             return self._generations.generation(generation.id)
         done = await self._ended(running, left_s - MARGIN_S)
+        published = done.state is GenerationState.PUBLISHED
+        # Both, whichever it was: arithmetic over metrics is silent where one of them has no data.
+        self._emf.put((Measure("VariantsMade", published), Measure("VariantsNotMade", not published)))
         log.info("%s/%s: %s: %s", done.task, done.variant, done.state, done.reason)
         return done
 

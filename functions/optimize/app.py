@@ -9,10 +9,11 @@ from typing import Any
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
+from functions.aws.emf import Emf
 from functions.aws.optimizing import Optimizing
 from functions.aws.settings import OptimizeSettings
 
-optimizing = Optimizing(OptimizeSettings.read(os.environ))
+optimizing = Optimizing(OptimizeSettings.read(os.environ), emf=Emf.of(os.environ, "optimize"))
 processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
 # One loop for the environment's life: backends keep connections between events.
 runner = asyncio.Runner()

@@ -21,6 +21,7 @@ from sklearn.ensemble import ExtraTreesClassifier
 
 from examples import export
 from examples.digits import data
+from functions.aws.emf import Emf
 from functions.aws.optimizing import HERE, Optimizing
 from functions.aws.settings import OptimizeSettings
 from optimizer.accuracy import share
@@ -39,6 +40,7 @@ from registry.prices import lambda_tiers
 from registry.stores.dynamodb import DynamoStore
 from registry.stores.dynamodb_generations import DynamoGenerations
 from registry.stores.dynamodb_table import DynamoTable
+from registry.tenants import tenant_hash
 from runtime.errors import RuntimeFault
 from runtime.worker import Worker
 
@@ -66,12 +68,14 @@ class Lambda:
         self._blobs = blobs
         self._lock = threading.Lock()
         self._free: list[Worker] = []
+        self.tenants: set[str | None] = set()
 
     def forget(self) -> None:
         """End every environment."""
         self._free.clear()
 
     def invoke(self, **request: Any) -> dict[str, Any]:
+        self.tenants.add(request.get("TenantId"))
         with self._lock:
             cold = not self._free
             worker = Worker(self._blobs, memory_mb=1769, threads=1) if cold else self._free.pop()
@@ -109,6 +113,7 @@ class Stack:
         self.table, self.blobs = DynamoTable("facts", client), Files(folder)
         self.store, self.worker = DynamoStore(self.table), Lambda(self.blobs)
         self.generations = DynamoGenerations(self.table)
+        self.lines: list[str] = []
 
     def publish(self, forest: bytes) -> None:
         """A registered forest that was measured to take 100 ms for ROWS rows."""
@@ -129,10 +134,15 @@ class Stack:
             .with_sources(sources)
         )
 
+    def counted(self) -> list[tuple[int, int]]:
+        """Variants made and not made, as each line of metrics says."""
+        return [(line["VariantsMade"], line["VariantsNotMade"]) for line in map(json.loads, self.lines)]
+
     def optimizing(self) -> Optimizing:
-        settings = OptimizeSettings("facts", "bucket", {TIER.name: "worker:live"})
+        settings = OptimizeSettings("facts", "bucket", {TIER.name: "worker:live"}, isolated=True)
         make: Any = lambda _: self.worker  # noqa: E731
-        return Optimizing(settings, table=self.table, blobs=self.blobs, make_lambda=make, plan=PLAN)
+        emf = Emf("stack-optimize", write=self.lines.append)
+        return Optimizing(settings, table=self.table, blobs=self.blobs, make_lambda=make, emf=emf, plan=PLAN)
 
     @property
     def catalogue(self) -> Catalogue:
@@ -174,6 +184,8 @@ async def test_what_was_asked_in_vain_is_made_measured_and_published(stack: Stac
     assert stack.catalogue.profiles[placement.id].fingerprint
     assert variant.recipe.parent == "forest"
     assert stack.generations.generations() == (done,)
+    assert stack.counted() == [(1, 0)]
+    assert stack.worker.tenants == {tenant_hash(stack.catalogue.tasks["digits"].owner)}
     # Delivered again, it finds that the variant is there.
     again = await stack.optimizing().once(asked, 900.0)
     assert again is None or again.recipe != done.recipe
@@ -204,6 +216,7 @@ async def test_one_that_takes_too_long_has_failed_and_is_not_tried_again(stack: 
 
     assert done is not None
     assert (done.state, "longer than" in done.reason) == (GenerationState.FAILED, True)
+    assert stack.counted() == [(0, 1)]
     again = await stack.optimizing().once(asked, 30.0)
     assert again is None or again.recipe != done.recipe
 
