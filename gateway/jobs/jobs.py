@@ -110,7 +110,9 @@ class Jobs:
             self._send(job)
         except registry.Unavailable:
             raise Unavailable(
-                f"job {job.id} is kept, but could not be queued; try again with the same Idempotency-Key", job=job.id
+                f"job {job.id} is kept, but could not be queued; try again with the same Idempotency-Key,"
+                " or ask for the job later",
+                job=job.id,
             ) from None
 
 

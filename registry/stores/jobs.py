@@ -172,12 +172,12 @@ class SqliteJobs(Database):
     def submit(self, job: Job, body: bytes, *, key: str | None = None, most: int = MOST_OPEN) -> Job:
         """See JobStore."""
         self._forget_expired()
-        inline, kept = self._kept_inline(job, BODY, body), None
+        kept = None
         try:
-            kept = self._submitted(job, inline, key, most)
+            kept = self._submitted(job, self._kept_inline(job, BODY, body), key, most)
             return kept
         finally:
-            if inline is None and kept != job:
+            if kept != job and len(body) > INLINE_BYTES:
                 self._parts.drop(job.tenant, job.id)
 
     def _submitted(self, job: Job, body: bytes | None, key: str | None, most: int) -> Job:

@@ -87,9 +87,11 @@ def test_a_file_that_cannot_be_written_leaves_none(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(os, "fsync", full)
     job = submitted(job_id(100.0, bytes(10)), "acme", "digits", "d", 100.0)
+    store = SqliteJobs(tmp_path / "jobs.db", FolderParts(tmp_path / "parts"), wall=lambda: 100.0)
     with pytest.raises(Unavailable):
-        FolderParts(tmp_path).put(job, BODY, b"{}")
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+        store.submit(job, bytes(INLINE_BYTES + 1))
+    assert not list((tmp_path / "parts").glob("*/*"))
+    store.close()
 
 
 def test_who_is_next_is_found_without_reading_every_job(tmp_path: Path) -> None:
