@@ -187,8 +187,10 @@ class JobResponse(Document):
     started_at: str | None = Field(description="When it was last begun.")
     ended_at: str | None
     expires_at: str = Field(description="When it is forgotten, a day after its end.")
-    result: PredictResponse | None = Field(description="Once it has succeeded; null in lists.")
-    error: JobFailure | None
+    result: PredictResponse | None = Field(
+        description="Once it has succeeded; null in lists, and in the answer to a submission."
+    )
+    error: JobFailure | None = Field(description="Why it failed; of one that waits, why its last run came to nothing.")
 
 
 class JobsResponse(Document):

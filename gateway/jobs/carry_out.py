@@ -30,6 +30,9 @@ NO_LATENCY = {"latency_ms": None}
 """A job that says nothing of latency has no deadline, whatever its task's default: nobody waits for it."""
 
 
+GONE = JobError("gone", "what it asks for is no longer kept")
+
+
 async def carry_out(
     job: Job,
     service: Service,
@@ -55,8 +58,9 @@ async def carry_out(
         if limit_bytes is not None and len(result) > limit_bytes:
             raise TooLarge("the answer is over the limit; send fewer rows", limit_bytes=limit_bytes)
         step = partial(succeed, holder=job.holder)
-    except (NotFound, ClaimLost):
-        return None
+    except NotFound:
+        # Told in vain where it was cancelled or has expired, which is why there is none.
+        step = partial(fail, holder=job.holder, error=GONE)
     except StoreUnavailable:
         raise
     except TimeoutError:
@@ -82,9 +86,7 @@ def _told(store: JobStore, job: Job, step: Step, result: bytes | None = None) ->
 
 async def _answer(job: Job, service: Service, store: JobStore, issuer: Issuer | None) -> bytes:
     caller = Principal("job", job.tenant)
-    body = await asyncio.to_thread(store.body, job)
-    if (actual := digest_of(job.task, body)) != job.digest:
-        raise DigestMismatch(job.digest, actual)
+    body = await asyncio.to_thread(_asked, job, store)
     # The task may have changed since, or be somebody else's by now.
     task = service.task(caller, job.task)
     given, inputs = await asyncio.to_thread(predict_request, body, task)
@@ -93,6 +95,13 @@ async def _answer(job: Job, service: Service, store: JobStore, issuer: Issuer | 
     answer = await service.predict(caller, task.name, inputs, hints, id=id_of(given.get("id")) or job.id)
     answer = await issuer.signed(answer, key) if issuer else answer
     return await asyncio.to_thread(answer_body, answer)
+
+
+def _asked(job: Job, store: JobStore) -> bytes:
+    body = store.body(job)
+    if (actual := digest_of(job.task, body)) != job.digest:
+        raise DigestMismatch(job.digest, actual)
+    return body
 
 
 def _after(error: GatewayError, job: Job, last: bool) -> Step:

@@ -12,8 +12,9 @@ import pytest
 
 from gateway.errors import EnvironmentLost, NotReady, Throttled
 from gateway.issuer import Issuer
-from gateway.jobs.carry_out import LONGEST_PAUSE_S, carry_out, hand_back
+from gateway.jobs.carry_out import GONE, LONGEST_PAUSE_S, carry_out, hand_back
 from gateway.receipts import read
+from registry.errors import NotFound
 from registry.jobs import ATTEMPTS, Job, JobState, cancel, claim, digest_of, job_id, submitted
 from registry.model import Objective, Slo
 from registry.receipt_keys import MemoryReceiptKeys
@@ -177,3 +178,17 @@ async def test_what_is_interrupted_goes_back_and_counts_as_none(make_world: Call
     assert (job.state, job.attempts, job.waits(NOW)) == (JobState.QUEUED, 0, True)
     hand_back(road.job, road.store)
     assert road.store.job("acme", road.job.id) == job
+
+
+async def test_what_is_asked_and_no_longer_there_ends_the_job(
+    make_world: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    road = Road(make_world())
+
+    def lost(job: Job) -> bytes:
+        raise NotFound("body of job", job.id)
+
+    monkeypatch.setattr(road.store, "body", lost)
+    ended = await road.run()
+    assert ended is not None
+    assert (ended.state, ended.error) == (JobState.FAILED, GONE)
