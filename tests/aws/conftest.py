@@ -32,7 +32,7 @@ MINISTACK = ROOT / os.environ.get("MINISTACK", ".venv-ministack") / "bin" / "min
 RUNTIME_CLIENT = ("awslambdaric", "runtime_client*.so", "snapshot_restore_py*", "simplejson")
 """What the managed runtime brings: its client and what the client imports, as they lie in site-packages."""
 
-PARAMETERS = {"Stage": "dev", "WarmBudgetUsdPerHour": "0.5"}
+PARAMETERS = {"Stage": "dev", "WarmBudgetUsdPerHour": "0.5", "Optimizer": "on"}
 TIER = "lambda-1769"
 OWNED = "numbers"
 """A task like digits, that belongs to the tenant of the recorded IAM user."""

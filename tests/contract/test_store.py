@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import boto3
@@ -11,7 +11,7 @@ import pytest
 
 from registry import prices
 from registry.catalogue import Catalogue
-from registry.errors import Conflict, InvalidValue, NotFound
+from registry.errors import Conflict, InvalidValue, NotFound, RegistryError
 from registry.model import Task, TensorSpec
 from registry.store import Release, Store, update
 from registry.stores.dynamodb import DynamoStore
@@ -185,3 +185,47 @@ def test_racing_threads_lose_no_update(reopen: Callable[[], Store]) -> None:
     assert len(store.load().tasks) == store.head() == threads * edits
     assert [r.version for r in store.history()] == list(range(1, threads * edits + 1))
     store.close()
+
+
+def at_once(reopen: Callable[[], Store], works: Sequence[Callable[[Store], object]]) -> list[object]:
+    """What each work returned or raised, all begun at the same time, each on a store of its own."""
+    barrier, outcomes = threading.Barrier(len(works)), list[object](works)
+
+    def run(index: int) -> None:
+        store = reopen()
+        barrier.wait(timeout=30)
+        try:
+            outcomes[index] = works[index](store)
+        except RegistryError as error:
+            outcomes[index] = error
+        store.close()
+
+    running = [threading.Thread(target=run, args=(n,)) for n in range(len(works))]
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join(timeout=60)
+    return outcomes
+
+
+def test_of_publishers_on_one_base_one_wins(reopen: Callable[[], Store], store: Store) -> None:
+    base = update(store, _adding("base"))
+    names = [f"task-{n}" for n in range(4)]
+    outcomes = at_once(reopen, [lambda s, name=name: s.publish(_adding(name)(base), note=name) for name in names])
+
+    (won,) = [outcome for outcome in outcomes if isinstance(outcome, Catalogue)]
+    assert [type(outcome) for outcome in outcomes].count(Conflict) == len(names) - 1
+    assert store.load() == won
+    assert [(r.version, r.note in won.tasks) for r in store.history()][1:] == [(2, True)]
+
+
+def test_rollbacks_and_updates_at_once_are_all_released_whole(reopen: Callable[[], Store], store: Store) -> None:
+    first = update(store, _adding("first"))
+    updates = [lambda s, n=n: update(s, _adding(f"task-{n}")) for n in range(2)]
+    outcomes = at_once(reopen, [*updates, *(lambda s: s.rollback(1) for _ in range(2))])
+
+    released = {outcome.version: outcome for outcome in outcomes if isinstance(outcome, Catalogue)}
+    assert sorted(released) == list(range(2, 6))
+    assert {version: store.load(version) for version in released} == released
+    assert store.load(1) == first
+    assert [r.note for r in store.history()].count("rollback to 1") == 2
