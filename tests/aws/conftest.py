@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,11 @@ from gateway.environments.spec import import_roots  # noqa: E402
 from infra.rehearsal.emulator import emulator  # noqa: E402
 from infra.rehearsal.stack import Rehearsal, rehearse  # noqa: E402
 from registry.blobs import blob_name  # noqa: E402
+from registry.blobs.files import Files  # noqa: E402
 from registry.catalogue import Catalogue  # noqa: E402
 from registry.store import update  # noqa: E402
 from registry.stores.sqlite import SqliteStore  # noqa: E402
+from runtime.session import Session  # noqa: E402
 
 HERE = ROOT / ".aws-sam" / "here"
 MINISTACK = ROOT / os.environ.get("MINISTACK", ".venv-ministack") / "bin" / "ministack"
@@ -197,3 +200,21 @@ def rows() -> list[list[float]]:
     from sklearn.datasets import load_digits
 
     return np.asarray(load_digits().data[-3:], dtype=np.float32).tolist()
+
+
+@pytest.fixture(scope="session")
+def locally(home: Path, rows: list[list[float]]) -> Callable[[str], dict[str, Any]]:
+    """What a variant's artifact answers to `rows` in this process, from the home's own blobs."""
+    return partial(_locally, home, rows)
+
+
+def _locally(home: Path, rows: list[list[float]], variant: str) -> dict[str, Any]:
+    store = SqliteStore(home / "catalogue.db")
+    catalogue = store.load()
+    store.close()
+    (spec,) = catalogue.tasks["digits"].inputs
+    session = Session.open(Files(home / "blobs"), catalogue.variants[variant].artifact, threads=1, prepack=False)
+    try:
+        return dict(session.run({spec.name: np.asarray(rows, dtype=np.float32)}))
+    finally:
+        session.close()

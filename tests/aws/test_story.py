@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from infra.rehearsal.stack import Rehearsal
-from registry.stores.sqlite import SqliteStore
 
 Event = Callable[..., dict[str, Any]]
 Invoke = Callable[[str, Any], Any]
@@ -25,27 +22,6 @@ def body(answer: dict[str, Any]) -> dict[str, Any]:
     assert answer["statusCode"] == 200, answer
     document: dict[str, Any] = json.loads(answer["body"])
     return document
-
-
-@pytest.fixture
-def locally(home: Path, rows: list[list[float]]) -> Callable[[str], dict[str, Any]]:
-    """What a variant's artifact answers to `rows` in this process, from the home's own blobs."""
-    return partial(_locally, home, rows)
-
-
-def _locally(home: Path, rows: list[list[float]], variant: str) -> dict[str, Any]:
-    from registry.blobs.files import Files
-    from runtime.session import Session
-
-    store = SqliteStore(home / "catalogue.db")
-    catalogue = store.load()
-    store.close()
-    (spec,) = catalogue.tasks["digits"].inputs
-    session = Session.open(Files(home / "blobs"), catalogue.variants[variant].artifact, threads=1, prepack=False)
-    try:
-        return dict(session.run({spec.name: np.asarray(rows, dtype=np.float32)}))
-    finally:
-        session.close()
 
 
 def test_push_measured_every_placement_through_the_worker(pushed: dict[str, Any]) -> None:
