@@ -94,8 +94,8 @@ jobs = (
 generations, wishing = None, None
 if settings.optimize_queue:
     generations = DynamoGenerations(table)
-    wishing = Wishing(service, DynamoClaims(table, GENERATIONS), Queue(settings.optimize_queue).send)
-    service.watch_with(wishing.observe)
+    wishing = Wishing(service, DynamoClaims(table, GENERATIONS), Queue(settings.optimize_queue).send, generations)
+    service.generate_with(wishing.observe, wishing.generating)
 routes = Routes(
     service,
     identify,

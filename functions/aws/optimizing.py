@@ -104,7 +104,10 @@ class Optimizing:
         abandoned = datetime.fromtimestamp(self._wall() - LONGEST_S, UTC)
         self._generations.recover(abandoned.isoformat(timespec="seconds"))
         possible = possible_of(catalogue, self._workshop.blobs, asked.task, HERE)
-        return generation_for(asked, catalogue, possible, self._generations)
+        generation = generation_for(asked, catalogue, possible, self._generations)
+        if generation is not None:
+            self._generations.say(asked, generation)
+        return generation
 
     async def _ended(self, running: Generation, within_s: float) -> Generation:
         try:

@@ -13,7 +13,7 @@ from typing import Any
 
 from registry.documents import from_document, to_document
 from registry.errors import InvalidValue, NotFound
-from registry.generations import ACTIVE, RESTARTS, Generation, GenerationState
+from registry.generations import ACTIVE, RESTARTS, Asked, Generation, GenerationState
 from registry.model import Recipe
 from registry.stores.dynamodb_table import DynamoTable
 
@@ -25,7 +25,10 @@ KEPT = 1000
 KEPT_S = 30 * 86400
 """How long one is kept."""
 
-UNDER_WAY = "ACTIVE#"
+UNDER_WAY, ANSWERS = "ACTIVE#", "ANSWERS#"
+
+ANSWERS_S = 3600
+"""How long it is known which generation answers a question: two runs of the longest and the pause between them."""
 
 
 class DynamoGenerations:
@@ -85,6 +88,23 @@ class DynamoGenerations:
                 self._moved(generation, GenerationState.QUEUED, restarts=generation.restarts + 1)
             else:
                 self._moved(generation, GenerationState.FAILED, reason="its process ended twice before it was done")
+
+    def say(self, asked: Asked, generation: Generation) -> None:
+        """Let whoever hears a question know the generation that is to answer it."""
+        with self._table.failures():
+            ttl = str(int(self._wall()) + ANSWERS_S)
+            item = {**_answer_key(asked), "id": {"S": generation.id}, "ttl": {"N": ttl}}
+            self._table.client.put_item(TableName=self._table.name, Item=item)
+
+    def said(self, asked: Asked) -> Generation | None:
+        """The generation that is to answer a question, while it is queued or running."""
+        with self._table.failures():
+            item = self._table.client.get_item(TableName=self._table.name, Key=_answer_key(asked)).get("Item")
+        try:
+            found = self.generation(item["id"]["S"]) if item else None
+        except NotFound:
+            return None
+        return found if found is not None and found.state in ACTIVE else None
 
     def close(self) -> None:
         """Nothing to let go of: the client keeps its own pool of connections."""
@@ -172,6 +192,10 @@ class DynamoGenerations:
 def _active_key(generation: Generation) -> dict[str, Any]:
     what = json.dumps([generation.task, to_document(generation.recipe)], sort_keys=True)
     return {"pk": {"S": PARTITION}, "sk": {"S": UNDER_WAY + hashlib.sha256(what.encode()).hexdigest()}}
+
+
+def _answer_key(asked: Asked) -> dict[str, Any]:
+    return {"pk": {"S": PARTITION}, "sk": {"S": ANSWERS + hashlib.sha256(asked.key.encode()).hexdigest()}}
 
 
 def _generation(item: dict[str, Any]) -> Generation:

@@ -196,7 +196,8 @@ async def test_what_another_is_at_or_left_behind(stack: Stack, forest: bytes) ->
     asked, first = message(HALF), stack.optimizing()
     planned = first._planned(HALF, stack.catalogue)
     assert planned is not None
-    stack.generations.move(planned.id, GenerationState.RUNNING)
+    running = stack.generations.move(planned.id, GenerationState.RUNNING)
+    assert stack.generations.said(HALF) == running
 
     found = await stack.optimizing().once(asked, 900.0)
     assert found is not None

@@ -14,9 +14,15 @@ from functions.aws.wishing import Wishing
 from gateway.decisions import Record
 from gateway.service import Service
 from registry.errors import Unavailable
+from registry.generations import Asked, Generating, Generation, GenerationState
+from registry.model import Recipe
+from scheduler.requests import Request
 
 IN_VAIN = {"latency_ms": 1, "on_infeasible": "strict"}
 PREDICT = "/v1/tasks/sum/predict"
+MADE = Generation(
+    "g", "sum", "int8", Recipe("int8", "fine"), "int8", "b", GenerationState.RUNNING, "2026-01-01T00:00:00+00:00"
+)
 
 
 class Claims:
@@ -35,23 +41,38 @@ class Claims:
         self.at.pop(name, None)
 
 
+class Generations:
+    """What is being made, for whatever is asked."""
+
+    def __init__(self) -> None:
+        self.made: Generation | None = None
+
+    def said(self, asked: Asked) -> Generation | None:
+        return self.made
+
+
 class Caller:
     """The API whose vain questions are sent on, as often as it is asked in how many environments."""
 
     def __init__(self, api: Any) -> None:
         self.api, self.sent, self.claims, self.now = api, [], Claims(), 1000.0
+        self.generations = Generations()
         self.wishing = self.environment()
-        api.service.watch_with(self._observe)
+        api.service.generate_with(self._observe, self._generating)
 
     def _observe(self, record: Record) -> None:
         self.wishing.observe(record)
 
+    def _generating(self, request: Request) -> Generating | None:
+        return self.wishing.generating(request)
+
     def environment(self, send: Any = None) -> Wishing:
         service: Service = self.api.service
-        return Wishing(service, self.claims, send or self.sent.append, wall=lambda: self.now)  # type: ignore[arg-type]
+        send = send or self.sent.append
+        return Wishing(service, self.claims, send, self.generations, wall=lambda: self.now)  # type: ignore[arg-type]
 
     async def ask(self, **slo: Any) -> int:
-        status, _ = await self.api("POST", PREDICT, {"inputs": [[1.0, 2.0]], "slo": slo})
+        status, self.answer = await self.api("POST", PREDICT, {"inputs": [[1.0, 2.0]], "slo": slo})
         await self.wishing.settle()
         return int(status)
 
@@ -84,6 +105,22 @@ async def test_a_question_goes_on_once_an_hour_whoever_hears_it(caller: Caller) 
     caller.wishing = caller.environment()
     await caller.ask(**IN_VAIN)
     assert len(caller.sent) == 2
+
+
+async def test_who_asks_again_is_told_what_is_made(caller: Caller) -> None:
+    """Also where another environment handed the question on, and not for longer than it is being made."""
+    await caller.ask(**IN_VAIN)
+    caller.wishing = caller.environment()
+    caller.generations.made = MADE
+    await caller.ask(**IN_VAIN)
+    assert "generating" not in caller.answer["error"]
+    await caller.ask(**IN_VAIN)
+    assert caller.answer["error"]["generating"]["generation"] == MADE.id
+    caller.generations.made = None
+    caller.wishing._wishes._looked.clear()  # as after a minute, or a release
+    await caller.ask(**IN_VAIN)
+    await caller.ask(**IN_VAIN)
+    assert "generating" not in caller.answer["error"]
 
 
 async def test_one_that_could_not_be_sent_is_sent_by_the_next(caller: Caller, caplog: pytest.LogCaptureFixture) -> None:

@@ -9,8 +9,8 @@ import pytest
 from moto import mock_aws
 
 from registry.errors import InvalidValue
-from registry.generations import GenerationState
-from registry.model import Recipe
+from registry.generations import Asked, GenerationState
+from registry.model import Recipe, Slo
 from registry.stores.dynamodb_claims import DynamoClaims
 from registry.stores.dynamodb_generations import KEPT_S, PARTITION, DynamoGenerations
 from registry.stores.dynamodb_table import DynamoTable
@@ -101,3 +101,18 @@ def test_no_condition_compares_two_values(table: DynamoTable) -> None:
     log.move(made.id, GenerationState.RUNNING)
 
     assert conditions == ["attribute_not_exists(pk)", "attribute_not_exists(pk)", "#state = :state"]
+
+
+def test_who_is_asked_a_question_knows_what_is_to_answer_it(table: DynamoTable) -> None:
+    log, asked = DynamoGenerations(table, wall=lambda: NOW), Asked("t", Slo(latency_ms=5.0), 2)
+    made = log.queue("t", "v", "v", Recipe("int8", "p"), basis="b")
+    assert log.said(asked) is None
+    log.say(asked, made)
+
+    assert log.said(asked) == made
+    assert log.said(Asked("t", Slo(latency_ms=5.0), 3)) is None
+    running = log.move(made.id, GenerationState.RUNNING)
+    assert log.said(asked) == running
+    log.move(made.id, GenerationState.FAILED, "no")
+    assert log.said(asked) is None
+    assert len(log.generations()) == 1
