@@ -39,10 +39,13 @@ CREATE TABLE IF NOT EXISTS job (
     result  BLOB
 ) STRICT;
 CREATE INDEX IF NOT EXISTS job_waiting ON job (tenant, id, lease, expires, state) WHERE state IN ('queued', 'running');
+CREATE INDEX IF NOT EXISTS job_newest ON job (tenant, id);
 CREATE INDEX IF NOT EXISTS job_started ON job (tenant, started);
 CREATE INDEX IF NOT EXISTS job_key ON job (tenant, key) WHERE key IS NOT NULL;
 CREATE INDEX IF NOT EXISTS job_expires ON job (expires)
 """
+
+NEWEST = "SELECT job FROM job WHERE tenant = ? AND expires > ? ORDER BY id DESC LIMIT ?"
 
 NEXT = """
 WITH RECURSIVE asking (tenant) AS (
@@ -205,10 +208,7 @@ class SqliteJobs(Database):
     def jobs(self, tenant: str, limit: int) -> tuple[Job, ...]:
         """See JobStore."""
         with self._reading() as database:
-            rows = database.execute(
-                "SELECT job FROM job WHERE tenant = ? AND expires > ? ORDER BY id DESC LIMIT ?",
-                (tenant, self._wall(), limit),
-            ).fetchall()
+            rows = database.execute(NEWEST, (tenant, self._wall(), limit)).fetchall()
         return tuple(_job(row[0]) for row in rows)
 
     def body(self, job: Job) -> bytes:

@@ -10,13 +10,14 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from registry.errors import KeyReused, TooManyJobs, Unavailable
 from registry.jobs import KEPT_S, JobState, job_id, submitted
 from registry.stores.job_parts import BODY, FolderParts
-from registry.stores.jobs import INLINE_BYTES, NEXT, SqliteJobs
+from registry.stores.jobs import INLINE_BYTES, NEWEST, NEXT, SqliteJobs
 from registry.tenants import tenant_hash
 
 PROGRAM = """
@@ -94,10 +95,14 @@ def test_a_file_that_cannot_be_written_leaves_none(tmp_path: Path, monkeypatch: 
     store.close()
 
 
-def test_who_is_next_is_found_without_reading_every_job(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("query", "given"), [(NEXT, {"now": 0.0}), (NEWEST, ("acme", 0.0, 1))])
+def test_who_is_next_and_what_is_newest_are_found_without_reading_every_job(
+    tmp_path: Path, query: str, given: Any
+) -> None:
     SqliteJobs(tmp_path / "jobs.db", FolderParts(tmp_path)).close()
     with closing(sqlite3.connect(tmp_path / "jobs.db")) as database:
-        plan = [step for *_, step in database.execute(f"EXPLAIN QUERY PLAN {NEXT}", {"now": 0.0})]
+        plan = [step for *_, step in database.execute(f"EXPLAIN QUERY PLAN {query}", given)]
     looks = [step for step in plan if " job " in f"{step} "]
     assert looks
-    assert all(step.startswith("SEARCH job USING COVERING INDEX") for step in looks)
+    assert all(step.startswith("SEARCH job USING ") for step in looks)
+    assert query is NEXT or not any("TEMP B-TREE" in step for step in plan)
