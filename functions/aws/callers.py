@@ -6,10 +6,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.auth import ANONYMOUS, Principal
+from gateway.auth import ANONYMOUS, PUBLIC, Principal
 from gateway.errors import Unauthenticated
 
 ASSUMED_ROLE = re.compile(r"^arn:[^:]+:sts::(\d+):assumed-role/([^/]+)/")
+OF_IAM = re.compile(r"^\d{12}/")
+"""What only the tenants of IAM callers begin with."""
+
 USER = re.compile(r"^arn:[^:]+:iam::(\d+):user/(?:.*/)?([^/]+)$")
 
 
@@ -42,6 +45,9 @@ def _of_claims(claims: Mapping[str, Any], tenant_claim: str) -> Principal:
     tenant, subject = claims.get(tenant_claim), claims.get("sub")
     if not tenant or not isinstance(tenant, str):
         raise Unauthenticated(f"the token has no claim {tenant_claim!r}, which names the tenant")
+    if tenant == PUBLIC or OF_IAM.match(tenant):
+        # Whoever may name their tenant at the issuer would own what is everybody's, or be a role of this account.
+        raise Unauthenticated(f"the token's claim {tenant_claim!r} names a tenant that no token may name")
     return Principal(str(subject or tenant), tenant)
 
 

@@ -59,6 +59,8 @@ def test_a_token_names_its_tenant_by_the_configured_claim() -> None:
         bearing(sub="ada"),
         bearing(sub="ada", org=""),
         bearing(sub="ada", org=7),
+        bearing(sub="ada", org="public"),
+        bearing(sub="ada", org="123456789012/ada"),
         signed("arn:aws:iam::123456789012:root"),
         signed("arn:aws:sts::123456789012:federated-user/ada"),
     ],
