@@ -24,6 +24,9 @@ FILE = "jobs/jobs.db"
 INLINE_BYTES = 256 * 1024
 """A larger body or result is a file of its own: rows that are rewritten stay small."""
 
+FORGOTTEN_AT_ONCE = 1000
+"""Some milliseconds of whoever comes first after a long rest."""
+
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS job (
     id      TEXT PRIMARY KEY,
@@ -234,7 +237,13 @@ class SqliteJobs(Database):
             return self._moved(database, job, step(job, self._wall()), inline)
 
     def claim_next(self, holder: str, lease_s: float) -> Job | None:
-        """See JobQueue."""
+        """See JobQueue; where none waits there is time to forget what has expired, also if nobody submits any more."""
+        claimed = self._claimed(holder, lease_s)
+        if claimed is None:
+            self._forget_expired()
+        return claimed
+
+    def _claimed(self, holder: str, lease_s: float) -> Job | None:
         step = partial(claim, holder=holder, lease_s=lease_s)
         while True:
             with self._writing() as database:
@@ -286,11 +295,15 @@ class SqliteJobs(Database):
         return self._parts.get(job, name) if row is None or row[0] is None else bytes(row[0])
 
     def _forget_expired(self) -> None:
-        with self._writing() as database:
-            gone = database.execute("DELETE FROM job WHERE expires <= ? RETURNING tenant, id", (self._wall(),))
-            forgotten = gone.fetchall()
-        for tenant, id_ in forgotten:
+        """Files before rows: who is stopped in between leaves what is found again."""
+        with self._reading() as database:
+            query = "SELECT tenant, id FROM job WHERE expires <= ? LIMIT ?"
+            gone = database.execute(query, (self._wall(), FORGOTTEN_AT_ONCE)).fetchall()
+        for tenant, id_ in gone:
             self._parts.drop(tenant, id_)
+        if gone:
+            with self._writing() as database:
+                database.executemany("DELETE FROM job WHERE tenant = ? AND id = ?", gone)
 
     def _prepare(self) -> None:
         self._write_ahead(SCHEMA)

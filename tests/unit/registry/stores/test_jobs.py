@@ -65,6 +65,27 @@ def test_the_files_of_what_is_forgotten_go_with_it(tmp_path: Path) -> None:
     store.close()
 
 
+def test_what_has_expired_goes_also_where_nobody_submits_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("registry.stores.jobs.FORGOTTEN_AT_ONCE", 2)
+    now = [100.0]
+    store = SqliteJobs(tmp_path / "jobs.db", FolderParts(tmp_path / "parts"), wall=lambda: now[0])
+    for i in range(3):
+        store.submit(submitted(job_id(now[0] + i, bytes(10)), "acme", "digits", "d", now[0]), bytes(INLINE_BYTES + 1))
+    now[0] += KEPT_S
+    left: list[tuple[int, int]] = []
+    for _ in range(2):
+        assert store.claim_next("w", 30.0) is None
+        with closing(sqlite3.connect(tmp_path / "jobs.db")) as database:
+            left += [
+                len(list((tmp_path / "parts").rglob(BODY))),
+                *database.execute("SELECT count(*) FROM job").fetchone(),
+            ]
+    assert left == [(1, 1), (0, 0)]
+    store.close()
+
+
 def test_what_is_refused_or_known_already_leaves_no_file(tmp_path: Path) -> None:
     store = SqliteJobs(tmp_path / "jobs.db", FolderParts(tmp_path / "parts"), wall=lambda: 100.0)
     large, digests = bytes(INLINE_BYTES + 1), ("d", "d", "other")
