@@ -239,6 +239,11 @@ def test_a_minute_that_failed_is_not_tried_again(everything: Resources) -> None:
         assert config["Qualifier"] == "live"
 
 
+def test_the_log_of_access_is_one_that_no_policy_must_name(deploy: Deploy) -> None:
+    """API Gateway adds any other to a policy of the account's, which 5,120 characters fill."""
+    assert "/aws/vendedlogs/" in str(deploy()["HttpApi.Logs"]["Properties"]["LogGroupName"])
+
+
 def test_a_token_must_be_for_us(deploy: Deploy) -> None:
     with pytest.raises(TemplateError, match="JwtNeedsAnAudience"):
         deploy(JwtIssuer="https://issuer.example")
