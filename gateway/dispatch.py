@@ -69,6 +69,8 @@ class _Course:
     ranked: Sequence[Estimate]
     arrived: float
     inputs: Tensors
+    until: float
+    """On the clock; whoever asked is gone then, whatever the SLO says."""
     attempts: list[Attempt] = field(default_factory=list)
     refused: dict[str, float] = field(default_factory=dict)
     """Tier to seconds until it may be asked again."""
@@ -115,13 +117,14 @@ class Dispatcher:
         arrived: float,
         inputs: Tensors,
         reserve: Callable[[], Sequence[Estimate]] = tuple,
+        until: float = math.inf,
     ) -> Delivery:
-        """The first reply in rank order; once all have failed, of what `reserve` ranks besides.
+        """The first reply in rank order, `until` then; once all have failed, of what `reserve` ranks besides.
 
         Raises DeadlineExceeded when time runs out, Overloaded when every tier refused for lack of capacity, and
         Unavailable, naming each attempt, when every placement failed.
         """
-        course = _Course(request_id, request, ranked, arrived, inputs)
+        course = _Course(request_id, request, ranked, arrived, inputs, until)
         # When all else has failed, a placement that only lost its environment is worth a second one.
         for estimate in chain(ranked, course.lost, course.untried(reserve)):
             placement = estimate.placement
@@ -153,7 +156,8 @@ class Dispatcher:
         """One attempt, with its events; None when the next placement is to be tried."""
         placement = estimate.placement
         started = self._clock()
-        deadline = deadline_of(course.request.slo, course.arrived, catalogue.tiers[placement.tier].timeout_s)
+        patience = deadline_of(course.request.slo, course.arrived, catalogue.tiers[placement.tier].timeout_s)
+        deadline = min(patience, course.until)
         error = ""
         try:
             if started >= deadline:

@@ -6,6 +6,7 @@ A request ends in exactly one Answer or one GatewayError, and either way in exac
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -191,10 +192,12 @@ class Service:
         *,
         id: str | None = None,  # noqa: A002 - the protocol's own word for it
         arrived: float | None = None,
+        within_s: float = math.inf,
     ) -> Answer:
         """Answer inputs that are tensors by name, under the caller's hints laid over the task's default SLO.
 
-        `arrived` is when the request came in, on the service's clock (now when omitted): parsing counts.
+        `arrived` is when the request came in, on the service's clock (now when omitted): parsing counts. `within_s` is
+        what whoever asks has left to live: a tier that takes longer is late, as one that outlasts its own timeout is.
         Under `best_effort` an answer later than the latency bound is still given, flagged, up to the tier's timeout;
         under `strict` the bound is the deadline. Raises every GatewayError but BadRequest and Unauthenticated.
         """
@@ -226,6 +229,7 @@ class Service:
                     arrived=start,
                     inputs=inputs,
                     reserve=lambda: choose(request, catalogue, fleet.forgiving(), self.clock()).ranked,
+                    until=now + within_s,
                 )
         except GatewayError as error:
             error.details["decision_id"] = record.id

@@ -46,6 +46,9 @@ logging.getLogger("aws_lambda_powertools").setLevel(logging.INFO)
 MARGIN_S = 0.5
 """Kept of the function's own time, so that a refusal still reaches the caller."""
 
+GIVEN_UP_S = 0.5
+"""Before that a tier is given up: twice what a dispatch leaves it to report (`gateway.dispatch.GRACE_S`)."""
+
 ANSWER_LIMIT = 5_500_000
 """Most characters of an answer: Lambda's 6 MB, less what quoting them once more adds."""
 
@@ -142,9 +145,17 @@ class Routes:
         inputs = decode_inputs(known.inputs, await self._inputs(caller, body))
         key = self._issuer.begin(caller, known) if self._issuer else None
         try:
-            async with asyncio.timeout(self._time_left_s()):
+            left_s = self._time_left_s()
+            async with asyncio.timeout(left_s):
                 answer = await self._service.predict(
-                    caller, task, inputs, _hints(body.slo), id=body.id, arrived=arrived
+                    caller,
+                    task,
+                    inputs,
+                    _hints(body.slo),
+                    id=body.id,
+                    arrived=arrived,
+                    # Before that, so that it is told to whoever counts: what is cut off is no request that failed.
+                    within_s=max(0.0, left_s - GIVEN_UP_S),
                 )
         except TimeoutError:
             raise DeadlineExceeded("no answer came within this function's own time") from None
