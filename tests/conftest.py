@@ -1,8 +1,8 @@
-"""Small ONNX graphs with known answers, and folders of models made of them."""
+"""Small ONNX graphs with known answers, folders of models made of them, and AWS's SDK, which reads its models once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -96,3 +96,24 @@ def folder_of(tmp_path: Path) -> MakeFolder:
         return root
 
     return make
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _models_of_aws_are_read_once() -> Iterator[None]:
+    """Each session of botocore reads services' models from disk, a tenth of a second each; tests make hundreds.
+
+    What was read is shared and nothing else, so that no test sees another's credentials or region.
+    """
+    import botocore.session
+    from botocore.loaders import Loader, create_loader
+
+    read: dict[str | None, dict[Any, Any]] = {}
+
+    def sharing(search_path: str | None = None) -> Loader:
+        loader = create_loader(search_path)
+        loader._cache = read.setdefault(search_path, loader._cache)
+        return loader
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(botocore.session, "create_loader", sharing)
+        yield

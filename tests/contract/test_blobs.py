@@ -131,7 +131,7 @@ def test_damage_after_the_first_read_is_seen_at_the_next(blobs: Blobs, damage: D
 
 def test_racing_writers_of_one_blob_all_succeed(reopen: Callable[[], Blobs], kind: str) -> None:
     data = os.urandom(1 << 18)
-    stores = [reopen() for _ in range(8)]
+    stores = [reopen() for _ in range(4)]
     barrier = threading.Barrier(len(stores))
     digests: list[str] = []
 

@@ -154,7 +154,7 @@ def test_fewer_may_be_given_than_before(leases: Leases) -> None:
 
 
 def test_of_a_crowd_as_many_as_there_are_have_one(reopen: Reopen, wall: Wall) -> None:
-    crowd, most = 12, 5
+    crowd, most = 8, 3
     barrier = threading.Barrier(crowd)
     won: list[Lease] = []
 
@@ -175,14 +175,14 @@ def test_of_a_crowd_as_many_as_there_are_have_one(reopen: Reopen, wall: Wall) ->
     leases = reopen(wall)
     assert leases.held(GPU) == len(won)
     # Those that saw the same free slot may all have missed another one: who asks next gets it.
-    rest = taken(leases, 20, most=most)
+    rest = taken(leases, crowd, most=most)
     assert len({lease.holder for lease in (*won, *rest)}) >= most
     assert leases.held(GPU) == most
     leases.close()
 
 
 def test_never_more_at_a_time_while_many_come_and_go(reopen: Reopen, wall: Wall) -> None:
-    crowd, most, times = 6, 2, 6
+    crowd, most, times = 4, 2, 4
     barrier, lock = threading.Barrier(crowd), threading.Lock()
     now, peak = 0, 0
 

@@ -166,7 +166,7 @@ def test_closing_twice_is_harmless(store: Store) -> None:
 
 
 def test_racing_threads_lose_no_update(reopen: Callable[[], Store]) -> None:
-    threads, edits = 4, 8
+    threads, edits = 4, 3
     barrier = threading.Barrier(threads)
 
     def work(worker: int) -> None:

@@ -51,13 +51,6 @@ def actions_of(statement: dict[str, Any]) -> set[str]:
     return {statement["Action"]} if isinstance(statement["Action"], str) else set(statement["Action"])
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_cfn_lint_finds_nothing(name: str) -> None:
-    from cfnlint.api import lint_file
-
-    assert [str(match) for match in lint_file(INFRA / name)] == []
-
-
 def test_only_the_function_with_an_accelerator_leaves_a_rule_out(accelerated: dict[str, Any]) -> None:
     ignoring = {name: r["Metadata"] for name, r in accelerated["Resources"].items() if "Metadata" in r}
 

@@ -125,10 +125,10 @@ def test_what_agrees_changes_no_version_and_is_looked_at_once(cloud: Cloud) -> N
 
 def test_it_is_published_once_a_minute_by_all_together_and_in_the_end(cloud: Cloud) -> None:
     released = []
-    for number in range(30):
-        cloud.batch(observed(number, right=number >= 10))
+    for number in range(20):
+        cloud.batch(observed(number, right=number >= 7))
         released.append((cloud.now, cloud.catalogue.version))
-        cloud.pass_time(7.0)
+        cloud.pass_time(10.5)
     cloud.pass_time(3 * PUBLISH_S)
 
     changes = [at for (at, version), (_, before) in zip(released[1:], released, strict=False) if version != before]
