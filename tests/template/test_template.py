@@ -10,8 +10,9 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
-from benchmarks.deployed import TemplateError
+from benchmarks.deployed import TemplateError, parsed
 from functions.aws.jobs import LEASE_MARGIN_S, MARGIN_S, MOST_RECEIVES
 from functions.aws.settings import (
     ApiSettings,
@@ -410,6 +411,19 @@ def test_the_budget_counts_what_is_ours_and_tells_somebody(everything: Resources
     for notified in budget["NotificationsWithSubscribers"]:
         assert notified["Subscribers"] == [{"SubscriptionType": "EMAIL", "Address": "ops@example.org"}]
     assert not of_type(deploy(), "AWS::Budgets::Budget")
+    assert not of_type(deploy(AlarmEmail="ops@example.org", MonthlyBudgetUsd="0"), "AWS::Budgets::Budget")
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "eu-north-1", "eu-south-1"])
+def test_what_a_region_lacks_is_not_named_where_it_is_off(region: str, deploy: Deploy) -> None:
+    """CloudFormation refuses a template with a type that it does not know, whatever its conditions say."""
+    known = set(PROVIDER_SCHEMA_MANAGER.get_resource_types(region))
+
+    for resources in (deploy(), deploy(AlarmEmail="ops@example.org", MonthlyBudgetUsd="0", WarmBudgetUsdPerHour="1")):
+        assert {resource["Type"] for resource in resources.values()} <= known
+    assert not {"AWS::Budgets::Budget", "AWS::SageMaker::InferenceComponent"} & {
+        resource["Type"] for resource in parsed(ROOT / "template.yaml")["Resources"].values()
+    }
 
 
 def test_each_environment_of_samconfig_deploys_a_stage_of_its_own(deploy: Deploy) -> None:
