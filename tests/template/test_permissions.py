@@ -34,10 +34,10 @@ KEY = "arn:aws:kms:us-east-1:000000000000:key/k"
 
 ALLOWED = {
     "ApiRole": {*READS, *WRITES, *OBJECTS, "s3:ListBucket", *INVOKES, "sqs:SendMessage", *GPU, *LEASES, *LOGS, *TRACES},
-    "SchedulerRole": {*READS, *LOGS, *TRACES},
-    "PrewarmRole": {*READS, *WRITES, *INVOKES, *PROVISIONS, *SCALES, *GPU, *LOGS, *TRACES},
+    "SchedulerRole": {"dynamodb:Query", *LOGS, *TRACES},
+    "PrewarmRole": {"dynamodb:Query", *WRITES, *INVOKES, *PROVISIONS, *SCALES, *GPU, *LOGS, *TRACES},
     "EvictRole": {
-        *READS,
+        "dynamodb:Query",
         *WRITES,
         *INVOKES,
         *PROVISIONS,
@@ -239,6 +239,7 @@ def test_who_may_push_reaches_the_catalogue_blobs_and_workers_alone(everything: 
     reached = {s["Sid"]: partitions(s) for s in policy if "dynamodb:PutItem" in s["Action"]}
 
     assert reached == {"PublishCatalogues": ["CATALOGUE", "SNAPSHOT#*"]}
+    assert [partitions(s) for s in policy if "dynamodb:DeleteItem" in words(s["Action"])] == [["SNAPSHOT#*"]]
     assert {action for s in policy for action in words(s["Action"])} == {
         *READS,
         "dynamodb:PutItem",
