@@ -1,4 +1,4 @@
-# Everything a checkout needs, as a dozen targets or fewer; `make help` lists them.
+# Everything a checkout needs; `make help` lists the targets.
 
 VENV    ?= .venv
 SAM     ?= .venv-sam
@@ -11,6 +11,7 @@ PYTHON  ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 ARGS    ?=
 NAME    ?= decision
+REPORT  ?=
 SOAK_SECONDS ?= 120
 
 TEMPLATES := template.yaml $(wildcard infra/*.yaml)
@@ -20,7 +21,7 @@ export SAM_CLI_TELEMETRY := 0
 export AWS_DEFAULT_REGION ?= us-east-1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench soak build aws-test localstack clean
+.PHONY: help setup demo test check bench soak build aws-test iam-test here localstack clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -39,7 +40,7 @@ ifeq ($(ARGS),)
 	$(BIN)/python -m pytest -m "not soak" tests/integration tests/e2e || failed=1; \
 	exit $$failed
 else
-	$(BIN)/python -m pytest -m "not soak and not localstack and not aws" $(ARGS)
+	$(BIN)/python -m pytest -m "not soak and not localstack and not aws and not iam" $(ARGS)
 endif
 
 check: $(VENV)/.installed $(SAM)/.installed $(AUDIT)/.installed ## Lint, types, layers, templates, advisories
@@ -61,12 +62,17 @@ bench: $(VENV)/.installed ## Run one benchmark: make bench NAME=decision ARGS=--
 build: $(SAM)/.installed ## Build every Lambda function's artefact into .aws-sam/build
 	$(SAM)/bin/sam build
 
-aws-test: $(VENV)/.installed $(MINISTACK)/.installed ## Run the built artefacts as Lambda does, over an emulator's account
-	@test -d .aws-sam/build || { echo "There is no artefact yet: make build" >&2; exit 1; }
+aws-test: $(VENV)/.installed $(MINISTACK)/.installed here ## Run the built artefacts as Lambda does, over an emulator's account
+	MINISTACK=$(MINISTACK) $(BIN)/python -m pytest tests/aws $(ARGS)
+
+iam-test: $(VENV)/.installed $(MINISTACK)/.installed here ## Do everything under the template's roles, then without one permission at a time; REPORT=FILE
+	MINISTACK=$(MINISTACK) MODELLESS_IAM_REPORT=$(REPORT) $(BIN)/python -m pytest tests/iam $(ARGS)
+
+# Every function's artefact for this machine and this Python.
+here: $(VENV)/.installed
 	@rm -rf .aws-sam/here
 	@for function in $(notdir $(patsubst %/app.py,%,$(wildcard functions/*/app.py))); do \
 		$(BIN)/python infra/build/build.py $$function --artifacts .aws-sam/here/$$function --here || exit 1; done
-	MINISTACK=$(MINISTACK) $(BIN)/python -m pytest tests/aws $(ARGS)
 
 soak: $(VENV)/.installed ## Serve for two minutes while an environment is killed every five seconds
 	MODELLESS_SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m pytest -m soak tests/e2e $(ARGS)

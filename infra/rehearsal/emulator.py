@@ -1,4 +1,4 @@
-"""MiniStack as a process of its own: DynamoDB, S3, SQS and schedules on loopback; always ended by its pid."""
+"""MiniStack as a process of its own on loopback, always ended by its pid; it is no part of what is deployed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 START_S = 60.0
@@ -15,21 +16,41 @@ START_S = 60.0
 PAUSE_S = 0.05
 
 
-@contextmanager
-def emulator(program: Path, scratch: Path) -> Iterator[str]:
-    """The endpoint of a new, empty account, for as long as the block lasts.
+@dataclass(frozen=True, slots=True)
+class Running:
+    """An emulator that listens."""
 
-    `program` is MiniStack's command, in an environment of its own. Raises RuntimeError with the end of its log when it
-    does not listen in time.
+    endpoint: str
+    process: int
+    """Its id; the functions that it runs are its children."""
+
+
+@contextmanager
+def emulator(program: Path, scratch: Path, *arguments: str | Path, **settings: str) -> Iterator[Running]:
+    """A new, empty account, for as long as the block lasts.
+
+    `program` is MiniStack's command or interpreter, in an environment of its own; `settings` are its variables. What it
+    writes goes below `scratch`, its certificate to `ministack-tls/server.crt`. Raises RuntimeError with the end of its
+    log when it does not listen in time.
     """
     port = _free_port()
-    settings = {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "STATE_DIR": str(scratch), "LOG_LEVEL": "WARNING"}
+    # Its own variables alone say who the account's owner is, and where AWS is.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    own = {
+        "BIND_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(port),
+        "STATE_DIR": str(scratch / "state"),
+        "TMPDIR": str(scratch),
+    }
     log = scratch / "ministack.log"
     with log.open("wb") as sink:
-        process = subprocess.Popen([program], env={**os.environ, **settings}, stdout=sink, stderr=sink)  # noqa: S603
+        process = subprocess.Popen(  # noqa: S603
+            [program, *arguments], env={**kept, **own, "LOG_LEVEL": "WARNING", **settings}, stdout=sink, stderr=sink
+        )
     try:
         _wait(port, process, log)
-        yield f"http://127.0.0.1:{port}"
+        scheme = "https" if settings.get("USE_SSL") else "http"
+        yield Running(f"{scheme}://127.0.0.1:{port}", process.pid)
     finally:
         process.terminate()
         process.wait()

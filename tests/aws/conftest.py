@@ -67,8 +67,8 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The endpoint of an empty account."""
-    with emulator(MINISTACK, tmp_path_factory.mktemp("account")) as endpoint:
-        yield endpoint
+    with emulator(MINISTACK, tmp_path_factory.mktemp("account")) as running:
+        yield running.endpoint
 
 
 @pytest.fixture(scope="session")
