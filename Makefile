@@ -111,7 +111,7 @@ $(AUDIT)/.installed:
 $(MINISTACK)/.installed:
 	@echo "Installing an emulator into $(MINISTACK) ..."
 	@test -x $(MINISTACK)/bin/python || $(PYTHON) -m venv $(MINISTACK)
-	@$(MINISTACK)/bin/python -m pip install -qq 'ministack==1.5.33'
+	@$(MINISTACK)/bin/python -m pip install -qq 'ministack==1.5.33' 'cryptography==50.0.2'
 	@touch $@
 
 # LocalStack pins its own versions of the other half.

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 START_S = 60.0
+
+END_S = 5.0
 
 PAUSE_S = 0.05
 
@@ -45,15 +48,28 @@ def emulator(program: Path, scratch: Path, *arguments: str | Path, **settings: s
     log = scratch / "ministack.log"
     with log.open("wb") as sink:
         process = subprocess.Popen(  # noqa: S603
-            [program, *arguments], env={**kept, **own, "LOG_LEVEL": "WARNING", **settings}, stdout=sink, stderr=sink
+            [program, *arguments],
+            env={**kept, **own, "LOG_LEVEL": "WARNING", **settings},
+            stdout=sink,
+            stderr=sink,
+            process_group=0,
         )
     try:
         _wait(port, process, log)
         scheme = "https" if settings.get("USE_SSL") else "http"
         yield Running(f"{scheme}://127.0.0.1:{port}", process.pid)
     finally:
-        process.terminate()
-        process.wait()
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End it and the functions that it runs, which are of its group: it waits for them, and they for nobody."""
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(END_S)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _free_port() -> int:

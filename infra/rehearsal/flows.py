@@ -44,6 +44,9 @@ FEW, MANY = 1, 64
 LATE_MS = 500.0
 """Sooner than a worker starts, and later than one that has started answers."""
 
+HELD_S = 10.0
+"""For which somebody holds a job: longer than the queue takes to hand it over once more."""
+
 EVALUATED = Accuracy(1.0, 0.99, 1.0, 400, "wilson")
 
 # In Lambda's one writable folder, by the name that the worker knows.
@@ -170,6 +173,7 @@ def lose_a_race(stage: Stage) -> None:
 
 def predict(stage: Stage) -> None:
     """A signed request is answered by a worker that reads the artifact first."""
+    stage.account.empty("RECEIPTKEY")
     forget_blobs(stage.account)
     stage.account.renew("ApiFunction", "Worker1769Function")
     stage.predict(stage.inputs())
@@ -273,12 +277,13 @@ def cancel(stage: Stage) -> None:
 
 def take_over(stage: Stage) -> None:
     """A job that somebody held and left is made when their time is over, and not when the queue's is."""
-    outputs = stage.account.stack.outputs
+    outputs, path = stage.account.stack.outputs, f"/v1/tasks/{TASK}/jobs"
+    stage.account.renew("JobsFunction")
+    stage.settled(stage.ask("POST", path, stage.inputs(), status=202))  # the function has started
     with stage.held("JobsQueue"):
-        job = stage.ask("POST", f"/v1/tasks/{TASK}/jobs", stage.inputs(), status=202)
+        job = stage.ask("POST", path, stage.inputs(), status=202)
         store = DynamoJobs(DynamoTable(outputs["TableName"]), BucketParts(outputs["BucketName"]))
-        store.move("public", job["id"], partial(claim, holder="somebody", lease_s=2.0))
-        stage.account.renew("JobsFunction")
+        store.move("public", job["id"], partial(claim, holder="somebody", lease_s=HELD_S))
     check(stage.settled(job)["state"] == "succeeded", job)
     stage.account.check()
 

@@ -11,8 +11,13 @@ from benchmarks.deployed import deployed
 from infra.rehearsal.account import Decision
 from infra.rehearsal.permissions import Document, Grant, Policy, allows, grants
 
-PARAMETERS = {"Stage": "local", "WarmBudgetUsdPerHour": "0.5", "QuotaRequestsPerSecond": "1000"}
-"""All that a stack without HTTP API, GPU and key has, but for what makes variants."""
+PARAMETERS = {
+    "Stage": "local",
+    "WarmBudgetUsdPerHour": "0.5",
+    "QuotaRequestsPerSecond": "1000",
+    "SigningKeyArn": "arn:aws:kms:us-east-1:000000000000:key/any",
+}
+"""All that a stack without HTTP API and GPU has, but for what makes variants, which goes with no key."""
 
 ALIKE = {f"Worker{mb}Role": "Worker1769Role" for mb in (3538, 5307, 10240)}
 """Roles with the same policy as another, which stands for them."""
@@ -50,6 +55,21 @@ UNSHOWN: Mapping[tuple[str, str, str], str] = {
     ),
 }
 """Holder (`*`: any), statement and action to why no flow on an emulator can show that it is needed."""
+
+
+NO_ENDPOINT = "no emulator has endpoints with copies"
+NOT_MADE = "what it makes takes minutes each time; its work is done in tests without a role"
+
+ABSENT: Mapping[tuple[str, str], str] = {
+    ("*", "RunOnGpu"): NO_ENDPOINT,
+    ("*", "LeaseGpu"): NO_ENDPOINT,
+    ("*", "ScaleGpu"): NO_ENDPOINT,
+    ("*", "AskForVariants"): NOT_MADE,
+    ("OptimizeRole", "*"): NOT_MADE,
+    ("ScheduleRole", "RunCapacity"): "the stage local has a rule in place of schedules, and a rule needs no role",
+    ("CallerPolicy", "AskTheHttpApi"): "the stage local has no HTTP API",
+}
+"""Holder and Sid (`*`: any) of what is not deployed to the emulator, to why not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +110,18 @@ class Report:
                 {"holder": holder, "statement": statement, "action": action, "why": why}
                 for (holder, statement, action), why in UNSHOWN.items()
             ],
+            "absent": [
+                {"holder": holder, "statement": statement, "why": why} for (holder, statement), why in ABSENT.items()
+            ],
             "alike": ALIKE,
         }
 
 
-def granted(template: Path) -> list[Grant]:
+def granted(template: Path, **parameters: str) -> list[Grant]:
     """Every grant of a template's roles and policies, but for those that are like another's."""
     return [
         grant
-        for holder, document in _documents(deployed(template, **PARAMETERS)["Resources"])
+        for holder, document in _documents(deployed(template, **(parameters or PARAMETERS))["Resources"])
         if holder not in ALIKE
         for grant in grants(holder, document)
     ]
@@ -106,7 +129,7 @@ def granted(template: Path) -> list[Grant]:
 
 def _documents(resources: Mapping[str, Any]) -> Iterator[tuple[str, Document]]:
     for name, resource in resources.items():
-        if resource["Type"] == "AWS::IAM::Role":
+        if resource["Type"] == "AWS::IAM::Role" and "Policies" in resource["Properties"]:
             (policy,) = resource["Properties"]["Policies"]
             yield name, policy["PolicyDocument"]
         elif resource["Type"] == "AWS::IAM::ManagedPolicy":
@@ -117,6 +140,12 @@ def why_unshown(grant: Grant) -> str | None:
     """Why no flow can show that a grant is needed; None where one can."""
     named = (grant.statement, grant.action)
     return UNSHOWN.get((grant.holder, *named)) or UNSHOWN.get(("*", *named))
+
+
+def why_absent(grant: Grant) -> str | None:
+    """Why a grant of a template's is not deployed to the emulator; None where it has to be."""
+    holder, statement = grant.holder, grant.statement
+    return ABSENT.get((holder, statement)) or ABSENT.get((holder, "*")) or ABSENT.get(("*", statement))
 
 
 class Needs:

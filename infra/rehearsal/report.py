@@ -26,6 +26,9 @@ def tables(report: Mapping[str, Any]) -> Iterator[str]:
     for row in report["unshown"]:
         holder = "each function's role" if row["holder"] == "*" else row["holder"]
         yield f"| {holder} | {row['statement']} | `{row['action']}` | {row['why']} |"
+    for row in report["absent"]:
+        holder, statement = (name.replace("*", "any") for name in (row["holder"], row["statement"]))
+        yield f"| {holder} | {statement} | all | not deployed there: {row['why']} |"
 
 
 def _grouped(broken: Iterable[Mapping[str, Any]]) -> Iterator[tuple[tuple[str, str, str], list[Mapping[str, Any]]]]:

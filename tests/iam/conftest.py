@@ -28,6 +28,7 @@ PYTHON = ROOT / os.environ.get("MINISTACK", ".venv-ministack") / "bin" / "python
 ENFORCING = ROOT / "infra" / "rehearsal" / "enforcing.py"
 
 STACK = "modelless-local"
+SERVICES = ("cloudformation", "dynamodb", "events", "iam", "kms", "lambda", "s3", "sqs")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -60,10 +61,10 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
             patch.setenv(name, "test")
         for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
             patch.delenv(name, raising=False)
-        clients = {
-            name: boto3.client(name) for name in ("cloudformation", "dynamodb", "events", "iam", "lambda", "s3", "sqs")
-        }
-        stack = deploy(ROOT / "template.yaml", ARTEFACTS, STACK, clients, **PARAMETERS)
+        clients = {name: boto3.client(name) for name in SERVICES}
+        key = clients["kms"].create_key(KeyUsage="SIGN_VERIFY", KeySpec="ECC_NIST_P256")["KeyMetadata"]["Arn"]
+        parameters = PARAMETERS | {"SigningKeyArn": key}
+        stack = deploy(ROOT / "template.yaml", ARTEFACTS, STACK, clients, **parameters)
         clients["events"].disable_rule(Name=stack.ids["CapacityRule"])  # tests are the clock
         users = make_users(clients["iam"], stack)
         yield Account(stack, ministack.endpoint, certificate, clients, Decisions(log), ministack.process, users)

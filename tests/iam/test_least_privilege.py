@@ -10,10 +10,16 @@ import pytest
 from infra.rehearsal.account import NotDone
 from infra.rehearsal.flows import FLOWS, Stage
 from infra.rehearsal.permissions import Document, Grant, Policy, allows
-from infra.rehearsal.proofs import ALIKE, UNSHOWN, Broken, Needs, Ran, Report, granted, why_unshown
+from infra.rehearsal.proofs import ALIKE, UNSHOWN, Broken, Needs, Ran, Report, granted, why_absent, why_unshown
 from registry.errors import Unavailable
 
-GRANTS = granted(Path(__file__).resolve().parents[2] / "template.yaml")
+TEMPLATE = Path(__file__).resolve().parents[2] / "template.yaml"
+GRANTS = granted(TEMPLATE)
+# A stack with a GPU and schedules; and one that makes variants, which goes with no key.
+ELSEWHERE = [
+    {"Stage": "dev", "Gpu": "sagemaker", "GpuImageUri": "image", "WarmBudgetUsdPerHour": "0.5"},
+    {"Stage": "dev", "Optimizer": "on"},
+]
 SHOWN = [grant for grant in GRANTS if why_unshown(grant) is None]
 
 
@@ -52,6 +58,14 @@ def test_every_permission_is_used_or_has_a_reason(needs: Needs) -> None:
 def test_every_reason_is_for_a_permission() -> None:
     there = {(g.holder, g.statement, g.action) for g in GRANTS} | {("*", g.statement, g.action) for g in GRANTS}
     assert set(UNSHOWN) <= there
+
+
+@pytest.mark.parametrize("parameters", ELSEWHERE)
+def test_what_is_not_deployed_here_has_a_reason(parameters: dict[str, str]) -> None:
+    here = {(grant.holder, grant.statement) for grant in GRANTS}
+    absent = [g for g in granted(TEMPLATE, **parameters) if (g.holder, g.statement) not in here]
+    assert absent
+    assert [grant for grant in absent if why_absent(grant) is None] == []
 
 
 def test_one_worker_stands_for_all(documents: dict[str, Document]) -> None:
