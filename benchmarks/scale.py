@@ -16,7 +16,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -181,15 +181,15 @@ def _exponent(measured: Sequence[Row], i: int) -> float | None:
     return grown / math.log(measured[i]["tasks"] / measured[i - 1]["tasks"])
 
 
-def catalogue(tasks: int, tiers: Sequence[Tier]) -> Catalogue:
-    """So many tasks, each with three variants on every tier."""
+def catalogue(tasks: int, tiers: Sequence[Tier], variants: Mapping[str, tuple[float, float]] = VARIANTS) -> Catalogue:
+    """So many tasks, each with these variants on every tier."""
     signature = (TensorSpec("x", "FP32", (-1, 4)),), (TensorSpec("y", "FP32", (-1,)),)
     spread = np.linspace(0.8, 1.3, len(LEVELS))
     made: dict[str, list[Any]] = {"tasks": [], "variants": [], "placements": [], "profiles": []}
     for number in range(tasks):
         task = Task(f"t{number:05d}", *signature, "accuracy")
         made["tasks"].append(task)
-        for kind, (accuracy, ms) in VARIANTS.items():
+        for kind, (accuracy, ms) in variants.items():
             share = Accuracy(accuracy, accuracy - 0.01, accuracy + 0.01, 1000, "wilson")
             variant = Variant(task.name, kind, f"blake3:{number:060x}{kind[0]}", Recipe("synthetic"), share)
             made["variants"].append(variant)

@@ -1,16 +1,14 @@
-"""Requests are spread over tiers that are alike and no others, and schedulers that know the same do not herd."""
+"""Requests are spread over tiers that are alike and no others; benchmarks.herding says what for."""
 
 from __future__ import annotations
 
 from collections import Counter
-from heapq import heappop, heappush
-from random import Random
 
 import pytest
 
 from registry.model import Objective, Slo
 from scheduler.choose import choose
-from scheduler.events import EnvironmentReady, EnvironmentStarting, TierUnavailable
+from scheduler.events import EnvironmentReady, EnvironmentStarting
 from scheduler.fleet import Fleet
 from scheduler.requests import Request
 
@@ -81,50 +79,3 @@ def test_the_others_follow_in_their_order(build, spec, tier) -> None:
     assert ranked[0] is next(iter(ranked))
     assert ranked[3].placement.variant == "t/w"
     assert len(set(ranked)) == 4
-
-
-SLOTS, SCHEDULERS, BUSY_S, AWAY_S = 15, 40, 0.05, 0.5
-
-
-def refusals(catalogue, spreading: bool, seconds: float = 6.0) -> float:
-    """Refusals for each request where SCHEDULERS, each of which knows what happened to itself, share four tiers.
-
-    A tier runs SLOTS requests at once and refuses more, as reserved concurrency does; who was refused stays away from
-    it for AWAY_S, as the gateway does, and asks the next of its ranking.
-    """
-    random = Random(7)
-    fleets = [warm(catalogue) for _ in range(SCHEDULERS)]
-    running: Counter[str] = Counter()
-    agenda = [(random.random() * BUSY_S, scheduler, "") for scheduler in range(SCHEDULERS)]
-    agenda.sort()
-    asked = refused = 0
-    while agenda[0][0] < seconds:
-        now, scheduler, ended = heappop(agenda)
-        if ended:
-            running[ended] -= 1
-        uniform = random.random() if spreading else None
-        fleet = fleets[scheduler]
-        asked += 1
-        for estimate in choose(Request("t", Slo(), uniform=uniform), catalogue, fleet, now).ranked:
-            tier = estimate.placement.tier
-            if running[tier] < SLOTS:
-                running[tier] += 1
-                heappush(agenda, (now + BUSY_S * (0.5 + random.random()), scheduler, tier))
-                break
-            refused += 1
-            fleet = fleet.apply(TierUnavailable(tier, "full", now + AWAY_S, now))
-        else:
-            heappush(agenda, (now + AWAY_S, scheduler, ""))
-        fleets[scheduler] = fleet
-    return refused / asked
-
-
-def test_schedulers_that_know_the_same_do_not_herd(build, spec, tier) -> None:
-    """At two thirds of four tiers' capacity; figures in docs/design.md."""
-    catalogue = build(
-        *(spec("v", name) for name in "abcd"),
-        tiers=[tier(name, concurrency=100, idle_timeout_s=1e4) for name in "abcd"],
-    )
-    herding, spread = refusals(catalogue, spreading=False), refusals(catalogue, spreading=True)
-    assert herding == pytest.approx(0.087, abs=0.02)
-    assert spread < herding / 3
