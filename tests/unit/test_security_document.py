@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from pathlib import Path
 
 import pytest
+
+from infra.rehearsal.report import tables
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = (ROOT / "docs" / "security.md").read_text()
@@ -40,3 +43,11 @@ def test_each_kind_of_threat_is_looked_at() -> None:
     kinds = re.findall(r"^### ([A-Z][a-z]+)", DOCUMENT, re.MULTILINE)
 
     assert [kind[0] for kind in kinds] == list("STRIDE")
+
+
+def test_the_tables_of_permissions_are_the_last_run_s() -> None:
+    report = json.loads((ROOT / "benchmarks" / "results" / "iam.json").read_text())
+
+    assert "\n".join(tables(report)) in DOCUMENT
+    assert len(report["broken"]) > 60
+    assert all(broken["denied"] for broken in report["broken"])
