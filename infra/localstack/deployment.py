@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -62,13 +64,30 @@ def deploy(sam: str, variables: Mapping[str, str]) -> None:
 def _run(command: list[str], variables: Mapping[str, str]) -> None:
     LOG.parent.mkdir(exist_ok=True)
     with LOG.open("w+") as log:
-        done = subprocess.run(
-            command, env=dict(variables), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False
-        )
-        if done.returncode:
+        status = _status(command, variables, log.fileno())
+        if status:
             log.seek(0)
             tail = "".join(log.readlines()[-25:])
             raise SamError(f"{' '.join(command[:2])} failed ({LOG.relative_to(ROOT)}):\n{tail}")
+
+
+def _status(command: list[str], variables: Mapping[str, str], log: int) -> int:
+    """Run it in a group of its own, which ends with us: SAM starts make, and make starts pip."""
+    process = subprocess.Popen(
+        command,
+        env=dict(variables),
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        process_group=0,
+    )
+    try:
+        return process.wait()
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
 
 
 def _digest(runtime: Runtime) -> str:

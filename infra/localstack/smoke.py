@@ -27,7 +27,8 @@ from runtime import Runtime, find_runtime
 def main() -> int:
     """0 where every test passed; else what pytest says, or 1 with the reason on stderr."""
     arguments, options = _parser().parse_known_args()
-    signal.signal(signal.SIGTERM, _interrupted)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupted)
     began = time.monotonic()
     try:
         with ExitStack() as closing:
