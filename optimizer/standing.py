@@ -15,7 +15,11 @@ from optimizer.evaluation import Evaluation
 from registry.model import Placement, Variant
 
 TRIES = 8
-"""Calls for one run: each that ends in the wrong environment makes one more known, and so kept busy by the next."""
+"""Calls for one run that teach nothing."""
+
+MOST_TRIES = 40
+"""Calls for one run in all. Environments may stand there warm from whoever asked lately, and answer before a new one is
+started: each call that ends in one makes it known, and so kept busy by the next."""
 
 HOLD_MS = 1000
 """How long environments are kept busy: as long as a worker allows."""
@@ -64,10 +68,11 @@ class StandingBench(Bench):
         return run
 
     async def _first(self, placement: Placement, variant: Variant, rows: int) -> Run:
-        for attempt in range(TRIES):
+        attempt = taught_nothing = 0
+        while taught_nothing < TRIES and attempt < MOST_TRIES:
             fresh = self._known - self._spent
             known = frozenset(self._known)
-            if fresh and not attempt % 2:
+            if fresh and not attempt % 2 and attempt < TRIES:
                 # Whichever it was that the last call kept busy is a platform's most recently used one now.
                 run, environment = await self._here(placement, variant, rows)
             else:
@@ -77,8 +82,9 @@ class StandingBench(Bench):
             if environment not in self._spent and (run.cold or environment in known):
                 return run
             self._spent |= {environment}
+            attempt, taught_nothing = attempt + 1, taught_nothing + (environment in known)
         raise MeasurementFailed(
-            f"{self.backend.tier.name} gave no new environment in {TRIES} calls, and a start cannot be measured without"
+            f"{self.backend.tier.name} gave no new environment in {attempt} calls, and a start cannot be measured without"
             " one; raise its concurrency, or measure while it is asked for less"
         )
 
