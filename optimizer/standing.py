@@ -84,8 +84,8 @@ class StandingBench(Bench):
             self._spent |= {environment}
             attempt, taught_nothing = attempt + 1, taught_nothing + (environment in known)
         raise MeasurementFailed(
-            f"{self.backend.tier.name} gave no new environment in {attempt} calls, and a start cannot be measured without"
-            " one; raise its concurrency, or measure while it is asked for less"
+            f"{self.backend.tier.name} gave no new environment in {attempt} calls, and a start cannot be measured"
+            " without one; raise its concurrency, or measure while it is asked for less"
         )
 
     async def _steady(self, placement: Placement, variant: Variant, rows: int) -> Run:
