@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -111,7 +110,6 @@ class RefusingJobs(MemoryJobs):
 def run_jobs(scenario: Scenario, jobs: int, seed: int) -> Tally:
     """Submit and deliver until no message is left; raises AssertionError where a job is lost or answered twice."""
     tally = Tally(scenario.name, "stores")
-    logging.getLogger("functions.aws.jobs").setLevel(logging.ERROR)
     asyncio.run(_carry(scenario, jobs, seed, tally))
     tally.check()
     return tally
@@ -218,7 +216,6 @@ ROWS = 4
 def run_judgements(scenario: Scenario, judgements: int, seed: int) -> Tally:
     """Deliver judgements until none is left; raises AssertionError where one is lost, or counts twice."""
     tally = Tally(scenario.name, "stores")
-    logging.getLogger("functions.aws.judging").setLevel(logging.ERROR)
     with emulated() as client:
         random = Random(seed)
         faulty: Any = FaultyClient(client, random, refused=scenario.refused / 2, unanswered=scenario.refused / 2)
