@@ -63,33 +63,40 @@ class FaultyClient:
 
 
 @contextmanager
-def emulated(*, table: str = "facts") -> Iterator[Any]:
-    """A DynamoDB client of moto's, with a table, one operation at a time.
+def one_call_at_a_time() -> Iterator[None]:
+    """Have moto's DynamoDB answer one call after the other, for as long as the block lasts.
 
     DynamoDB carries out one write to an item at a time; moto checks a condition and writes in two steps.
     """
-    import boto3
-    from moto import mock_aws
     from moto.dynamodb.responses import DynamoHandler
 
-    one_at_a_time, handle = threading.RLock(), DynamoHandler.call_action
+    lock, handle = threading.RLock(), DynamoHandler.call_action
 
     def locked(self: DynamoHandler) -> object:
-        with one_at_a_time:
+        with lock:
             return handle(self)
 
     DynamoHandler.call_action = locked
     try:
-        with mock_aws():
-            client = boto3.client(
-                "dynamodb", region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none"
-            )
-            client.create_table(
-                TableName=table,
-                BillingMode="PAY_PER_REQUEST",
-                AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in ("pk", "sk")],
-                KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-            )
-            yield client
+        yield
     finally:
         DynamoHandler.call_action = handle
+
+
+@contextmanager
+def emulated(*, table: str = "facts") -> Iterator[Any]:
+    """A DynamoDB client of moto's, with a table, one call at a time."""
+    import boto3
+    from moto import mock_aws
+
+    with one_call_at_a_time(), mock_aws():
+        client = boto3.client(
+            "dynamodb", region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none"
+        )
+        client.create_table(
+            TableName=table,
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in ("pk", "sk")],
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        )
+        yield client

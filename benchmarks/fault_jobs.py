@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import threading
 import time
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.fault_processes import PAUSE_S, TIMEOUT_S, easy
+from benchmarks.fault_processes import PAUSE_S, TIMEOUT_S, easy, full_disk
 from benchmarks.fault_tally import End, Phase, Tally
 from cli.running import Running, running
 from examples.digits.build import TASK
@@ -72,10 +71,8 @@ def kill_the_gateway(platform: Platform, for_s: float) -> None:
 def fill_the_disk(platform: Platform, for_s: float) -> None:
     """No file of the gateway's grows by another byte."""
     assert platform.serving is not None
-    soft, hard = resource.prlimit(platform.serving.pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(platform.serving.pid, resource.RLIMIT_FSIZE, (0, hard))
-    time.sleep(for_s)
-    resource.prlimit(platform.serving.pid, resource.RLIMIT_FSIZE, (soft, hard))
+    with full_disk(platform.serving.pid):
+        time.sleep(for_s)
 
 
 SCENARIOS = (

@@ -115,12 +115,19 @@ def freeze_environments(site: Site) -> None:
         site.stop.wait(0.5)
 
 
+@contextmanager
+def full_disk(pid: int) -> Iterator[None]:
+    """No file that the process writes grows by another byte, for as long as the block lasts."""
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, hard))
+    yield
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, hard))
+
+
 def fill_the_disk(site: Site) -> None:
     """No file of the gateway's grows by another byte."""
-    soft, hard = resource.prlimit(site.process.pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(site.process.pid, resource.RLIMIT_FSIZE, (0, hard))
-    site.stop.wait()
-    resource.prlimit(site.process.pid, resource.RLIMIT_FSIZE, (soft, hard))
+    with full_disk(site.process.pid):
+        site.stop.wait()
 
 
 def corrupt_a_blob(site: Site) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 
 import pytest
 from moto import mock_aws
-from moto.dynamodb.responses import DynamoHandler
+
+from benchmarks.fault_client import one_call_at_a_time
 
 
 @pytest.fixture
@@ -15,13 +15,5 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    # DynamoDB carries out one write to an item at a time; moto checks a condition and writes in two steps.
-    one_at_a_time, handle = threading.RLock(), DynamoHandler.call_action
-
-    def locked(self: DynamoHandler) -> object:
-        with one_at_a_time:
-            return handle(self)
-
-    monkeypatch.setattr(DynamoHandler, "call_action", locked)
-    with mock_aws():
+    with one_call_at_a_time(), mock_aws():
         yield
