@@ -27,6 +27,7 @@ from registry.jobs import Job, JobStore, claim
 from registry.stores.dynamodb_jobs import DynamoJobs
 from registry.stores.dynamodb_table import DynamoTable
 from registry.stores.job_parts import BucketParts
+from registry.tenants import tenant_hash
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
@@ -71,8 +72,8 @@ def open_jobs(table: DynamoTable, bucket: str) -> JobStore:
 
 
 def sender(queue: Queue) -> Callable[[Job], None]:
-    """What tells a queue of jobs that wait."""
-    return lambda job: queue.send(message(job))
+    """What tells a queue of jobs that wait: whoever submits many keeps nobody else's waiting."""
+    return lambda job: queue.send(message(job), group=tenant_hash(job.tenant))
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ from registry.model import (
 from registry.prices import lambda_tiers
 from registry.store import update
 from registry.stores.dynamodb import DynamoStore
+from registry.tenants import tenant_hash
 from scheduler.requests import Request
 
 TIER = "lambda-1769-snapstart"
@@ -202,7 +203,7 @@ def received() -> list[dict[str, Any]]:
     found = client.receive_message(
         QueueUrl=client.get_queue_url(QueueName="jobs")["QueueUrl"],
         MaxNumberOfMessages=10,
-        MessageSystemAttributeNames=["ApproximateReceiveCount"],
+        MessageSystemAttributeNames=["ApproximateReceiveCount", "MessageGroupId"],
     )
     return [
         {
@@ -223,6 +224,7 @@ def test_a_job_goes_through_the_queue_and_comes_back_while_no_worker_answers(sto
     job = json.loads(accepted["body"])
     assert (accepted["statusCode"], job["state"]) == (202, "queued")
     (record,) = received()
+    assert record["attributes"]["MessageGroupId"] == tenant_hash("123456789012/ada")
     broken = {**record, "messageId": "broken", "body": "{"}
 
     # moto has no such worker, as a stack has none while it is deployed.

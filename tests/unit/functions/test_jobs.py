@@ -36,6 +36,8 @@ class Cloud:
     make_event: Callable[..., dict[str, Any]]
     now: float = 1_800_000_000.0
     queue: list[str] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
+    """Whose each message is, to a queue that is fair."""
     hidden: list[int] = field(default_factory=list)
     away: bool = False
     """Whether the queue refuses."""
@@ -63,10 +65,11 @@ class Cloud:
         self.put[f"{PREFIX}{tenant_hash(tenant)}/{reference}"] = data
         return reference
 
-    def send(self, body: str, *, delay_s: int = 0) -> None:
+    def send(self, body: str, *, delay_s: int = 0, group: str = "") -> None:
         if self.away:
             raise Unavailable("queue", "throttled")
         self.queue.append(body)
+        self.groups.append(group)
 
     def hide(self, receipt: str, for_s: int) -> None:
         if self.away:
@@ -151,6 +154,12 @@ async def test_a_job_is_accepted_made_and_fetched(cloud: Cloud) -> None:
     status, done = await cloud.ask("GET", f"/v1/jobs/{job['id']}")
     assert (status, done["state"], done["result"]["outputs"]) == (200, "succeeded", {"y": [3.5]})
     assert JobResponse.model_validate(done).result is not None
+
+
+async def test_the_queue_is_told_whose_a_job_is_and_not_who_that_is(cloud: Cloud) -> None:
+    await cloud.submit()
+    await cloud.submit()
+    assert cloud.groups == [tenant_hash("123456789012/ada")] * 2
 
 
 async def test_the_answer_says_where_the_job_is(cloud: Cloud) -> None:
