@@ -14,7 +14,7 @@ from math import ceil
 from typing import Any, ParamSpec, TypeVar
 
 from functions.aws.activity import Activity
-from functions.aws.backends import LambdaBackends
+from functions.aws.backends import CloudBackends
 from functions.aws.catalogue import CatalogueWatch
 from gateway.snapshots import Snapshots
 from registry.catalogue import Catalogue
@@ -126,7 +126,7 @@ class Environment:
 
     def __init__(self, table: DynamoTable, tier: str, clock: Callable[[], float], shard: int) -> None:
         self.snapshots = Snapshots(Catalogue.empty())
-        backends = LambdaBackends({tier: "worker:live"}, emit=self.snapshots.emit, clock=clock)
+        backends = CloudBackends({tier: "worker:live"}, emit=self.snapshots.emit, clock=clock)
         self._watch = CatalogueWatch(
             DynamoStore(table), self.snapshots, changed=backends.follow, clock=clock, thread=AtOnce()
         )

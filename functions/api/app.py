@@ -12,7 +12,7 @@ from aws_lambda_powertools import Logger
 
 from functions.api.routes import Routes
 from functions.aws.activity import Activity
-from functions.aws.backends import LambdaBackends
+from functions.aws.backends import CloudBackends
 from functions.aws.callers import principal, unproved
 from functions.aws.catalogue import CatalogueWatch
 from functions.aws.decided import Decided
@@ -48,7 +48,7 @@ logger = Logger()
 settings = ApiSettings.read(os.environ)
 snapshots = (ApartSnapshots if settings.isolated else Snapshots)(Catalogue.empty())
 table = DynamoTable(settings.table)
-backends = LambdaBackends(
+backends = CloudBackends(
     settings.workers,
     emit=snapshots.emit,
     gpus=settings.gpus,

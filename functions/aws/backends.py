@@ -15,7 +15,7 @@ from registry.model import Tier
 from registry.tenants import tenant_hash
 
 
-class LambdaBackends:
+class CloudBackends:
     """Follows the catalogue's tiers; a tier that it was given nothing for has no backend, and so is never ready."""
 
     def __init__(

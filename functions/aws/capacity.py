@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from functions.aws.backends import LambdaBackends
+from functions.aws.backends import CloudBackends
 from functions.aws.catalogue import CatalogueWatch
 from functions.aws.emf import Emf
 from functions.aws.settings import CapacitySettings
@@ -56,7 +56,7 @@ class Capacity:
         self._foresight = Foresight(part)
         self._emf = emf or Emf(part.value, write=None)
         self._snapshots = Snapshots(Catalogue.empty())
-        self._backends = LambdaBackends(
+        self._backends = CloudBackends(
             settings.workers, emit=self._snapshots.emit, gpus=settings.gpus, make_client=make_lambda, clock=clock
         )
         table = table or DynamoTable(settings.table)

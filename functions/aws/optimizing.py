@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from functions.aws.backends import LambdaBackends
+from functions.aws.backends import CloudBackends
 from functions.aws.emf import Emf
 from functions.aws.settings import OptimizeSettings
 from gateway.generation.making import Workshop, ended, generation_for, possible_of
@@ -68,7 +68,7 @@ class Optimizing:
         self._wall = wall
         self._emf = emf or Emf("optimize", write=None)
         self._generations = DynamoGenerations(table, wall=wall)
-        self._backends = LambdaBackends(
+        self._backends = CloudBackends(
             settings.workers, emit=lambda _: None, make_client=make_lambda, clock=clock, isolated=settings.isolated
         )
         self._workshop = Workshop(

@@ -10,7 +10,7 @@ from typing import Any
 from aws_lambda_powertools.utilities.batch import AsyncBatchProcessor, EventType, async_process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
-from functions.aws.backends import LambdaBackends
+from functions.aws.backends import CloudBackends
 from functions.aws.catalogue import CatalogueWatch
 from functions.aws.decided import Decided
 from functions.aws.emf import Emf
@@ -32,7 +32,7 @@ from registry.stores.dynamodb_table import DynamoTable
 settings = JobsSettings.read(os.environ)
 snapshots = (ApartSnapshots if settings.isolated else Snapshots)(Catalogue.empty())
 table = DynamoTable(settings.table)
-backends = LambdaBackends(
+backends = CloudBackends(
     settings.workers,
     emit=snapshots.emit,
     gpus=settings.gpus,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from functions.aws.activity import Activity
-from functions.aws.backends import LambdaBackends
+from functions.aws.backends import CloudBackends
 from gateway.snapshots import Snapshots
 from registry.catalogue import Catalogue
 from registry.errors import Unavailable
@@ -64,7 +64,7 @@ class Rig:
     def __init__(self, catalogue: Catalogue) -> None:
         self.now = 0.0
         self.snapshots = Snapshots(catalogue)
-        self.backends = LambdaBackends({SMALL: "worker:live"}, emit=self.snapshots.emit, clock=lambda: self.now)
+        self.backends = CloudBackends({SMALL: "worker:live"}, emit=self.snapshots.emit, clock=lambda: self.now)
         self.backends.follow(catalogue)
         self.backend: Any = self.backends.by_tier[SMALL]
         self.log, self.seen, self.thread = MemoryActivity(), Seen(), Later()

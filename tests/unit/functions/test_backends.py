@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from functions.aws.backends import LambdaBackends
+from functions.aws.backends import CloudBackends
 from gateway.backends.components import Component
 from gateway.backends.protocol import Backend
 from gateway.backends.sagemaker import SageMakerBackend
@@ -33,7 +33,7 @@ async def is_closed(backend: Backend, variant: Variant) -> bool:
 
 
 async def test_tiers_with_a_worker_get_a_backend() -> None:
-    backends = LambdaBackends({SMALL: "arn:small", "lambda-3538": "arn:large"}, emit=lambda _: None)
+    backends = CloudBackends({SMALL: "arn:small", "lambda-3538": "arn:large"}, emit=lambda _: None)
 
     backends.follow(having(SMALL, "lambda-1769"))
     assert set(backends.by_tier) == {SMALL}
@@ -44,7 +44,7 @@ async def test_tiers_with_a_worker_get_a_backend() -> None:
 
 async def test_a_tier_with_a_component_gets_a_backend_over_it() -> None:
     gpu = sagemaker_tier()
-    backends = LambdaBackends({SMALL: "arn:small"}, emit=lambda _: None, gpus={gpu.name: Component("e", "c")})
+    backends = CloudBackends({SMALL: "arn:small"}, emit=lambda _: None, gpus={gpu.name: Component("e", "c")})
 
     backends.follow(having(SMALL))
     assert set(backends.by_tier) == {SMALL}
@@ -55,7 +55,7 @@ async def test_a_tier_with_a_component_gets_a_backend_over_it() -> None:
 
 
 async def test_a_tier_that_stays_as_it_is_keeps_its_backend() -> None:
-    backends = LambdaBackends({SMALL: "arn:small"}, emit=lambda _: None)
+    backends = CloudBackends({SMALL: "arn:small"}, emit=lambda _: None)
     backends.follow(having(SMALL))
     first = backends.by_tier[SMALL]
 
@@ -65,7 +65,7 @@ async def test_a_tier_that_stays_as_it_is_keeps_its_backend() -> None:
 
 
 async def test_a_tier_that_changed_gets_another_and_the_former_one_closes(catalogue_variant: Variant) -> None:
-    backends = LambdaBackends({SMALL: "arn:small"}, emit=lambda _: None)
+    backends = CloudBackends({SMALL: "arn:small"}, emit=lambda _: None)
     backends.follow(having(SMALL))
     first = backends.by_tier[SMALL]
     changed = replace(TIERS[SMALL], concurrency=7)
