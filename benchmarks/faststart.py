@@ -126,7 +126,7 @@ API: tuple[Phase, ...] = (
     ("settings, routes", "import functions.api.app as app"),
     *SDK,
     ("client of lambda", "from gateway.backends.lambda_ import _botocore_client; _botocore_client(8)"),
-    ("catalogue", "from registry.stores.snapshots import unpack; app.snapshots.replace(unpack(CATALOGUE))"),
+    ("catalogue", "from registry.stores.snapshots import unpack; app.service.snapshots.replace(unpack(CATALOGUE))"),
     ("first decision", "app.watch._looked = float('inf'); assert app.handler(EVENT, CONTEXT)['statusCode'] == 200"),
 )
 

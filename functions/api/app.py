@@ -5,17 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from functools import partial
-from random import random
 from typing import Any
 
 from aws_lambda_powertools import Logger
 
 from functions.api.routes import Routes
 from functions.aws.activity import Activity
-from functions.aws.backends import CloudBackends
 from functions.aws.callers import principal, unproved
-from functions.aws.catalogue import CatalogueWatch
-from functions.aws.decided import Decided
+from functions.aws.dispatching import open_service
 from functions.aws.emf import Emf
 from functions.aws.feedback import Feedback
 from functions.aws.inbox import Inbox
@@ -24,21 +21,13 @@ from functions.aws.queue import Queue
 from functions.aws.quotas import SharedQuota, any_shard
 from functions.aws.settings import ApiSettings
 from functions.aws.wishing import Wishing
-from functions.aws.xray import XRay
-from gateway.apart import ApartSnapshots
 from gateway.issuer import Issuer
 from gateway.jobs.jobs import Jobs
-from gateway.service import Service
-from gateway.snapshots import Snapshots
-from gateway.tracing import UNTRACED
-from registry.catalogue import Catalogue
 from registry.measures import Measure
-from registry.stores.dynamodb import DynamoStore
 from registry.stores.dynamodb_activity import DynamoActivity
 from registry.stores.dynamodb_claims import DynamoClaims
 from registry.stores.dynamodb_generations import PARTITION as GENERATIONS
 from registry.stores.dynamodb_generations import DynamoGenerations
-from registry.stores.dynamodb_leases import DynamoLeases
 from registry.stores.dynamodb_quotas import DynamoQuotas
 from registry.stores.dynamodb_receipt_keys import DynamoReceiptKeys
 from registry.stores.dynamodb_sightings import DynamoSightings
@@ -46,25 +35,12 @@ from registry.stores.dynamodb_table import DynamoTable
 
 logger = Logger()
 settings = ApiSettings.read(os.environ)
-snapshots = (ApartSnapshots if settings.isolated else Snapshots)(Catalogue.empty())
 table = DynamoTable(settings.table)
-backends = CloudBackends(
-    settings.workers,
-    emit=snapshots.emit,
-    gpus=settings.gpus,
-    leases=DynamoLeases(table),
-    isolated=settings.isolated,
-)
-watch = CatalogueWatch(DynamoStore(table), snapshots, changed=backends.follow)
-activity = Activity(DynamoActivity(table), DynamoSightings(table), snapshots, backends.by_tier)
-# Without probes: after an answer the environment is frozen, and what runs in the background would be cut off.
-service = Service(snapshots, backends.by_tier, probes=False, uniform=random)
+emf = Emf.of(os.environ, "api")
+service, backends, watch, decided = open_service(settings, table, emf)
+activity = Activity(DynamoActivity(table), DynamoSightings(table), service.snapshots, backends.by_tier)
 if settings.budget_usd_per_h:
     service.tell_before(activity.note)
-emf = Emf.of(os.environ, "api")
-decided = Decided(emf)
-service.watch_with(decided.observe)
-service.trace_with(XRay.of(os.environ) or UNTRACED)
 
 
 def refresh() -> None:

@@ -4,46 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import os
-from random import random
 from typing import Any
 
 from aws_lambda_powertools.utilities.batch import AsyncBatchProcessor, EventType, async_process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
-from functions.aws.backends import CloudBackends
-from functions.aws.catalogue import CatalogueWatch
-from functions.aws.decided import Decided
+from functions.aws.dispatching import open_service
 from functions.aws.emf import Emf
 from functions.aws.jobs import Carrier, open_jobs
 from functions.aws.queue import Queue
 from functions.aws.settings import JobsSettings
-from functions.aws.xray import XRay
-from gateway.apart import ApartSnapshots
 from gateway.issuer import Issuer
-from gateway.service import Service
-from gateway.snapshots import Snapshots
-from gateway.tracing import UNTRACED
-from registry.catalogue import Catalogue
-from registry.stores.dynamodb import DynamoStore
-from registry.stores.dynamodb_leases import DynamoLeases
 from registry.stores.dynamodb_receipt_keys import DynamoReceiptKeys
 from registry.stores.dynamodb_table import DynamoTable
 
 settings = JobsSettings.read(os.environ)
-snapshots = (ApartSnapshots if settings.isolated else Snapshots)(Catalogue.empty())
 table = DynamoTable(settings.table)
-backends = CloudBackends(
-    settings.workers,
-    emit=snapshots.emit,
-    gpus=settings.gpus,
-    leases=DynamoLeases(table),
-    isolated=settings.isolated,
-)
-watch = CatalogueWatch(DynamoStore(table), snapshots, changed=backends.follow)
-service = Service(snapshots, backends.by_tier, probes=False, uniform=random)
-decided = Decided(Emf.of(os.environ, "jobs"))
-service.watch_with(decided.observe)
-service.trace_with(XRay.of(os.environ) or UNTRACED)
+service, _, watch, decided = open_service(settings, table, Emf.of(os.environ, "jobs"))
 issuer = Issuer(service, DynamoReceiptKeys(table))
 carrier = Carrier(service, open_jobs(table, settings.bucket), Queue(settings.queue), watch.look, issuer=issuer)
 # A message that is left is no fault of its batch.
