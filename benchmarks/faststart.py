@@ -127,7 +127,7 @@ API: tuple[Phase, ...] = (
     *SDK,
     ("client of lambda", "from gateway.backends.lambda_ import _botocore_client; _botocore_client(8)"),
     ("catalogue", "from registry.stores.snapshots import unpack; app.service.snapshots.replace(unpack(CATALOGUE))"),
-    ("first decision", "app.watch._looked = float('inf'); assert app.handler(EVENT, CONTEXT)['statusCode'] == 200"),
+    ("first decision", "app.watch._asked = float('inf'); assert app.handler(EVENT, CONTEXT)['statusCode'] == 200"),
 )
 
 EVENT = {
@@ -265,6 +265,7 @@ def _deciding_environ() -> dict[str, str]:
         "TABLE_NAME": "facts",
         "WORKERS": '{"lambda-1769-snapstart": "arn"}',
         "TENANT_CLAIM": "sub",
+        "WARM_BUDGET_USD_PER_HOUR": "0",
         "POWERTOOLS_SERVICE_NAME": "api",
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ACCESS_KEY_ID": "-",
