@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from functions.aws.feedback import Feedback
 from functions.aws.inbox import Inbox
+from functions.aws.replies import REPLY_LIMIT, fitted
 from gateway import schemas
 from gateway.auth import Principal
 from gateway.bodies import LISTED
@@ -49,8 +50,7 @@ MARGIN_S = 0.5
 GIVEN_UP_S = 0.5
 """Before that a tier is given up: twice what a dispatch leaves it to report (`gateway.dispatch.GRACE_S`)."""
 
-ANSWER_LIMIT = 5_500_000
-"""Most characters of an answer: Lambda's 6 MB, less what quoting them once more adds."""
+OVER = "the answer is over what Lambda carries; send fewer rows"
 
 PUBLIC = ("/healthz", "/openapi.json")
 """What anybody whom the front door lets in may ask for."""
@@ -135,7 +135,8 @@ class Routes:
             except GatewayError as error:
                 return _built(_refused(error))
             self.app.context["caller"] = caller
-        return await self.app.resolve_async(dict(event), context)
+        answer = await self.app.resolve_async(dict(event), context)
+        return fitted(answer) or _built(_refused(TooLarge(OVER, limit_bytes=REPLY_LIMIT)))
 
     async def predict(self, task: Name, body: schemas.ReferringRequest) -> Answer:
         """Answer inputs under SLO hints."""
@@ -160,7 +161,7 @@ class Routes:
         except TimeoutError:
             raise DeadlineExceeded("no answer came within this function's own time") from None
         answer = await self._issuer.signed(answer, key) if self._issuer else answer
-        rendered = _json(
+        return _json(
             {
                 "id": answer.id,
                 "task": task,
@@ -169,9 +170,6 @@ class Routes:
             },
             headers={"x-decision-id": answer.decision.decision_id},
         )
-        if len(rendered.body or "") > ANSWER_LIMIT:
-            raise TooLarge("the answer is over the limit; send fewer rows", limit_bytes=ANSWER_LIMIT)
-        return rendered
 
     async def _inputs(self, caller: Principal, body: schemas.ReferringRequest) -> Any:
         """The inputs that were sent, or those that were put into the caller's inbox."""

@@ -19,6 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from functions.aws.queue import Queue
+from functions.aws.replies import BODY_LIMIT
 from gateway.issuer import Issuer
 from gateway.jobs.carry_out import carry_out
 from gateway.service import Service
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-RESULT_LIMIT = 5_000_000
-"""Most bytes of a result: what asks for it later is carried in an answer of 6 MB, quoted once more."""
+RESULT_LIMIT = BODY_LIMIT - 10_000
+"""Most bytes of a result: whatever is in it, it can be asked for, with what is said of its job."""
 
 MARGIN_S = 5.0
 """Kept of the function's own time to say what came of it."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import json
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from functions.aws.callers import principal
+from functions.aws.replies import REPLY_LIMIT
 from gateway.decisions import Record
 from gateway.errors import DeadlineExceeded, Throttled
 from gateway.http.openapi import OPERATIONS
@@ -137,7 +138,7 @@ async def test_bad_input_is_refused_with_the_reason(api: Any, call: tuple[Any, .
 @pytest.mark.parametrize(
     "change",
     [
-        {"body": base64.b64encode(b'{"inputs": [[1, "\xff"]]}').decode(), "isBase64Encoded": True},
+        {"body": b64encode(b'{"inputs": [[1, "\xff"]]}').decode(), "isBase64Encoded": True},
         {"headers": {"content-type": "text/csv"}, "body": "1,2"},
     ],
 )
@@ -151,20 +152,41 @@ async def test_a_body_that_is_not_json_in_utf8_is_refused(
 
 
 async def test_a_base64_body_is_answered(api: Any, make_event: Callable[..., dict[str, Any]]) -> None:
-    event = make_event("POST", "/v1/tasks/sum/plan", base64.b64encode(b'{"rows": 2}').decode())
+    event = make_event("POST", "/v1/tasks/sum/plan", b64encode(b'{"rows": 2}').decode())
 
     answer = await api.routes.answer({**event, "isBase64Encoded": True}, object())
 
     assert json.loads(answer["body"])["rows"] == 2
 
 
-async def test_an_answer_that_lambda_would_not_carry_is_refused(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("functions.api.routes.ANSWER_LIMIT", 100)
+@pytest.mark.parametrize(
+    ("text", "nbytes", "status", "base64"),
+    [
+        ("a", 6_200_000, 200, False),
+        ("é", 6_200_000, 200, False),
+        ('"', 2_200_000, 200, True),
+        ("\\", 2_200_000, 200, True),
+        ('"', 2_400_000, 413, False),
+        ("\\", 2_400_000, 413, False),
+        ("é", 6_300_000, 413, False),
+    ],
+)
+async def test_an_answer_is_sent_as_lambda_carries_it_or_refused(
+    api: Any, text: str, nbytes: int, status: int, base64: bool
+) -> None:
+    says = text * (nbytes // len(text.encode()))
+    api.say(says)
 
-    status, body = await api("POST", PREDICT, {"inputs": [[1, 2]]})
+    answer = await api.answer("POST", PREDICT, {"inputs": [[1, 2]]})
 
-    assert status == 413
-    assert body["error"]["limit_bytes"] == 100
+    assert (answer["statusCode"], answer["isBase64Encoded"]) == (status, base64)
+    assert len(json.dumps(answer, ensure_ascii=False).encode()) <= REPLY_LIMIT
+    body = json.loads(b64decode(answer["body"]) if base64 else answer["body"])
+    if status == 200:
+        assert body["outputs"] == {"y": [says]}
+    else:
+        assert (body["error"]["code"], body["error"]["limit_bytes"]) == ("too_large", REPLY_LIMIT)
+        assert "fewer rows" in body["error"]["message"]
 
 
 async def test_a_strict_slo_that_nothing_holds_comes_with_the_nearest(api: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,8 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from functions.api.routes import Routes
 from functions.aws.inbox import PREFIX, Inbox
-from functions.aws.jobs import LONGEST_S, MOST_RECEIVES, Carrier, Left, sender
+from functions.aws.jobs import LONGEST_S, MOST_RECEIVES, RESULT_LIMIT, Carrier, Left, sender
+from functions.aws.replies import REPLY_LIMIT
 from gateway.errors import NotReady, Throttled
 from gateway.jobs.jobs import Jobs
 from gateway.schemas import JobResponse, JobsResponse
@@ -22,6 +24,7 @@ from registry.errors import Unavailable
 from registry.jobs import ATTEMPTS, JobState
 from registry.stores.jobs import MemoryJobs
 from registry.tenants import tenant_hash
+from runtime.codecs.text import dumps
 
 ADA, EVE = "arn:aws:iam::123456789012:user/ada", "arn:aws:iam::999999999999:user/eve"
 ASKED = {"inputs": [[1.5, 2.0]]}
@@ -160,6 +163,20 @@ async def test_the_queue_is_told_whose_a_job_is_and_not_who_that_is(cloud: Cloud
     await cloud.submit()
     await cloud.submit()
     assert cloud.groups == [tenant_hash("123456789012/ada")] * 2
+
+
+@pytest.mark.parametrize("text", ['"', "\\", "é", "\x00"])
+async def test_the_largest_result_can_be_fetched_whatever_is_in_it(cloud: Cloud, text: str) -> None:
+    says = text * ((RESULT_LIMIT - 2_000) // (len(dumps(text)) - len(b'""')))
+    cloud.api.say(says)
+    job = await cloud.submit()
+    await cloud.deliver()
+
+    answer = await cloud.routes.answer(cloud.make_event("GET", f"/v1/jobs/{job['id']}", None, ADA), object())
+
+    assert len(json.dumps(answer, ensure_ascii=False).encode()) <= REPLY_LIMIT
+    body = b64decode(answer["body"]) if answer["isBase64Encoded"] else answer["body"]
+    assert json.loads(body)["result"]["outputs"] == {"y": [says]}
 
 
 async def test_the_answer_says_where_the_job_is(cloud: Cloud) -> None:
