@@ -3,8 +3,8 @@
     PATH/TO/ministack's/python infra/rehearsal/enforcing.py LOG
 
 MiniStack evaluates policies and their conditions, but says nothing of `dynamodb:LeadingKeys`, and a condition on a key
-that is not there, with ForAllValues, holds. Provisioned concurrency it takes for the function itself. Here each request
-says what it is about; what follows from that MiniStack evaluates.
+that is not there, with ForAllValues, holds. Here each request says what it is about; what follows from that MiniStack
+evaluates.
 Runs in MiniStack's own environment, and touches what its release 1.5.33 has.
 """
 
@@ -69,32 +69,6 @@ def tell_partitions() -> None:
     iam_actions.dynamodb_service_context, iam_actions.dynamodb_transaction_checks = context, checks
 
 
-PROVISIONED = "/provisioned-concurrency"
-"""How the path of what is about an alias's provisioned concurrency ends."""
-
-VERBS = {"GET": "Get", "PUT": "Put", "DELETE": "Delete"}
-
-
-def tell_aliases() -> None:
-    """Have every request about provisioned concurrency be one, and name its alias (Service Authorization Reference)."""
-    action_of, name = iam_actions._lambda_action, iam_actions.extract_resource_arn
-
-    def action(method: str, path: str) -> Any:
-        if path.endswith(PROVISIONED):
-            return f"{VERBS[method]}ProvisionedConcurrencyConfig"
-        return action_of(method, path)
-
-    def resource(service: str, method: str, path: str, *request: Any) -> str:
-        arn = str(name(service, method, path, *request))
-        if service == "lambda" and path.endswith(PROVISIONED):
-            query = request[2]
-            (alias,) = [query["Qualifier"]] if isinstance(query["Qualifier"], str) else query["Qualifier"]
-            return f"{arn}:{alias}"
-        return arn
-
-    iam_actions._lambda_action, iam_actions.extract_resource_arn = action, resource
-
-
 def log_decisions(log: Path) -> None:
     """Append a line for each decision about somebody who is not the account itself."""
     enforce, resolve = iam_evaluator.enforce, iam_evaluator.resolve_caller_identity
@@ -119,6 +93,5 @@ def log_decisions(log: Path) -> None:
 
 if __name__ == "__main__":
     tell_partitions()
-    tell_aliases()
     log_decisions(Path(sys.argv.pop()))
     app.main()

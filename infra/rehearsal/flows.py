@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from registry.activity import Usage
 from registry.catalogue import Catalogue
 from registry.errors import Conflict
 from registry.jobs import claim
-from registry.model import Accuracy, Slo, StartMode
+from registry.model import Accuracy, Slo
 from registry.sightings import Sighting
 from registry.store import update
 from registry.stores.dynamodb import DynamoStore
@@ -402,54 +402,12 @@ def another_task(stage: Stage) -> Iterator[str]:
         store.rollback(before)
 
 
-def look_at_what_is_provisioned(stage: Stage) -> None:
-    """What a tier that is kept provisioned has is looked up, and is as planned."""
-    ask_every_minute(stage)
-    with provisioned(stage, 0):
-        stage.account.renew("PrewarmFunction")
-        said = stage.account.invoke("PrewarmFunction", {})
-        check(("provision", TIER, "already so") in outcomes(said), said)
-    stage.account.check()
-
-
-def provision_none(stage: Stage) -> None:
-    """A tier that is kept provisioned loses all environments where nothing is asked for."""
-    stage.account.empty("ACTIVITY#", "CAPACITY", "SEEN#")
-    with provisioned(stage, 7):
-        stage.account.renew("EvictFunction")
-        said = stage.account.invoke("EvictFunction", {})
-        check(("provision", TIER, "done") in outcomes(said), said)
-    stage.account.check()
-
-
 def ask_every_minute(stage: Stage, task: str = TASK) -> None:
     """Have it that a task was asked for in each of the last minutes, and that no minute is taken care of."""
     stage.account.empty("ACTIVITY#", "CAPACITY", "SEEN#")
     now, log = minute_of(time.time()), DynamoActivity(DynamoTable(stage.account.stack.outputs["TableName"]))
     for minute in range(now - 30, now):
         log.add(minute, [Usage(task, 3, 3, Slo(latency_ms=LATE_MS))])
-
-
-@contextmanager
-def provisioned(stage: Stage, copies: int) -> Iterator[None]:
-    """Have TIER be one whose environments are provisioned, free of charge, and so many of them now."""
-    store, client = DynamoStore(stage.account.stack.outputs["TableName"]), stage.account.clients["lambda"]
-    function, _, alias = json.loads(stage.account.stack.outputs["Workers"])[TIER].rpartition(":")
-    target = {"FunctionName": function, "Qualifier": alias}
-    before = store.head()
-    known = store.load().tiers[TIER]
-    free = replace(known, start_mode=StartMode.PROVISIONED, price=replace(known.price, usd_per_idle_s=0.0))
-    update(store, lambda base: base.with_tiers(free))
-    if copies:
-        client.put_provisioned_concurrency_config(**target, ProvisionedConcurrentExecutions=copies)
-    try:
-        yield
-    finally:
-        store.rollback(before)
-        with suppress(
-            client.exceptions.ResourceNotFoundException, client.exceptions.ProvisionedConcurrencyConfigNotFoundException
-        ):
-            client.delete_provisioned_concurrency_config(**target)
 
 
 def outcomes(document: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -483,8 +441,6 @@ FLOWS: Mapping[str, Flow] = {
         judge,
         warm,
         unload,
-        look_at_what_is_provisioned,
-        provision_none,
         predict_from_what_is_left,
     )
 }

@@ -29,8 +29,6 @@ POLLS = "Lambda asks for messages with the function's role, the emulator with no
 WRITES = "Lambda writes a function's log with its role, the emulator with nobody's"
 TRACES = "Lambda sends traces with the function's role; the emulator has none to send"
 
-PLANS = "only where a catalogue has a tier as provisioned, and more or fewer than were there are worth it; no flow has"
-
 UNSHOWN: Mapping[tuple[str, str, str], str] = {
     ("*", "Log", "logs:CreateLogStream"): WRITES,
     ("*", "Log", "logs:PutLogEvents"): WRITES,
@@ -45,8 +43,6 @@ UNSHOWN: Mapping[tuple[str, str, str], str] = {
     ("FeedbackRole", "TakeSnapshotsBack", "dynamodb:DeleteItem"): (
         "only where two publish at one moment, which cannot be arranged for a function; a publisher's flow loses a race"
     ),
-    ("PrewarmRole", "ProvisionMore", "lambda:PutProvisionedConcurrencyConfig"): PLANS,
-    ("EvictRole", "ProvisionLess", "lambda:PutProvisionedConcurrencyConfig"): PLANS,
     ("*", "TellWhatIsMissing", "s3:ListBucket"): (
         "S3 says of a missing object that it is forbidden to whom may not list, the emulator that it is missing"
     ),

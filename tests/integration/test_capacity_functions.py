@@ -1,4 +1,4 @@
-"""Prewarm and evict over one table as moto plays it, and Lambda as our own client does: one plan, two hands."""
+"""Prewarm and evict over one table as moto plays it, Lambda and SageMaker as our own fakes do: one plan, two hands."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import base64
 import io
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,9 +16,13 @@ from moto import mock_aws
 from functions.aws import capacity as module
 from functions.aws.capacity import Capacity
 from functions.aws.settings import CapacitySettings
+from gateway.backends import sagemaker_calls
+from gateway.backends.components import Component
+from gateway.backends.sagemaker_fake import FakeComponents
 from gateway.capacity.carry_out import Part
 from registry.activity import Usage
 from registry.catalogue import Catalogue
+from registry.copies import START_S
 from registry.model import (
     LEVELS,
     Accuracy,
@@ -29,12 +32,11 @@ from registry.model import (
     Recipe,
     ServiceTime,
     Slo,
-    StartMode,
     Task,
     TensorSpec,
     Variant,
 )
-from registry.prices import lambda_price, lambda_tiers
+from registry.prices import lambda_tiers, sagemaker_tier
 from registry.store import update
 from registry.stores.dynamodb import DynamoStore
 from registry.stores.dynamodb_activity import DynamoActivity
@@ -44,13 +46,8 @@ from scheduler.actions import Provision, Unload, Warm
 from scheduler.capacity import Plan
 
 ONDEMAND = next(tier for tier in lambda_tiers() if tier.name == "lambda-1769")
-PAID = replace(
-    ONDEMAND,
-    name="lambda-paid",
-    start_mode=StartMode.PROVISIONED,
-    price=lambda_price(1769, start_mode=StartMode.PROVISIONED),
-)
-WORKERS = {tier.name: f"arn:aws:lambda:us-east-1:1:function:{tier.name}:live" for tier in (ONDEMAND, PAID)}
+GPU = sagemaker_tier()
+WORKERS = {ONDEMAND.name: f"arn:aws:lambda:us-east-1:1:function:{ONDEMAND.name}:live"}
 START = 29_000_000 * 60.0 + 20.0
 FINE = Placement("sum/fine", ONDEMAND.name)
 
@@ -64,20 +61,24 @@ def catalogue(base: Catalogue) -> Catalogue:
     spec = (TensorSpec("x", "FP32", (-1, 2)),)
     task = Task("sum", spec, (TensorSpec("y", "FP32", (-1,)),), "accuracy", Slo(latency_ms=100.0))
     variant = Variant("sum", "fine", "blake3:" + "0" * 64, Recipe("t"), Accuracy(0.98, 0.97, 0.99, 500, "wilson"))
-    made = base.with_tasks(task).with_variants(variant).with_tiers(ONDEMAND, PAID)
-    for placement in (FINE, Placement("sum/fine", PAID.name)):
+    made = base.with_tasks(task).with_variants(variant).with_tiers(ONDEMAND, GPU)
+    for placement in (FINE, Placement("sum/fine", GPU.name)):
         service = (ServiceTime(1, steady(5.0), 5.0), ServiceTime(8, steady(9.0), 9.0))
         profile = Profile(placement.id, service, steady(400.0), steady(600.0), 20.0, "t", "none", 30, "2026")
         made = made.with_placements(placement).with_profiles(profile)
     return made
 
 
+def silent(body: bytes, kind: str, attributes: str) -> tuple[int, bytes, str]:
+    """A copy that nobody is to ask anything."""
+    raise AssertionError(attributes)
+
+
 class Lambda:
-    """Two functions on Lambda: environments that hold variants, and what is provisioned of each alias."""
+    """A function on Lambda, and the environment that holds variants."""
 
     def __init__(self) -> None:
         self.environments: dict[str, set[str]] = {}
-        self.provisioned: dict[str, int] = {}
         self.sent: list[dict[str, Any]] = []
         self.refuses = False
 
@@ -92,39 +93,31 @@ class Lambda:
         tail = base64.b64encode(b"REPORT Duration: 1.50 ms Billed Duration: 2 ms").decode()
         return {"LogResult": tail, "Payload": io.BytesIO(json.dumps(body).encode())}
 
-    def get_provisioned_concurrency_config(self, **target: Any) -> dict[str, Any]:
-        if target["FunctionName"] not in self.provisioned:
-            code = "ProvisionedConcurrencyConfigNotFoundException"
-            raise ClientError({"Error": {"Code": code, "Message": "none"}}, "GetProvisionedConcurrencyConfig")
-        return {"RequestedProvisionedConcurrentExecutions": self.provisioned[target["FunctionName"]]}
-
-    def put_provisioned_concurrency_config(self, **request: Any) -> dict[str, Any]:
-        self.provisioned[request["FunctionName"]] = request["ProvisionedConcurrentExecutions"]
-        return {}
-
-    def delete_provisioned_concurrency_config(self, **target: Any) -> dict[str, Any]:
-        del self.provisioned[target["FunctionName"]]
-        return {}
-
 
 class Cloud:
-    """The table, Lambda, and both functions, each of which can be started anew."""
+    """The table, Lambda, a component, and both functions, each of which can be started anew."""
 
     def __init__(self) -> None:
         self.now = 0.0
         self.table = DynamoTable("facts")
         self.log = DynamoActivity(self.table)
         self.worker = Lambda()
+        self.component = FakeComponents("gpu", "component", clock=lambda: self.now, answer=silent)
 
     def function(self, part: Part, budget: float = 1.0) -> Capacity:
         return Capacity(
-            CapacitySettings("facts", WORKERS, budget),
+            CapacitySettings("facts", WORKERS, budget, {GPU.name: Component("gpu", "component", 3)}),
             part,
             table=self.table,
             make_lambda=lambda timeout_s: self.worker,
             clock=lambda: self.now,
             wall=lambda: START + self.now,
         )
+
+    def copies(self) -> int:
+        """How many are asked for."""
+        found = self.component.describe_inference_component(InferenceComponentName="component")
+        return int(found["RuntimeConfig"]["DesiredCopyCount"])
 
     def asked(self, *minutes: int) -> None:
         for minute in minutes:
@@ -146,7 +139,9 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
             KeySchema=[{"AttributeName": n, "KeyType": k} for n, k in (("pk", "HASH"), ("sk", "RANGE"))],
         )
         update(DynamoStore("facts"), catalogue)
-        yield Cloud()
+        made = Cloud()
+        monkeypatch.setattr(sagemaker_calls, "make_client", lambda service, timeout_s: made.component)
+        yield made
 
 
 def planning(monkeypatch: pytest.MonkeyPatch, *actions: Any) -> None:
@@ -200,36 +195,33 @@ async def test_overlapping_schedules_and_restarts_do_no_more_than_one(cloud: Clo
 async def test_both_functions_plan_the_same_and_each_carries_out_its_part(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    planning(monkeypatch, Warm(FINE, "soon"), Provision(PAID.name, 2, "it pays"), Unload(FINE, "late"))
+    planning(monkeypatch, Warm(FINE, "soon"), Provision(GPU.name, 2, "it pays"), Unload(FINE, "late"))
     cloud.asked(1, 2, 3)
     cloud.now = 300.0
     grow, shrink = cloud.function(Part.GROW), cloud.function(Part.SHRINK)
     grown = await grow.once()
-    assert results(grown) == [("warm", ONDEMAND.name, "done"), ("provision", PAID.name, "done")]
-    assert cloud.worker.provisioned == {f"arn:aws:lambda:us-east-1:1:function:{PAID.name}": 2}
+    assert results(grown) == [("warm", ONDEMAND.name, "done"), ("provision", GPU.name, "done")]
+    assert cloud.copies() == 2
     shrunk = await shrink.once()
     assert shrunk["demands"] == grown["demands"]
     # What prewarm has warmed, evict knows from the table.
-    assert results(shrunk) == [("provision", PAID.name, "already so"), ("unload", ONDEMAND.name, "done")]
+    assert results(shrunk) == [("provision", GPU.name, "already so"), ("unload", ONDEMAND.name, "done")]
     assert cloud.worker.environments["e1"] == set()
 
 
-async def test_a_count_is_raised_by_one_and_lowered_by_the_other(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    function = f"arn:aws:lambda:us-east-1:1:function:{PAID.name}"
+async def test_a_count_is_raised_by_one_and_lowered_by_the_other(cloud: Cloud) -> None:
     for wanted, part, result, left in (
-        (3, Part.SHRINK, "already so", {function: 2}),
-        (3, Part.GROW, "done", {function: 3}),
-        (1, Part.GROW, "already so", {function: 3}),
-        (1, Part.SHRINK, "done", {function: 1}),
-        (0, Part.SHRINK, "done", {}),
+        (2, Part.SHRINK, "already so", 0),
+        (2, Part.GROW, "done", 2),
+        (1, Part.GROW, "already so", 2),
+        (1, Part.SHRINK, "done", 1),
+        (0, Part.SHRINK, "done", 0),
     ):
         with pytest.MonkeyPatch.context() as patch:
-            planning(patch, Provision(PAID.name, wanted, ""))
-            cloud.now += 60.0
-            if not cloud.worker.provisioned:
-                cloud.worker.provisioned = {function: 2}
-            assert results(await cloud.function(part).once()) == [("provision", PAID.name, result)]
-        assert cloud.worker.provisioned == left
+            planning(patch, Provision(GPU.name, wanted, ""))
+            cloud.now += START_S + 60.0  # by when what was asked for before is so
+            assert results(await cloud.function(part).once()) == [("provision", GPU.name, result)]
+        assert cloud.copies() == left
 
 
 async def test_what_fails_is_told_and_tried_again_the_next_minute(

@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from registry.model import StartMode
+from registry.prices import lambda_tiers
+
 Resources = dict[str, dict[str, Any]]
 Deploy = Callable[..., Resources]
 
@@ -24,29 +27,19 @@ LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
 TRACES = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
 OBJECTS = {"s3:GetObject", "s3:PutObject"}
 WRITES = {"dynamodb:PutItem", "dynamodb:UpdateItem"}
-PROVISIONS = {"lambda:GetProvisionedConcurrencyConfig", "lambda:PutProvisionedConcurrencyConfig"}
 INVOKES = {"lambda:InvokeFunction"}
 SCALES = {"sagemaker:DescribeInferenceComponent", "sagemaker:UpdateInferenceComponentRuntimeConfig"}
 GPU = {"sagemaker:InvokeEndpoint"}
 LEASES = {"dynamodb:DeleteItem"}
 WORKER = {"s3:GetObject", "s3:GetObjectVersion", *LOGS}
+CAPACITY = {"dynamodb:Query", *WRITES, *INVOKES, *SCALES, *GPU, *LOGS, *TRACES}
 KEY = "arn:aws:kms:us-east-1:000000000000:key/k"
 
 ALLOWED = {
     "ApiRole": {*READS, *WRITES, *OBJECTS, "s3:ListBucket", *INVOKES, "sqs:SendMessage", *GPU, *LEASES, *LOGS, *TRACES},
     "SchedulerRole": {"dynamodb:Query", *LOGS, *TRACES},
-    "PrewarmRole": {"dynamodb:Query", *WRITES, *INVOKES, *PROVISIONS, *SCALES, *GPU, *LOGS, *TRACES},
-    "EvictRole": {
-        "dynamodb:Query",
-        *WRITES,
-        *INVOKES,
-        *PROVISIONS,
-        "lambda:DeleteProvisionedConcurrencyConfig",
-        *SCALES,
-        *GPU,
-        *LOGS,
-        *TRACES,
-    },
+    "PrewarmRole": CAPACITY,
+    "EvictRole": CAPACITY,
     "JobsRole": {
         *READS,
         *WRITES,
@@ -202,23 +195,14 @@ def test_only_workers_are_run(everything: Resources, deploy: Deploy) -> None:
                 assert {resource["Ref"] for resource in statement["Resource"]} == wanted, role
 
 
-@pytest.mark.parametrize(
-    ("snapstart", "sizes"), [("none", (1769, 3538, 5307, 10240)), ("smallest", (3538, 5307, 10240))]
-)
-def test_only_what_starts_from_no_snapshot_is_provisioned(
-    snapstart: str, sizes: tuple[int, ...], deploy: Deploy
-) -> None:
+@pytest.mark.parametrize("snapstart", ["none", "smallest", "all"])
+def test_what_costs_by_the_hour_is_nobodys_to_provision(snapstart: str, deploy: Deploy) -> None:
+    """But for copies on a GPU: no tier of Lambda's that `modelless push` publishes is kept provisioned."""
     resources = deploy(SnapStart=snapstart, WarmBudgetUsdPerHour="0.5")
-    provisioning = [s for _, s in statements(resources) if "lambda:PutProvisionedConcurrencyConfig" in s["Action"]]
 
-    assert [s["Sid"] for s in provisioning] == ["ProvisionMore", "ProvisionLess"]
-    for statement in provisioning:
-        assert [r["Ref"] for r in statement["Resource"]] == [f"Worker{mb}FunctionAliaslive" for mb in sizes]
-
-
-def test_where_all_start_from_snapshots_nothing_is_provisioned(deploy: Deploy) -> None:
-    for _, statement in statements(deploy(SnapStart="all", WarmBudgetUsdPerHour="0.5")):
-        assert not {a for a in words(statement["Action"]) if "Provisioned" in a}
+    assert not [action for _, s in statements(resources) for action in words(s["Action"]) if "Provisioned" in action]
+    assert not [name for name, r in resources.items() if "ProvisionedConcurrencyConfig" in r["Properties"]]
+    assert StartMode.PROVISIONED not in {tier.start_mode for tier in lambda_tiers()}
 
 
 def test_who_may_ask_may_do_nothing_else(everything: Resources, deploy: Deploy) -> None:
