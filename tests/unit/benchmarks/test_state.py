@@ -65,7 +65,7 @@ def test_writes_thin_out_as_requests_come() -> None:
 
 def test_no_partition_is_hot_at_ten_thousand_a_second() -> None:
     """40 environments at 10 requests a second each stand for 1,000: a partition's units grow with their number."""
-    scale, large = 25, LARGE[0]
+    scale, large = 25, LARGE[-1]
     table = played(replace(large, rate=large.rate / scale, environments=large.environments // scale)).table
 
     assert table.busiest("write", "SEEN#") > 0
@@ -73,7 +73,7 @@ def test_no_partition_is_hot_at_ten_thousand_a_second() -> None:
         assert scale * table.busiest("write", prefix) < WRITES_PER_S / 2, prefix
     assert scale * table.busiest("read", "CATALOGUE") < READS_PER_S / 2
     # What others saw grows with both how many look and how much there is to see.
-    assert scale * scale * table.busiest("read", "SEEN#") < READS_PER_S
+    assert scale * scale * table.busiest("read", "SEEN#") < READS_PER_S / 2
 
 
 def test_a_release_is_everywhere_within_two_seconds() -> None:

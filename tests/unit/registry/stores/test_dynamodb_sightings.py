@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import boto3
@@ -10,7 +11,7 @@ from moto import mock_aws
 
 from registry.errors import Unavailable
 from registry.sightings import Sighting
-from registry.stores.dynamodb_sightings import KEPT_S, DynamoSightings
+from registry.stores.dynamodb_sightings import KEPT_S, SHARDS, DynamoSightings
 from registry.stores.dynamodb_table import DynamoTable
 
 NOON = 1_700_000_000.0
@@ -60,3 +61,18 @@ def test_only_what_was_seen_since_is_told_across_hours_too(table: DynamoTable) -
 def test_a_table_that_is_not_there_is_unavailable(table: DynamoTable) -> None:
     with pytest.raises(Unavailable):
         DynamoSightings(DynamoTable("other", table.client)).since(NOON, NOON)
+
+
+def test_environments_are_spread_over_partitions_and_each_is_found_in_its_own(table: DynamoTable) -> None:
+    sightings = DynamoSightings(table)
+    named = [f"lambda-1769-{number:016x}" for number in range(40)]
+    sightings.add(seen(name, NOON + i) for i, name in enumerate(named))
+    sightings.add(seen(name, NOON + 100 + i, "t/a") for i, name in enumerate(named))
+
+    items = table.client.scan(TableName="facts")["Items"]
+    share = Counter(item["pk"]["S"] for item in items)
+    assert len(items) == len(named)
+    assert len(share) == SHARDS
+    assert max(share.values()) < len(named) / 2
+    assert all(partition.startswith("SEEN#") for partition in share)
+    assert sightings.since(NOON, NOON + 200) == tuple(seen(name, NOON + 100 + i, "t/a") for i, name in enumerate(named))
