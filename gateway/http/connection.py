@@ -41,6 +41,8 @@ class Connection(HttpToolsProtocol):
         """Wait no longer."""
         self._stop_timer()
         super().connection_lost(exc)
+        # uvicorn cancels it only after a polite end; after a reset it would hold all of this as long as a timer runs.
+        self._unset_keepalive_if_required()
 
     def on_message_begin(self) -> None:
         """A head begins."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -55,6 +57,32 @@ async def test_requests_on_one_connection_are_each_within_the_limit() -> None:
             writer.write(HEAD + b"a: " + b"x" * 100 + b"\r\n")
             writer.write(b"\r\n")
             assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200")
+
+
+async def test_a_connection_that_its_peer_resets_leaves_no_timer() -> None:
+    made, lost = list[Connection](), asyncio.Event()
+
+    class Noted(Connection):
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            lost.set()
+
+    def make() -> Connection:
+        made.append(Noted(config, ServerState(), {}))
+        return made[0]
+
+    config = uvicorn.Config(hello, log_level="error", lifespan="off")
+    server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    writer.write(HEAD + b"\r\n")
+    async with asyncio.timeout(10):
+        assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200")
+        assert made[0].timeout_keep_alive_task is not None
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.close()
+        await lost.wait()
+    server.close()
+    assert made[0].timeout_keep_alive_task is None
 
 
 async def test_a_head_without_end_is_refused() -> None:
