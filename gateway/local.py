@@ -25,10 +25,13 @@ from registry.blobs import Blobs
 from registry.blobs.files import Files
 from registry.catalogue import Catalogue
 from registry.judgements import JudgementLog
+from registry.leases import Leases
 from registry.model import StartMode, Tier
 from registry.store import Store
 from registry.stores.judgements import FILE as JUDGEMENTS
 from registry.stores.judgements import SqliteJudgements
+from registry.stores.leases import FILE as LEASES
+from registry.stores.leases import SqliteLeases
 from registry.stores.sqlite import SqliteStore
 
 log = logging.getLogger(__name__)
@@ -64,6 +67,8 @@ class Platform:
     functions: Mapping[str, str]
     containers: Mapping[str, str]
     gpus: Mapping[str, Component]
+    leases: Leases | None
+    """Of the components, with all gateways of this home; containers of this machine are each gateway's own."""
     clock: Callable[[], float]
     _preparing: set[asyncio.Task[None]] = field(default_factory=set)
     _preload: bool = False
@@ -88,8 +93,17 @@ class Platform:
         """
         store, blobs = open_store(home), open_blobs(home)
         judged = SqliteJudgements(home / JUDGEMENTS)
+        leases = SqliteLeases(home / LEASES) if gpus else None
         platform = cls._assembled(
-            home, store, blobs, judged, clock, functions=functions or {}, containers=containers or {}, gpus=gpus or {}
+            home,
+            store,
+            blobs,
+            judged,
+            clock,
+            functions=functions or {},
+            containers=containers or {},
+            gpus=gpus or {},
+            leases=leases,
         )
         following = asyncio.create_task(follow(store, platform.snapshots, changed=platform._follow))
         publishing = asyncio.create_task(platform.judgements.keep_published(store, platform.refresh))
@@ -102,6 +116,8 @@ class Platform:
                     await task
             await platform.service.close()
             await asyncio.gather(*(backend.close() for backend in platform.backends.values()))
+            if leases is not None:
+                leases.close()
             judged.close()
             store.close()
 
@@ -117,6 +133,7 @@ class Platform:
         functions: Mapping[str, str],
         containers: Mapping[str, str],
         gpus: Mapping[str, Component],
+        leases: Leases | None,
     ) -> Platform:
         catalogue = store.load()
         snapshots = Snapshots(catalogue)
@@ -128,7 +145,19 @@ class Platform:
         )
         judgements = Judgements(service, judged)
         platform = cls(
-            home, store, blobs, snapshots, backends, metrics, service, judgements, functions, containers, gpus, clock
+            home,
+            store,
+            blobs,
+            snapshots,
+            backends,
+            metrics,
+            service,
+            judgements,
+            functions,
+            containers,
+            gpus,
+            leases,
+            clock,
         )
         platform.serve_tiers_of(catalogue)
         quarantine_unfit(snapshots, clock)
@@ -182,6 +211,7 @@ class Platform:
                 functions=self.functions,
                 containers=self.containers,
                 gpus=self.gpus,
+                leases=self.leases,
                 clock=self.clock,
             )
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 from gateway.backends.components import Component
 from gateway.backends.protocol import Backend, Emit
 from registry.blobs import Blobs
+from registry.leases import Leases
 from registry.model import Tier, TierKind
 
 
@@ -22,6 +23,7 @@ class Elsewhere:
     functions: Mapping[str, str]
     containers: Mapping[str, str]
     gpus: Mapping[str, Component]
+    leases: Leases | None
 
 
 def open_backends(
@@ -33,15 +35,17 @@ def open_backends(
     functions: Mapping[str, str] | None = None,
     containers: Mapping[str, str] | None = None,
     gpus: Mapping[str, Component] | None = None,
+    leases: Leases | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> dict[str, Backend]:
     """Backends by tier name; tiers that nothing here can serve are left out (the service finds them not ready).
 
     `functions` names the worker function of each Lambda tier, `containers` the URL of each container that runs
-    elsewhere, and `gpus` the inference component of each tier on SageMaker; other containers serve `home` as processes
-    of this machine. Raises InvalidValue for a URL that is none.
+    elsewhere, and `gpus` the inference component of each tier on SageMaker, whose copies are shared by `leases` with
+    whoever has the same ones; other containers serve `home` as processes of this machine. Raises InvalidValue for a URL
+    that is none.
     """
-    elsewhere = Elsewhere(home, functions or {}, containers or {}, gpus or {})
+    elsewhere = Elsewhere(home, functions or {}, containers or {}, gpus or {}, leases)
     opened: dict[str, Backend] = {}
     for tier in tiers:
         backend = _open(tier, emit, blobs, elsewhere, clock)
@@ -64,8 +68,8 @@ def _open(tier: Tier, emit: Emit, blobs: Blobs, elsewhere: Elsewhere, clock: Cal
         case TierKind.GPU if tier.name in elsewhere.gpus:
             from gateway.backends.sagemaker import SageMakerBackend  # noqa: PLC0415
 
-            # One gateway needs no leases: it counts its own calls.
-            return SageMakerBackend(tier, emit=emit, component=elsewhere.gpus[tier.name], clock=clock)
+            component = elsewhere.gpus[tier.name]
+            return SageMakerBackend(tier, emit=emit, component=component, leases=elsewhere.leases, clock=clock)
         case TierKind.LAMBDA | TierKind.GPU if tier.name in elsewhere.functions:
             from gateway.backends.lambda_ import LambdaBackend  # noqa: PLC0415
 

@@ -62,7 +62,10 @@ class MemoryLeases:
 
 
 class SqliteLeases(Database):
-    """Keeps leases in a file, for the processes of one machine. Opened, shared and failing as its Database."""
+    """Keeps leases in a file in write-ahead mode, for the processes of one machine.
+
+    Opened, shared and failing as its Database.
+    """
 
     def __init__(self, path: Path, *, wall: Callable[[], float] = time.time) -> None:
         self._wall = wall
@@ -95,4 +98,6 @@ class SqliteLeases(Database):
         return int(counted[0])
 
     def _prepare(self) -> None:
-        self._connection.execute(SCHEMA)
+        self._write_ahead(SCHEMA)
+        # Whom a power failure ends has no call under way: a lease need not be on the disk before it is used.
+        self._connection.execute("PRAGMA synchronous = NORMAL")

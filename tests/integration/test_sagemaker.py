@@ -15,6 +15,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -28,13 +29,14 @@ from gateway.backends.components import Component
 from gateway.backends.fake import FakeBackend, steady
 from gateway.backends.inline import InlineBackend
 from gateway.backends.protocol import Backend, Invocation
-from gateway.backends.sagemaker import SageMakerBackend
+from gateway.backends.sagemaker import PER_COPY, SageMakerBackend
 from gateway.backends.sagemaker_calls import AT_ZERO_S, Calls
 from gateway.backends.sagemaker_fake import FakeComponents
 from gateway.capacity.arrivals import Arrivals
 from gateway.capacity.carry_out import Result
 from gateway.capacity.keeper import Keeper
-from gateway.errors import CorruptArtifact, ExecutionFailed, NotReady, TimedOut
+from gateway.errors import CorruptArtifact, ExecutionFailed, NotReady, Overloaded, TimedOut
+from gateway.local import Platform, open_store
 from gateway.service import Service
 from gateway.snapshots import Snapshots
 from optimizer.artifact import make_artifact
@@ -58,7 +60,9 @@ from registry.model import (
     Variant,
 )
 from registry.prices import lambda_tiers, local_tiers, sagemaker_tier
+from registry.store import update
 from registry.stores.activity import MemoryActivity
+from registry.stores.leases import FILE, SqliteLeases
 from runtime.codecs.text import dumps
 from scheduler.actions import Provision
 from scheduler.requests import Request
@@ -118,7 +122,7 @@ class Shim(ThreadingHTTPServer):
         self.container = container.rpartition("/")[2]
         self.copies = 1
         self.seen: list[dict[str, str]] = []
-        self.go_on = threading.Event()
+        self.came, self.go_on = threading.Event(), threading.Event()
         self.go_on.set()
 
 
@@ -132,6 +136,7 @@ class Handler(BaseHTTPRequestHandler):
         shim, names = self.server, ("content-type", "accept", "x-amzn-sagemaker-custom-attributes")
         body = self.rfile.read(int(self.headers["content-length"]))
         shim.seen.append({"path": self.path, **{name.lower(): value for name, value in self.headers.items()}})
+        shim.came.set()
         shim.go_on.wait(PATIENCE_S)
         if self.path != "/endpoints/gpu/invocations":
             self._refuse(400, "ValidationError", {"Message": "Endpoint not found."})
@@ -270,6 +275,35 @@ async def test_no_answer_is_waited_for_after_the_deadline_nor_asked_for_again(wo
     world.shim.go_on.set()
     assert (await world.invoke()).environment == GPU.name
     assert len(world.shim.seen) == 2
+
+
+async def test_two_gateways_of_one_home_share_its_copies(world: World, tmp_path: Path) -> None:
+    placement = Placement("product/a", GPU.name)
+
+    def edit(base: Catalogue) -> Catalogue:
+        made = base.with_tasks(Task("product", *SIGNATURE, "accuracy")).with_tiers(GPU)
+        made = made.with_variants(world.variants["a"]).with_placements(placement)
+        return made.with_profiles(profiled(placement, 5.0, START_S * 1000))
+
+    with closing(open_store(tmp_path)) as store:
+        update(store, edit)
+    opened = partial(Platform.open, tmp_path, gpus={GPU.name: Component("gpu", "component")})
+    async with opened() as one, opened() as other:
+        with closing(SqliteLeases(tmp_path / FILE)) as leases:
+            for number in range(PER_COPY - 1):
+                assert leases.acquire(GPU.name, f"others-{number}", most=PER_COPY, for_s=PATIENCE_S)
+            world.shim.go_on.clear()
+            last = asyncio.create_task(one.service.predict(ANONYMOUS, "product", {"x": X}))
+            assert await asyncio.to_thread(world.shim.came.wait, PATIENCE_S)
+            with pytest.raises(Overloaded) as refused:
+                await other.service.predict(ANONYMOUS, "product", {"x": X})
+            assert "64 requests under way from all who share it" in str(refused.value.details)
+            assert len(world.shim.seen) == 1
+            world.shim.go_on.set()
+            assert (await last).decision.tier == GPU.name
+            # Its service asks a second later.
+            await other.backends[GPU.name].invoke(world.invocation(GPU, "a", X, other.clock() + PATIENCE_S))
+            assert leases.held(GPU.name) == PER_COPY - 1
 
 
 # Requests while copies come and go
