@@ -29,9 +29,9 @@ from gateway.errors import (
     TimedOut,
     Unavailable,
 )
-from gateway.tracing import UNTRACED, Tracer
 from registry.catalogue import Catalogue
 from registry.model import Estimate
+from registry.tracing import UNTRACED, Tracer
 from scheduler.events import Finished, Measured, PlacementFailed, Queued, TierUnavailable, VariantQuarantined
 from scheduler.patience import deadline_of, floor_of
 from scheduler.requests import Request

@@ -29,8 +29,8 @@ from gateway.lines import writing_lines
 from gateway.local import Platform
 from gateway.quotas import Buckets
 from gateway.settings import Settings
-from gateway.tracers import tracing
 from registry.errors import InvalidValue
+from registry.tracers import tracing
 
 BACKLOG = 2048
 

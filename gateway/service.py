@@ -23,7 +23,6 @@ from gateway.documents import slo_document
 from gateway.errors import GatewayError, Infeasible, Overloaded, Unavailable, UnknownTask, Unprocessable
 from gateway.probes import Probes
 from gateway.snapshots import Snapshots
-from gateway.tracing import UNTRACED, Tracer
 from registry.catalogue import Catalogue
 from registry.documents import to_document
 from registry.errors import InvalidValue
@@ -31,6 +30,7 @@ from registry.generations import Generating
 from registry.lineage import Tried
 from registry.model import Estimate, Slo, Task
 from registry.prices import invocation_cost
+from registry.tracing import UNTRACED, Tracer
 from runtime.codecs.tensors import check_inputs
 from runtime.errors import InvalidTensor
 from scheduler.choose import choose

@@ -10,19 +10,21 @@ import asyncio
 import functools
 import gc
 import logging
+import os
 import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from socket import socket
+from typing import TYPE_CHECKING
 
 from registry.errors import InvalidValue, RegistryError
 from runtime.batcher import Batcher
 from runtime.container.connection import Exchange, Limits
-from runtime.container.http import Http
+from runtime.container.http import Begin, Http
 from runtime.container.listening import Listening, listen, url_of
 from runtime.container.metrics import CONTENT_TYPE, exposition
 from runtime.container.models import Models
@@ -38,12 +40,18 @@ from runtime.memory import share_one_arena
 from runtime.ort import check_providers
 from scheduler.station import Station
 
+if TYPE_CHECKING:
+    from registry.tracing import RequestTracer
+
 log = logging.getLogger(__name__)
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 SERVE = "serve"
 """What SageMaker runs a container with, to tell serving from training."""
+
+TRACES = "OTEL_EXPORTER_OTLP_ENDPOINT"
+"""The variable that asks for traces (`registry.tracers`); without it nothing of theirs is imported."""
 
 VARIABLES = f"Each can be set as {PREFIX}NAME too, as {PREFIX}GRPC_PORT; an option counts more."
 
@@ -106,11 +114,19 @@ async def _until_stopped(settings: Settings, ready: Ready) -> None:
     assert this is not None, "a coroutine runs in a task"
     # What is told to stop while it starts has nothing to answer first.
     _when_told_to_stop(this.cancel)
-    with suppress(asyncio.CancelledError):
-        async with serving(settings) as address:
+    with suppress(asyncio.CancelledError), _tracing(os.environ) as tracer:
+        async with serving(settings, tracer) as address:
             _when_told_to_stop(stop.set)
             ready(address)
             await stop.wait()
+
+
+def _tracing(variables: Mapping[str, str]) -> AbstractContextManager[RequestTracer | None]:
+    if not variables.get(TRACES):
+        return nullcontext()
+    from registry.tracers import tracing_requests  # noqa: PLC0415 - most containers are not traced
+
+    return tracing_requests(variables, "modelless-container")
 
 
 def _when_told_to_stop(act: Callable[[], object]) -> None:
@@ -119,8 +135,8 @@ def _when_told_to_stop(act: Callable[[], object]) -> None:
 
 
 @asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[Address]:
-    """Serve on the running loop; yields once requests are taken, and drains at the end."""
+async def serving(settings: Settings, tracer: RequestTracer | None = None) -> AsyncIterator[Address]:
+    """Serve on the running loop, telling `tracer` of requests; yields once they are taken, and drains at the end."""
     check_providers(settings.providers)
     clock, cores = time.monotonic, settings.usable_cores
     station = Station(cores)
@@ -130,10 +146,10 @@ async def serving(settings: Settings) -> AsyncIterator[Address]:
     patience = Patience(settings.drain_s, clock)
     try:
         with listen(settings.host, settings.port) as listener:
-            async with _http(settings, plane, batcher, patience, listener) as listening:
+            async with _http(settings, plane, batcher, patience, listener, begin=_begin(tracer)) as listening:
                 await _load(models, ("none",) if settings.multi_model else settings.load)
                 _check_served(settings, models)
-                async with _grpc(settings, plane, patience) as grpc, _following(models):
+                async with _grpc(settings, plane, patience, tracer) as grpc, _following(models):
                     # What is there by now stays; a full collection then looks at requests only.
                     gc.freeze()
                     plane.starting = False
@@ -144,15 +160,29 @@ async def serving(settings: Settings) -> AsyncIterator[Address]:
         await models.close()
 
 
+def _begin(tracer: RequestTracer | None) -> Begin | None:
+    if tracer is None:
+        return None
+    from runtime.container.traced import begun  # noqa: PLC0415 - most containers are not traced
+
+    return functools.partial(begun, tracer)
+
+
 @asynccontextmanager
 async def _http(
-    settings: Settings, plane: Plane, batcher: Batcher, patience: Patience, listener: socket
+    settings: Settings,
+    plane: Plane,
+    batcher: Batcher,
+    patience: Patience,
+    listener: socket,
+    *,
+    begin: Begin | None,
 ) -> AsyncIterator[Listening]:
     """Answer over HTTP, at first that the server is starting; at the end what is under way is answered first."""
     folder = Folder(settings.models or SAGEMAKER_MODELS, providers=settings.providers)
     metrics = Route("GET", "/metrics", lambda exchange, _: show(exchange))
     site = SameSite(settings.host, listener.getsockname()[0])
-    http = Http([*Oip(plane).routes(), *SageMaker(plane, folder).routes(), metrics], check=site.check)
+    http = Http([*Oip(plane).routes(), *SageMaker(plane, folder).routes(), metrics], check=site.check, begin=begin)
     bodies_bytes = settings.bodies_bytes
     listening = Listening(
         http,
@@ -184,7 +214,9 @@ async def _following(models: Models) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _grpc(settings: Settings, plane: Plane, patience: Patience) -> AsyncIterator[str | None]:
+async def _grpc(
+    settings: Settings, plane: Plane, patience: Patience, tracer: RequestTracer | None
+) -> AsyncIterator[str | None]:
     """Serve gRPC too, if it is asked for; yields where it listens."""
     if settings.grpc_port is None:
         yield None
@@ -201,6 +233,7 @@ async def _grpc(settings: Settings, plane: Plane, patience: Patience) -> AsyncIt
         settings.grpc_port,
         max_message_bytes=settings.body_limit,
         max_calls=settings.most_connections,
+        tracer=tracer,
     )
     try:
         yield f"[{settings.host}]:{server.port}" if ":" in settings.host else f"{settings.host}:{server.port}"
@@ -313,8 +346,6 @@ def _version() -> str:
 
 def main(argv: Sequence[str] | None = None, variables: Mapping[str, str] | None = None) -> int:
     """`python -m runtime.server --models DIR --port N …`: each setting is an option; returns the exit code."""
-    import os  # noqa: PLC0415 - only the program looks at its environment
-
     words = sys.argv[1:] if argv is None else argv
     if "--help" in words:
         print(usage())

@@ -15,11 +15,11 @@ from functions.aws.xray import XRay
 from gateway.apart import ApartSnapshots
 from gateway.service import Service
 from gateway.snapshots import Snapshots
-from gateway.tracing import UNTRACED
 from registry.catalogue import Catalogue
 from registry.stores.dynamodb import DynamoStore
 from registry.stores.dynamodb_leases import DynamoLeases
 from registry.stores.dynamodb_table import DynamoTable
+from registry.tracing import UNTRACED
 
 
 class Dispatching(NamedTuple):

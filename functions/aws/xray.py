@@ -16,7 +16,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from typing import NamedTuple
 
-from gateway.tracing import Span, Value
+from registry.tracing import Span, Value
 
 TRACE = "_X_AMZN_TRACE_ID"
 DAEMON = "AWS_XRAY_DAEMON_ADDRESS"

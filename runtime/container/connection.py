@@ -16,7 +16,11 @@ from http import HTTPStatus
 
 import httptools
 
+from registry.typed import TYPE_CHECKING
 from runtime.codecs.text import dumps
+
+if TYPE_CHECKING:
+    from registry.tracing import OpenSpan
 
 JSON = b"application/json"
 BINARY = b"application/octet-stream"
@@ -77,6 +81,7 @@ class Exchange:
         "method",
         "old",
         "path",
+        "span",
     )
 
     def __init__(self, connection: Connection) -> None:
@@ -94,6 +99,8 @@ class Exchange:
         self.old = False
         """HTTP/1.0, and yet it wants to go on."""
         self.continue_due = False
+        self.span: OpenSpan | None = None
+        """Where the request is traced; it ends with the answer, or when the peer has left."""
 
     @property
     def answered(self) -> bool:
@@ -109,10 +116,19 @@ class Exchange:
             head = self._head(status, len(body), content_type, headers)
         self._answer = head if self.method == b"HEAD" else head + body
         self.cancel = None
+        if self.span is not None:
+            self.span.note(status=status)
+            self.end_span(failed=status >= 500)
         if self.body:
             connection.take(-len(self.body))
             self.body = b""
         connection.flush(self)
+
+    def end_span(self, *, failed: bool) -> None:
+        """Nothing more is said of the request."""
+        span, self.span = self.span, None
+        if span is not None:
+            span.end(failed=failed)
 
     def _head(self, status: int, length: int, content_type: bytes, headers: Headers) -> bytes:
         self.keep_alive = self.keep_alive and not (self._connection.draining and self._connection.is_last(self))
@@ -205,6 +221,9 @@ class Connection(asyncio.Protocol):
             cancel, exchange.cancel = exchange.cancel, None
             if cancel is not None:
                 cancel()
+            if exchange.span is not None:
+                exchange.span.note(**{"error.type": "Cancelled"})
+                exchange.end_span(failed=True)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes in."""

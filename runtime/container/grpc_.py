@@ -9,7 +9,7 @@ import asyncio
 import logging
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 from google.protobuf.json_format import ParseDict
@@ -26,9 +26,15 @@ from runtime.container.plane import Plane, ask_of, keep_of
 from runtime.container.quick import parameters_of
 from runtime.errors import InvalidBody, Refused, RuntimeFault, UnknownModel
 
+if TYPE_CHECKING:
+    from registry.tracing import RequestTracer
+
 log = logging.getLogger(__name__)
 
 SERVICE = "GRPCInferenceService"
+
+DONE = ("ModelInfer", "RepositoryModelLoad", "RepositoryModelUnload")
+"""The methods that do something; others look."""
 
 MAX_DETAILS = 2000
 """Most bytes of an error's text: it travels in a header, of which clients take 8 KiB, and what is not ASCII triples."""
@@ -51,7 +57,15 @@ class GrpcServer:
         await self._server.stop(grace_s)
 
 
-async def serve_grpc(plane: Plane, host: str, port: int, *, max_message_bytes: int, max_calls: int) -> GrpcServer:
+async def serve_grpc(
+    plane: Plane,
+    host: str,
+    port: int,
+    *,
+    max_message_bytes: int,
+    max_calls: int,
+    tracer: RequestTracer | None = None,
+) -> GrpcServer:
     """A server of this plane that listens when this returns; port 0 takes a free one.
 
     A larger message is answered RESOURCE_EXHAUSTED before it is read, and so is a call beyond so many. Raises
@@ -66,7 +80,8 @@ async def serve_grpc(plane: Plane, host: str, port: int, *, max_message_bytes: i
         ),
         maximum_concurrent_rpcs=max_calls,
     )
-    server.add_generic_rpc_handlers((_handlers(_answers(plane)), _health(plane)))
+    answers = _answers(plane) if tracer is None else _traced(_answers(plane), tracer)
+    server.add_generic_rpc_handlers((_handlers(answers), _health(plane)))
     bound = _bound(server, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
     await server.start()
     return GrpcServer(server, bound)
@@ -79,6 +94,13 @@ def _bound(server: Any, address: str) -> int:
         raise InvalidValue(
             "grpc_port", f"cannot listen on {address}: {fault}", "choose another; 0 takes a free one"
         ) from None
+
+
+def _traced(answers: Mapping[str, Answer], tracer: RequestTracer) -> dict[str, Answer]:
+    """What answers each method, as spans where something is done."""
+    from runtime.container.traced import traced  # noqa: PLC0415 - most containers are not traced
+
+    return {name: traced(tracer, name, answer) if name in DONE else answer for name, answer in answers.items()}
 
 
 def _handlers(answers: Mapping[str, Answer]) -> Any:

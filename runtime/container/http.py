@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runtime.codecs.text import dumps
 from runtime.container.connection import JSON, Exchange, Headers
@@ -13,22 +13,31 @@ from runtime.container.errors import UNFORESEEN, foreseen, message, retry_after,
 from runtime.container.router import Route, Router
 from runtime.errors import Expired, UnknownEncoding, WrongMethod
 
+if TYPE_CHECKING:
+    from registry.tracing import OpenSpan
+
 log = logging.getLogger(__name__)
 
 Check = Callable[[Mapping[bytes, bytes]], None]
+Begin = Callable[[Exchange], "OpenSpan | None"]
 
 
 class Http:
     """The handler of a server's connections."""
 
-    def __init__(self, routes: Sequence[Route], *, check: Check = lambda headers: None) -> None:
-        """`check` sees each request's headers, and raises for what is not to be handled."""
+    def __init__(
+        self, routes: Sequence[Route], *, check: Check = lambda headers: None, begin: Begin | None = None
+    ) -> None:
+        """`check` sees each request's headers, and raises for what is not to be handled; `begin` begins its span."""
         self._router = Router(routes)
         self._check = check
+        self._begin = begin
         self._tasks: set[asyncio.Future[Any]] = set()
 
     def __call__(self, exchange: Exchange) -> None:
         """Have a request handled; whatever comes of it is answered."""
+        if self._begin is not None:
+            exchange.span = self._begin(exchange)
         try:
             self._check(exchange.headers)
             handler, names = self._router.find(exchange.method, exchange.path)
@@ -75,6 +84,8 @@ def refuse(exchange: Exchange, fault: Exception) -> None:
         trace = None if foreseen(fault) else fault
         name = type(fault).__name__
         log.warning("%s %s: %s: %s", exchange.method.decode(), exchange.path[:200], name, fault, exc_info=trace)
+    if exchange.span is not None:
+        exchange.span.note(**{"error.type": type(fault).__name__})
     document: dict[str, Any] = {"error": message(fault), "type": type(fault).__name__}
     headers: Headers = ()
     seconds = retry_after(fault)

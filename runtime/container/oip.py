@@ -119,6 +119,8 @@ class Reply:
         if isinstance(outcome, RuntimeFault):
             refuse(exchange, outcome)
             return
+        if exchange.span is not None:
+            exchange.span.note(model=self._model, **quick.parameters_of(outcome))
         try:
             body, header = quick.render(self._model, outcome, self._request)
         except Exception as fault:  # noqa: BLE001 - the outermost handler

@@ -213,6 +213,8 @@ async def _answer_native(plane: Plane, exchange: Exchange, model: str, document:
         if isinstance(outcome, RuntimeFault):
             refuse(exchange, outcome)
             return
+        if exchange.span is not None:
+            exchange.span.note(model=model, **parameters_of(outcome))
         try:
             answer = {
                 "model_name": model,

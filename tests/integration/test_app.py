@@ -579,7 +579,7 @@ async def test_a_callers_trace_goes_on_and_a_request_without_one_begins_its_own(
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-    from gateway.otel import OpenTelemetry
+    from registry.otel import OpenTelemetry
 
     spans, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(spans))

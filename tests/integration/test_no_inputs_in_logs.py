@@ -28,7 +28,6 @@ from gateway.errors import EnvironmentLost, ExecutionFailed
 from gateway.metrics import Metrics
 from gateway.service import Service
 from gateway.snapshots import Snapshots
-from gateway.tracing import Value
 from optimizer.artifact import make_artifact
 from registry.blobs.files import Files
 from registry.catalogue import Catalogue
@@ -49,6 +48,7 @@ from registry.model import (
     TierKind,
     Variant,
 )
+from registry.tracing import Value
 from runtime.codecs import wire
 from runtime.errors import ExecutionFailed as RunFailed
 from runtime.worker import Worker

@@ -166,9 +166,9 @@ def test_every_requirement_is_pinned_to_a_version_that_is_allowed() -> None:
     pinned: Mapping[str, str] = {canonicalize_name(name): version for name, version in pins.items()}
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    grpc, *own = extras["container"]
-    assert grpc == "modelless[grpc]"
-    todo = [*project["dependencies"], *extras["grpc"], *own]
+    shared, *own = extras["container"]
+    assert shared == "modelless[grpc,otel]"
+    todo = [*project["dependencies"], *extras["grpc"], *extras["otel"], *own]
     seen: set[str] = set()
     while todo:
         requirement = Requirement(todo.pop())

@@ -12,10 +12,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from gateway.backends.calls import infer_event
 from gateway.errors import ExecutionFailed
-from gateway.otel import OpenTelemetry
-from gateway.tracers import ENDPOINT, tracing
-from gateway.tracing import UNTRACED
 from gateway.virtual_time import run_virtually
+from registry.otel import OpenTelemetry
+from registry.tracers import ENDPOINT, tracing
+from registry.tracing import UNTRACED
 
 BOTH = {("small", "a"): 5.0, ("large", "b"): 20.0}
 CALLERS = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -103,7 +103,7 @@ def test_nobody_traces_unless_asked(make_world):
 
 
 def test_what_is_not_installed_is_done_without(monkeypatch, caplog):
-    monkeypatch.setitem(__import__("sys").modules, "gateway.otel", None)
+    monkeypatch.setitem(__import__("sys").modules, "registry.otel", None)
     with caplog.at_level(logging.WARNING), tracing({ENDPOINT: "http://127.0.0.1:4318"}) as tracer:
         assert tracer is UNTRACED
     assert "nothing is traced" in caplog.text

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from gateway.tracing import Span, Tracer, Value
+from registry.tracing import OpenSpan, Span, Value
 
 try:
     from opentelemetry import context, trace
-    from opentelemetry.trace import StatusCode
+    from opentelemetry.trace import SpanKind, StatusCode
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 except ImportError as missing:  # the message says what to install
     raise ImportError("pip install 'modelless[otel]' to trace with OpenTelemetry") from missing
@@ -18,7 +18,7 @@ _PROPAGATOR = TraceContextTextMapPropagator()
 
 
 class _Spoken:
-    """A Span over OpenTelemetry's."""
+    """An OpenSpan over OpenTelemetry's."""
 
     __slots__ = ("_span",)
 
@@ -30,9 +30,15 @@ class _Spoken:
         for name, value in attributes.items():
             self._span.set_attribute(name, value)
 
+    def end(self, *, failed: bool = False) -> None:
+        """See OpenSpan."""
+        if failed:
+            self._span.set_status(StatusCode.ERROR)
+        self._span.end()
+
 
 class OpenTelemetry:
-    """A Tracer over a tracer of OpenTelemetry's."""
+    """A Tracer, and a RequestTracer, over a tracer of OpenTelemetry's."""
 
     def __init__(self, tracer: trace.Tracer) -> None:
         self._tracer = tracer
@@ -53,7 +59,7 @@ class OpenTelemetry:
     @contextmanager
     def continued(self, traceparent: str | None) -> Iterator[None]:
         """See Tracer."""
-        token = context.attach(_PROPAGATOR.extract({"traceparent": traceparent}) if traceparent else context.Context())
+        token = context.attach(_callers(traceparent))
         try:
             yield
         finally:
@@ -65,10 +71,21 @@ class OpenTelemetry:
         _PROPAGATOR.inject(carried)
         return carried.get("traceparent", "")
 
+    def begin(self, name: str, traceparent: str | None, **attributes: Value) -> OpenSpan:
+        """See RequestTracer."""
+        return _Spoken(
+            self._tracer.start_span(name, _callers(traceparent), SpanKind.SERVER, attributes, record_exception=False)
+        )
+
+
+def _callers(traceparent: str | None) -> context.Context:
+    """What is under way at the caller's; nothing where he says no trace."""
+    return _PROPAGATOR.extract({"traceparent": traceparent}) if traceparent else context.Context()
+
 
 @contextmanager
-def exporting(variables: Mapping[str, str], service: str = "modelless") -> Iterator[Tracer]:
-    """A Tracer that exports as the OTEL_… variables say until the block ends.
+def exporting(variables: Mapping[str, str], service: str) -> Iterator[OpenTelemetry]:
+    """A tracer that exports as the OTEL_… variables say until the block ends.
 
     Raises ImportError, saying what to install, where the SDK or its exporter is not there.
     """

@@ -1,4 +1,4 @@
-"""Where a request's time went, for whoever traces: a seam of three methods, which costs nothing while nobody does.
+"""Where a request's time went, for whoever traces: a seam of a few methods, which costs nothing while nobody does.
 
 Attributes are names, ids and figures, never inputs, outputs or messages.
 """
@@ -30,6 +30,20 @@ class Tracer(Protocol):
 
     def traceparent(self) -> str:
         """What has others go on with the trace, as W3C has it; empty when there is none."""
+
+
+class OpenSpan(Span, Protocol):
+    """A span that ends when it is told to, wherever that is."""
+
+    def end(self, *, failed: bool = False) -> None:
+        """It is over, now."""
+
+
+class RequestTracer(Protocol):
+    """Records what begins in one call and ends in another, as a server's requests do that no coroutine waits for."""
+
+    def begin(self, name: str, traceparent: str | None, **attributes: Value) -> OpenSpan:
+        """A span of the caller's trace, if its W3C `traceparent` is one; else of a trace of its own."""
 
 
 class _Nothing:
