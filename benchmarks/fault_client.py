@@ -83,6 +83,16 @@ def one_call_at_a_time() -> Iterator[None]:
         DynamoHandler.call_action = handle
 
 
+def make_table(client: Any, name: str = "facts") -> None:
+    """Make a table with the keys that template.yaml gives ours."""
+    client.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in ("pk", "sk")],
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+    )
+
+
 @contextmanager
 def emulated(*, table: str = "facts") -> Iterator[Any]:
     """A DynamoDB client of moto's, with a table, one call at a time."""
@@ -93,10 +103,5 @@ def emulated(*, table: str = "facts") -> Iterator[Any]:
         client = boto3.client(
             "dynamodb", region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none"
         )
-        client.create_table(
-            TableName=table,
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in ("pk", "sk")],
-            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-        )
+        make_table(client, table)
         yield client

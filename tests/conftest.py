@@ -1,4 +1,4 @@
-"""Small ONNX graphs with known answers, folders of models made of them, and AWS's SDK, which reads its models once."""
+"""Small ONNX graphs with known answers, folders of models made of them, and AWS, which an emulator plays."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from registry.stores.dynamodb_table import DynamoTable
 
 
 class Graphs:
@@ -117,3 +119,29 @@ def _models_of_aws_are_read_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(botocore.session, "create_loader", sharing)
         yield
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An empty account as moto plays it, whose table answers one call at a time."""
+    from moto import mock_aws
+
+    from benchmarks.fault_client import one_call_at_a_time
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with one_call_at_a_time(), mock_aws():
+        yield
+
+
+@pytest.fixture
+def table(aws: None) -> DynamoTable:
+    """The account's table `facts`, empty."""
+    import boto3
+
+    from benchmarks.fault_client import make_table
+
+    client = boto3.client("dynamodb")
+    make_table(client)
+    return DynamoTable("facts", client)

@@ -1,19 +1,31 @@
-"""AWS as moto plays it, for the contracts that hold over it too."""
+"""What is opened twice where a contract holds over a log or a store that several have open."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import pytest
-from moto import mock_aws
 
-from benchmarks.fault_client import one_call_at_a_time
+
+class Closing(Protocol):
+    """What a suite's own `reopen` opens."""
+
+    def close(self) -> None:
+        """Leave it."""
 
 
 @pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    with one_call_at_a_time(), mock_aws():
-        yield
+def log(reopen: Callable[[], Closing]) -> Iterator[Closing]:
+    """The log, as one environment has it open."""
+    opened = reopen()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def other(reopen: Callable[[], Closing]) -> Iterator[Closing]:
+    """The same, as another one has it."""
+    opened = reopen()
+    yield opened
+    opened.close()

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import boto3
 import pytest
 
 from registry.activity import KEPT_MINUTES, ActivityLog, Minute, Usage
 from registry.model import Objective, Slo
 from registry.stores.activity import MemoryActivity, SqliteActivity
 from registry.stores.dynamodb_activity import DynamoActivity
-from registry.stores.dynamodb_table import DynamoTable
 
 NOW = 29_000_000
 """A minute, the 20th of its hour."""
@@ -28,30 +26,8 @@ def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Activ
         return lambda: log
     if request.param == "sqlite":
         return lambda: SqliteActivity(tmp_path / "activity.db")
-    request.getfixturevalue("aws")
-    names = ("pk", "sk")
-    boto3.client("dynamodb").create_table(
-        TableName="modelless",
-        BillingMode="PAY_PER_REQUEST",
-        KeySchema=[{"AttributeName": n, "KeyType": k} for n, k in zip(names, ("HASH", "RANGE"), strict=True)],
-        AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in names],
-    )
-    table, shards = DynamoTable("modelless"), iter(range(100))
+    table, shards = request.getfixturevalue("table"), iter(range(100))
     return lambda: DynamoActivity(table, shard=next(shards) % 2)
-
-
-@pytest.fixture
-def log(reopen: Callable[[], ActivityLog]) -> Iterator[ActivityLog]:
-    opened = reopen()
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def other(reopen: Callable[[], ActivityLog]) -> Iterator[ActivityLog]:
-    opened = reopen()
-    yield opened
-    opened.close()
 
 
 def test_a_new_log_is_empty(log: ActivityLog) -> None:

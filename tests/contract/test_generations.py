@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import boto3
 import pytest
 
 from registry.errors import InvalidValue, NotFound
 from registry.generations import Generation, GenerationLog, GenerationState
 from registry.model import Recipe
 from registry.stores.dynamodb_generations import DynamoGenerations
-from registry.stores.dynamodb_table import DynamoTable
 from registry.stores.generations import SqliteGenerations
 
 NOW = 1_790_000_000.0
@@ -57,30 +55,8 @@ def reopen(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Call
     """Opens the same log once more, as another environment would."""
     if request.param == "sqlite":
         return lambda: SqliteGenerations(tmp_path / "generations.db", now=clock.iso)
-    request.getfixturevalue("aws")
-    names = ("pk", "sk")
-    boto3.client("dynamodb").create_table(
-        TableName="modelless",
-        BillingMode="PAY_PER_REQUEST",
-        KeySchema=[{"AttributeName": n, "KeyType": k} for n, k in zip(names, ("HASH", "RANGE"), strict=True)],
-        AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in names],
-    )
-    table = DynamoTable("modelless")
+    table = request.getfixturevalue("table")
     return lambda: DynamoGenerations(table, wall=clock)
-
-
-@pytest.fixture
-def log(reopen: Callable[[], GenerationLog]) -> Iterator[GenerationLog]:
-    opened = reopen()
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def other(reopen: Callable[[], GenerationLog]) -> Iterator[GenerationLog]:
-    opened = reopen()
-    yield opened
-    opened.close()
 
 
 def test_a_new_log_is_empty(log: GenerationLog) -> None:

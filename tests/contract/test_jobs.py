@@ -13,6 +13,7 @@ from typing import Any
 import boto3
 import pytest
 
+from benchmarks.fault_client import make_table
 from registry.errors import ClaimLost, JobEnded, KeyReused, NotFound, TooManyJobs, Unavailable
 from registry.jobs import (
     ABANDONED,
@@ -87,15 +88,9 @@ def _place(kind: str, request: pytest.FixtureRequest, path: Path) -> Place:
     if kind == "sqlite":
         return Place(clock, lambda: SqliteJobs(path / "jobs.db", FolderParts(path / "parts"), wall=clock))
     request.getfixturevalue("aws")
-    names = ("pk", "sk")
-    _client("dynamodb").create_table(
-        TableName="modelless",
-        BillingMode="PAY_PER_REQUEST",
-        KeySchema=[{"AttributeName": n, "KeyType": k} for n, k in zip(names, ("HASH", "RANGE"), strict=True)],
-        AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in names],
-    )
+    make_table(_client("dynamodb"))
     _client("s3").create_bucket(Bucket="modelless")
-    table, parts = DynamoTable("modelless", _client("dynamodb")), BucketParts("modelless", client=_client("s3"))
+    table, parts = DynamoTable("facts", _client("dynamodb")), BucketParts("modelless", client=_client("s3"))
     return Place(clock, lambda: DynamoJobs(table, parts, wall=clock))
 
 
@@ -470,7 +465,7 @@ def test_a_store_that_cannot_be_reached_says_so(place: Place, request: pytest.Fi
     step: Step = cancel
     job = store.submit(place.new(), b"{}")
     if isinstance(store, DynamoJobs):
-        _client("dynamodb").delete_table(TableName="modelless")
+        _client("dynamodb").delete_table(TableName="facts")
     store.close()
     for attempt in (
         lambda: store.submit(place.new(), b"{}"),

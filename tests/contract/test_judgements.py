@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import boto3
 import pytest
 
 from registry.judgements import Case, JudgementLog, Observation
 from registry.model import Accuracy
 from registry.stores.dynamodb_judgements import DynamoJudgements
-from registry.stores.dynamodb_table import DynamoTable
 from registry.stores.judgements import MemoryJudgements, SqliteJudgements
 
 NOW_MS = 1_790_000_000_000
@@ -35,30 +33,8 @@ def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Judge
         return lambda: log
     if request.param == "sqlite":
         return lambda: SqliteJudgements(tmp_path / "judgements.db")
-    request.getfixturevalue("aws")
-    names = ("pk", "sk")
-    boto3.client("dynamodb").create_table(
-        TableName="modelless",
-        BillingMode="PAY_PER_REQUEST",
-        KeySchema=[{"AttributeName": n, "KeyType": k} for n, k in zip(names, ("HASH", "RANGE"), strict=True)],
-        AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in names],
-    )
-    table = DynamoTable("modelless")
+    table = request.getfixturevalue("table")
     return lambda: DynamoJudgements(table)
-
-
-@pytest.fixture
-def log(reopen: Callable[[], JudgementLog]) -> Iterator[JudgementLog]:
-    opened = reopen()
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def other(reopen: Callable[[], JudgementLog]) -> Iterator[JudgementLog]:
-    opened = reopen()
-    yield opened
-    opened.close()
 
 
 def test_a_new_log_is_empty(log: JudgementLog) -> None:

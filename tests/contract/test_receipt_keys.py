@@ -6,12 +6,10 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import boto3
 import pytest
 
 from registry.receipt_keys import PERIOD_S, SECRET_BYTES, MemoryReceiptKeys, ReceiptKeys
 from registry.stores.dynamodb_receipt_keys import DynamoReceiptKeys
-from registry.stores.dynamodb_table import DynamoTable
 
 
 @dataclass
@@ -36,15 +34,8 @@ def reopen(request: pytest.FixtureRequest, clock: Clock) -> Callable[[], Receipt
     if request.param == "memory":
         keys = MemoryReceiptKeys(wall=clock)
         return lambda: keys
-    request.getfixturevalue("aws")
-    names = ("pk", "sk")
-    boto3.client("dynamodb").create_table(
-        TableName="modelless",
-        BillingMode="PAY_PER_REQUEST",
-        KeySchema=[{"AttributeName": n, "KeyType": k} for n, k in zip(names, ("HASH", "RANGE"), strict=True)],
-        AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in names],
-    )
-    return lambda: DynamoReceiptKeys(DynamoTable("modelless"), wall=clock)
+    table = request.getfixturevalue("table")
+    return lambda: DynamoReceiptKeys(table, wall=clock)
 
 
 def test_everybody_signs_with_the_same_key(reopen: Callable[[], ReceiptKeys]) -> None:

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import boto3
 import pytest
 
 from registry import prices
@@ -29,28 +28,12 @@ def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store
         return lambda: store
     if request.param == "sqlite":
         return lambda: SqliteStore(tmp_path / "catalogue.db", now=lambda: NOON)
-    request.getfixturevalue("aws")
-    boto3.client("dynamodb").create_table(
-        TableName="modelless",
-        BillingMode="PAY_PER_REQUEST",
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-        AttributeDefinitions=[
-            {"AttributeName": "pk", "AttributeType": "S"},
-            {"AttributeName": "sk", "AttributeType": "S"},
-        ],
-    )
-    return lambda: DynamoStore("modelless", now=lambda: NOON)
+    table = request.getfixturevalue("table")
+    return lambda: DynamoStore(table, now=lambda: NOON)
 
 
 @pytest.fixture
 def store(reopen: Callable[[], Store]) -> Iterator[Store]:
-    opened = reopen()
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def other(reopen: Callable[[], Store]) -> Iterator[Store]:
     opened = reopen()
     yield opened
     opened.close()

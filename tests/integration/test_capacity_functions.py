@@ -6,12 +6,10 @@ import asyncio
 import base64
 import io
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from moto import mock_aws
 
 from functions.aws import capacity as module
 from functions.aws.capacity import Capacity
@@ -97,9 +95,9 @@ class Lambda:
 class Cloud:
     """The table, Lambda, a component, and both functions, each of which can be started anew."""
 
-    def __init__(self) -> None:
+    def __init__(self, table: DynamoTable) -> None:
         self.now = 0.0
-        self.table = DynamoTable("facts")
+        self.table = table
         self.log = DynamoActivity(self.table)
         self.worker = Lambda()
         self.component = FakeComponents("gpu", "component", clock=lambda: self.now, answer=silent)
@@ -125,23 +123,11 @@ class Cloud:
 
 
 @pytest.fixture
-def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    with mock_aws():
-        import boto3
-
-        boto3.client("dynamodb").create_table(
-            TableName="facts",
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in ("pk", "sk")],
-            KeySchema=[{"AttributeName": n, "KeyType": k} for n, k in (("pk", "HASH"), ("sk", "RANGE"))],
-        )
-        update(DynamoStore("facts"), catalogue)
-        made = Cloud()
-        monkeypatch.setattr(sagemaker_calls, "make_client", lambda service, timeout_s: made.component)
-        yield made
+def cloud(table: DynamoTable, monkeypatch: pytest.MonkeyPatch) -> Cloud:
+    update(DynamoStore(table), catalogue)
+    made = Cloud(table)
+    monkeypatch.setattr(sagemaker_calls, "make_client", lambda service, timeout_s: made.component)
+    return made
 
 
 def planning(monkeypatch: pytest.MonkeyPatch, *actions: Any) -> None:

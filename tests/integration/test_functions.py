@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
+import boto3
 import pytest
-from moto import mock_aws
 
 from functions.aws.catalogue import MAX_AGE_S
 from gateway.capacity.arrivals import minute_of
@@ -33,6 +33,7 @@ from registry.model import (
 from registry.prices import lambda_tiers
 from registry.store import update
 from registry.stores.dynamodb import DynamoStore
+from registry.stores.dynamodb_table import DynamoTable
 from registry.tenants import tenant_hash
 from scheduler.requests import Request
 
@@ -71,31 +72,19 @@ def with_variant(catalogue: Catalogue, name: str, accuracy: float) -> Catalogue:
 
 
 @pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoStore]:
+def store(table: DynamoTable, monkeypatch: pytest.MonkeyPatch) -> DynamoStore:
     """A table with one release; the environment of a function that reads it."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("TABLE_NAME", "facts")
     monkeypatch.setenv("TENANT_CLAIM", "sub")
     monkeypatch.setenv("WARM_BUDGET_USD_PER_HOUR", "1")
     monkeypatch.setenv("WORKERS", json.dumps({TIER: "arn:aws:lambda:us-east-1:123456789012:function:w:live"}))
-    with mock_aws():
-        import boto3
-
-        boto3.client("dynamodb").create_table(
-            TableName="facts",
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in ("pk", "sk")],
-            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-        )
-        boto3.client("s3").create_bucket(Bucket="parts")
-        queue = boto3.client("sqs").create_queue(QueueName="jobs", Attributes={"VisibilityTimeout": "540"})
-        monkeypatch.setenv("BUCKET_NAME", "parts")
-        monkeypatch.setenv("JOBS_QUEUE_URL", queue["QueueUrl"])
-        facts = DynamoStore("facts")
-        update(facts, lambda catalogue: with_variant(catalogue, "rough", 0.9))
-        yield facts
+    boto3.client("s3").create_bucket(Bucket="parts")
+    queue = boto3.client("sqs").create_queue(QueueName="jobs", Attributes={"VisibilityTimeout": "540"})
+    monkeypatch.setenv("BUCKET_NAME", "parts")
+    monkeypatch.setenv("JOBS_QUEUE_URL", queue["QueueUrl"])
+    facts = DynamoStore(table)
+    update(facts, lambda catalogue: with_variant(catalogue, "rough", 0.9))
+    return facts
 
 
 @pytest.fixture
@@ -197,8 +186,6 @@ def asked(method: str, path: str, body: str | None = None) -> dict[str, Any]:
 
 def received() -> list[dict[str, Any]]:
     """What the queue delivers now, as Lambda hands it to a function."""
-    import boto3
-
     client = boto3.client("sqs")
     found = client.receive_message(
         QueueUrl=client.get_queue_url(QueueName="jobs")["QueueUrl"],

@@ -9,14 +9,11 @@ import base64
 import io
 import json
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from moto import mock_aws
 from sklearn.ensemble import ExtraTreesClassifier
 
 from examples import export
@@ -101,16 +98,8 @@ def forest() -> bytes:
 class Stack:
     """A table, blobs, a worker, and the optimize function, which can be started anew."""
 
-    def __init__(self, folder: Path) -> None:
-        names = ("pk", "sk")
-        client = boto3.client("dynamodb")
-        client.create_table(
-            TableName="facts",
-            BillingMode="PAY_PER_REQUEST",
-            KeySchema=[{"AttributeName": n, "KeyType": k} for n, k in zip(names, ("HASH", "RANGE"), strict=True)],
-            AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in names],
-        )
-        self.table, self.blobs = DynamoTable("facts", client), Files(folder)
+    def __init__(self, table: DynamoTable, folder: Path) -> None:
+        self.table, self.blobs = table, Files(folder)
         self.store, self.worker = DynamoStore(self.table), Lambda(self.blobs)
         self.generations = DynamoGenerations(self.table)
         self.lines: list[str] = []
@@ -150,21 +139,17 @@ class Stack:
 
 
 @pytest.fixture
-def stack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Stack]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    with mock_aws():
-        stack = Stack(tmp_path)
+def stack(table: DynamoTable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Stack:
+    stack = Stack(table, tmp_path)
 
-        class Forgetting(Bench):
-            """Starts anew without keeping environments busy, which takes seconds and a machine with time to spare."""
+    class Forgetting(Bench):
+        """Starts anew without keeping environments busy, which takes seconds and a machine with time to spare."""
 
-            async def forget(self) -> None:
-                stack.worker.forget()
+        async def forget(self) -> None:
+            stack.worker.forget()
 
-        monkeypatch.setattr("optimizer.more.bench_of", Forgetting)
-        yield stack
+    monkeypatch.setattr("optimizer.more.bench_of", Forgetting)
+    return stack
 
 
 def message(asked: Asked) -> str:

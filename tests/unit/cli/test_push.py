@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import boto3
 import numpy as np
 import pytest
 from click.testing import Result
-from moto import mock_aws
 
 from cli.cloud import told_of_cloud
 from cli.errors import CliError
@@ -23,6 +22,7 @@ from registry.model import LEVELS, Accuracy, Placement, Profile, Quantiles, Reci
 from registry.prices import lambda_tiers
 from registry.store import update
 from registry.stores.dynamodb import DynamoStore
+from registry.stores.dynamodb_table import DynamoTable
 from registry.stores.sqlite import SqliteStore
 
 Invoke = Callable[..., Result]
@@ -36,20 +36,10 @@ ACCURACY = Accuracy(0.9, 0.8, 1.0, 16, "bootstrap")
 
 
 @pytest.fixture
-def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoStore]:
+def cloud(table: DynamoTable) -> DynamoStore:
     """An account with a table and a bucket."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    with mock_aws():
-        boto3.client("dynamodb").create_table(
-            TableName="facts",
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in ("pk", "sk")],
-            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-        )
-        boto3.client("s3").create_bucket(Bucket="artefacts")
-        yield DynamoStore("facts")
+    boto3.client("s3").create_bucket(Bucket="artefacts")
+    return DynamoStore("facts")
 
 
 @pytest.fixture

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from moto import mock_aws
 
 from functions.api.routes import Routes
 from functions.aws.inbox import LIMIT_BYTES, PREFIX, Inbox
@@ -91,14 +89,10 @@ async def test_no_body_does_either(reference: Any) -> None:
 
 
 @pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    with mock_aws():
-        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        client = make_client("s3")
-        client.create_bucket(Bucket="bucket")
-        yield client
+def s3(aws: None) -> Any:
+    client = make_client("s3")
+    client.create_bucket(Bucket="bucket")
+    return client
 
 
 def test_an_offer_is_for_one_object_of_one_size_and_type_and_a_while(s3: Any) -> None:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import boto3
 import numpy as np
 import pytest
-from moto import mock_aws
 
 from functions.aws.judging import LOOK, PUBLISH_S, TURN, Judging
 from functions.aws.settings import FeedbackSettings
@@ -79,22 +76,9 @@ class Cloud:
 
 
 @pytest.fixture
-def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    with mock_aws():
-        names = ("pk", "sk")
-        client = boto3.client("dynamodb")
-        client.create_table(
-            TableName="facts",
-            BillingMode="PAY_PER_REQUEST",
-            KeySchema=[{"AttributeName": n, "KeyType": k} for n, k in zip(names, ("HASH", "RANGE"), strict=True)],
-            AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in names],
-        )
-        table = DynamoTable("facts", client)
-        update(DynamoStore(table), lambda base: base.with_tasks(TASK).with_variants(LARGE))
-        yield Cloud(table)
+def cloud(table: DynamoTable) -> Cloud:
+    update(DynamoStore(table), lambda base: base.with_tasks(TASK).with_variants(LARGE))
+    return Cloud(table)
 
 
 def test_a_batch_that_contradicts_the_catalogue_changes_it(cloud: Cloud) -> None:

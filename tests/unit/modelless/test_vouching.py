@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
-from moto import mock_aws
 
 from modelless.vouching import vouched
 from optimizer.profile import Candidate
@@ -31,15 +29,12 @@ class Stamp:
 
 
 @pytest.fixture
-def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Files, S3Blobs]]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    with mock_aws():
-        s3 = boto3.client("s3", region_name="us-east-1")
-        s3.create_bucket(Bucket="blobs")
-        s3.put_bucket_versioning(Bucket="blobs", VersioningConfiguration={"Status": "Enabled"})
-        (tmp_path / "here").mkdir()
-        yield Files(tmp_path / "here"), S3Blobs("blobs", tmp_path / "cache", client=s3)
+def places(tmp_path: Path, aws: None) -> tuple[Files, S3Blobs]:
+    s3 = boto3.client("s3")
+    s3.create_bucket(Bucket="blobs")
+    s3.put_bucket_versioning(Bucket="blobs", VersioningConfiguration={"Status": "Enabled"})
+    (tmp_path / "here").mkdir()
+    return Files(tmp_path / "here"), S3Blobs("blobs", tmp_path / "cache", client=s3)
 
 
 def moved(artifact: str) -> Moved:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
@@ -16,6 +15,7 @@ from registry.errors import Conflict, DigestMismatch, Unavailable
 from registry.model import Recipe, Task
 from registry.stores import dynamodb
 from registry.stores.dynamodb import DynamoStore
+from registry.stores.dynamodb_table import DynamoTable
 
 pytestmark = pytest.mark.usefixtures("aws")
 
@@ -39,23 +39,13 @@ def _is_release(item: dict[str, Any]) -> bool:
 
 
 @pytest.fixture
-def client() -> Any:
-    client = boto3.client("dynamodb")
-    client.create_table(
-        TableName="table",
-        BillingMode="PAY_PER_REQUEST",
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-        AttributeDefinitions=[
-            {"AttributeName": "pk", "AttributeType": "S"},
-            {"AttributeName": "sk", "AttributeType": "S"},
-        ],
-    )
-    return client
+def client(table: DynamoTable) -> Any:
+    return table.client
 
 
 @pytest.fixture
 def store(client: Any) -> DynamoStore:
-    return DynamoStore("table", client=client)
+    return DynamoStore("facts", client=client)
 
 
 @pytest.fixture
@@ -64,7 +54,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _items(client: Any) -> list[str]:
-    pages = client.get_paginator("scan").paginate(TableName="table")
+    pages = client.get_paginator("scan").paginate(TableName="facts")
     found = [item for page in pages for item in page["Items"]]
     return sorted(item["pk"]["S"].partition("#")[0] + "/" + item["sk"]["S"] for item in found)
 
@@ -74,7 +64,7 @@ def test_a_release_is_invisible_until_its_last_write(client: Any, store: DynamoS
     first = store.publish(catalogue)
     seen: list[Catalogue] = []
     publisher: Any = Interposed(client, before=lambda item: seen.append(store.load()))
-    second = DynamoStore("table", client=publisher).publish(first.without_task("empty"))
+    second = DynamoStore("facts", client=publisher).publish(first.without_task("empty"))
     assert len(seen) > 3
     assert all(catalogue == first for catalogue in seen)
     assert store.load() == second
@@ -93,8 +83,8 @@ def test_a_publisher_that_dies_half_way_changes_nothing(
             raise EndpointConnectionError(endpoint_url="https://dynamodb")
 
     publisher: Any = Interposed(client, before=die)
-    with pytest.raises(Unavailable, match="DynamoDB table table"):
-        DynamoStore("table", client=publisher).publish(first)
+    with pytest.raises(Unavailable, match="DynamoDB table facts"):
+        DynamoStore("facts", client=publisher).publish(first)
     assert store.head() == len(store.history()) == 1
     assert store.load() == first
     assert store.publish(first).version == 2
@@ -112,11 +102,11 @@ def test_the_loser_of_a_race_conflicts_and_leaves_nothing_behind(
 
     loser: Any = Interposed(client, before=win_first)
     with pytest.raises(Conflict) as caught:
-        DynamoStore("table", client=loser).publish(catalogue.with_tasks(make_task("ours")))
+        DynamoStore("facts", client=loser).publish(catalogue.with_tasks(make_task("ours")))
     assert (caught.value.expected, caught.value.actual) == (0, 1)
     assert store.load() == winner[0]
-    snapshot = client.get_item(TableName="table", Key={"pk": {"S": "CATALOGUE"}, "sk": {"S": "RELEASE#0000000001"}})
-    partitions = {item["pk"]["S"] for item in client.scan(TableName="table")["Items"]}
+    snapshot = client.get_item(TableName="facts", Key={"pk": {"S": "CATALOGUE"}, "sk": {"S": "RELEASE#0000000001"}})
+    partitions = {item["pk"]["S"] for item in client.scan(TableName="facts")["Items"]}
     assert {partition.rpartition("#")[0] or partition for partition in partitions} <= {
         "CATALOGUE",
         "SNAPSHOT",
@@ -129,9 +119,9 @@ def test_a_write_whose_answer_was_lost_and_that_is_tried_again_still_counts_as_o
     client: Any, store: DynamoStore, catalogue: Catalogue
 ) -> None:
     twice: Any = Interposed(
-        client, before=lambda item: client.put_item(TableName="table", Item=item) if _is_release(item) else None
+        client, before=lambda item: client.put_item(TableName="facts", Item=item) if _is_release(item) else None
     )
-    published = DynamoStore("table", client=twice).publish(catalogue)
+    published = DynamoStore("facts", client=twice).publish(catalogue)
     assert published.version == 1
     assert store.load() == published
 
@@ -152,11 +142,11 @@ def test_a_snapshot_larger_than_an_item_and_than_a_page_is_kept_in_chunks(
 @pytest.mark.usefixtures("small_chunks")
 def test_a_snapshot_is_read_while_a_copy_of_it_is_whole(client: Any, store: DynamoStore, catalogue: Catalogue) -> None:
     published = store.publish(catalogue)
-    chunks = [i for i in client.scan(TableName="table")["Items"] if i["sk"]["S"] == "CHUNK#0001"]
+    chunks = [i for i in client.scan(TableName="facts")["Items"] if i["sk"]["S"] == "CHUNK#0001"]
     assert len(chunks) == dynamodb.COPIES > 1
     for chunk in chunks:
         assert [store.load() for _ in range(3)] == [published] * 3
-        client.delete_item(TableName="table", Key={"pk": chunk["pk"], "sk": chunk["sk"]})
+        client.delete_item(TableName="facts", Key={"pk": chunk["pk"], "sk": chunk["sk"]})
     with pytest.raises(DigestMismatch):
         store.load()
 
@@ -168,7 +158,7 @@ def test_a_snapshot_from_before_there_were_copies_is_read(
         before.setattr(dynamodb, "COPIES", 1)
         published = store.publish(catalogue)
     client.update_item(
-        TableName="table",
+        TableName="facts",
         Key={"pk": {"S": "CATALOGUE"}, "sk": {"S": "RELEASE#0000000001"}},
         UpdateExpression="REMOVE copies",
     )

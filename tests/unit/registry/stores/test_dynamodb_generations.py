@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import boto3
 import pytest
-from moto import mock_aws
 
 from registry.errors import InvalidValue
 from registry.generations import Asked, GenerationState
@@ -16,23 +12,6 @@ from registry.stores.dynamodb_generations import KEPT_S, PARTITION, DynamoGenera
 from registry.stores.dynamodb_table import DynamoTable
 
 NOW = 1_790_000_000.0
-
-
-@pytest.fixture
-def table(monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoTable]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    with mock_aws():
-        client = boto3.client("dynamodb")
-        names = ("pk", "sk")
-        client.create_table(
-            TableName="facts",
-            BillingMode="PAY_PER_REQUEST",
-            KeySchema=[{"AttributeName": n, "KeyType": k} for n, k in zip(names, ("HASH", "RANGE"), strict=True)],
-            AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in names],
-        )
-        yield DynamoTable("facts", client)
 
 
 def test_a_claim_without_its_generation_is_taken_over(table: DynamoTable, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-import boto3
 import pytest
-from moto import mock_aws
 
 from registry.jobs import Job, claim, job_id, submitted, succeed
 from registry.stores.dynamodb_jobs import SHARDS, DynamoJobs
@@ -22,19 +19,8 @@ NOW = 1_800_000_000.0
 
 
 @pytest.fixture
-def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    with mock_aws():
-        made = boto3.client("dynamodb")
-        made.create_table(
-            TableName="facts",
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in ("pk", "sk")],
-            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-        )
-        yield made
+def client(table: DynamoTable) -> Any:
+    return table.client
 
 
 def new(serial: int) -> Job:

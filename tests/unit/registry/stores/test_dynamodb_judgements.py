@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
-from moto import mock_aws
 
 from registry.judgements import Observation
 from registry.stores.dynamodb_judgements import KEPT_S, SHARDS, DynamoJudgements
@@ -36,20 +33,8 @@ class Counting:
 
 
 @pytest.fixture
-def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counting]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    with mock_aws():
-        made = boto3.client("dynamodb")
-        names = ("pk", "sk")
-        made.create_table(
-            TableName="facts",
-            BillingMode="PAY_PER_REQUEST",
-            KeySchema=[{"AttributeName": n, "KeyType": k} for n, k in zip(names, ("HASH", "RANGE"), strict=True)],
-            AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in names],
-        )
-        yield Counting(made)
+def client(table: DynamoTable) -> Counting:
+    return Counting(table.client)
 
 
 @pytest.fixture

@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-import boto3
 import pytest
-from moto import mock_aws
 
 from registry.errors import Unavailable
 from registry.stores.dynamodb_quotas import DynamoQuotas, partition_of
 from registry.stores.dynamodb_table import DynamoTable
-
-
-@pytest.fixture
-def table():
-    with mock_aws():
-        client = boto3.client("dynamodb", region_name="us-east-1")
-        client.create_table(
-            TableName="t",
-            BillingMode="PAY_PER_REQUEST",
-            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-            AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in ("pk", "sk")],
-        )
-        yield DynamoTable("t", client)
 
 
 def test_what_all_writers_spent_adds_up(table):
@@ -44,7 +29,7 @@ def test_windows_and_tenants_are_apart(table):
 
 def test_an_item_expires_and_names_nobody(table):
     DynamoQuotas(table, 2).spend("ada@example.org", 100, 10.0, 1)
-    (item,) = table.client.scan(TableName="t")["Items"]
+    (item,) = table.client.scan(TableName="facts")["Items"]
 
     assert item["sk"]["S"] == "100#2"
     assert 1010 < int(item["ttl"]["N"]) <= 1100
@@ -52,8 +37,6 @@ def test_an_item_expires_and_names_nobody(table):
     assert partition_of("ada@example.org") == item["pk"]["S"]
 
 
-def test_a_table_that_is_not_there_is_unavailable():
-    with mock_aws():
-        client = boto3.client("dynamodb", region_name="us-east-1")
-        with pytest.raises(Unavailable):
-            DynamoQuotas(DynamoTable("none", client), 0).spend("acme", 1, 10.0, 1)
+def test_a_table_that_is_not_there_is_unavailable(aws):
+    with pytest.raises(Unavailable):
+        DynamoQuotas(DynamoTable("none"), 0).spend("acme", 1, 10.0, 1)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 
-import boto3
 import pytest
-from moto import mock_aws
 
 from registry.errors import Unavailable
 from registry.sightings import Sighting
@@ -16,22 +13,6 @@ from registry.stores.dynamodb_table import DynamoTable
 
 NOON = 1_700_000_000.0
 NOON -= NOON % 3600
-
-
-@pytest.fixture
-def table(monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoTable]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    with mock_aws():
-        names = ("pk", "sk")
-        boto3.client("dynamodb").create_table(
-            TableName="facts",
-            BillingMode="PAY_PER_REQUEST",
-            KeySchema=[{"AttributeName": n, "KeyType": k} for n, k in zip(names, ("HASH", "RANGE"), strict=True)],
-            AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in names],
-        )
-        yield DynamoTable("facts")
 
 
 def seen(environment: str, at: float, *resident: str, tier: str = "lambda-1769") -> Sighting:
