@@ -165,10 +165,11 @@ def _bucket(_: Mapping[str, Any], __: Resources) -> Iterable[Item]:
 
 def _endpoint(config: Mapping[str, Any], _: Resources) -> Iterable[Item]:
     """The instances that an endpoint keeps when nobody asks; with none of them it costs nothing."""
+    sheet = figures()["gpu"]["instances"]
     for variant in config["ProductionVariants"]:
         scaling = variant.get("ManagedInstanceScaling", {})
         least = scaling["MinInstanceCount"] if scaling.get("Status") == "ENABLED" else variant["InitialInstanceCount"]
-        yield Item("GPU instances (h)", least * HOURS_PER_MONTH, figures()["gpu"]["usd_per_h"])
+        yield Item("GPU instances (h)", least * HOURS_PER_MONTH, sheet[variant["InstanceType"]]["usd_per_h"])
 
 
 PRICED: Mapping[str, Callable[[Mapping[str, Any], Resources], Iterable[Item]]] = {

@@ -14,7 +14,7 @@ from gateway.backends.components import Component, components_of
 from registry.aws import failures
 from registry.errors import InvalidValue, NotFound
 from registry.model import Tier
-from registry.prices import lambda_tiers, sagemaker_tier
+from registry.prices import lambda_tiers, sagemaker_tiers
 from registry.provenance import BoundBlobs
 from registry.store import Store
 from registry.tenants import tenant_hash
@@ -59,7 +59,7 @@ class Stack:
     @property
     def tiers(self) -> tuple[Tier, ...]:
         """The tiers that it has workers or a component for; raises InvalidValue for one that nothing is known of."""
-        known = {tier.name: tier for tier in (*lambda_tiers(), sagemaker_tier())}
+        known = {tier.name: tier for tier in (*lambda_tiers(), *sagemaker_tiers())}
         names = (*self.workers, *self.gpus)
         for name in names:
             if name not in known:

@@ -297,7 +297,7 @@ def _read_tier(root: Section, where: Where, data: Any) -> Tier | None:
 
 def usual_tiers() -> tuple[Tier, ...]:
     """What can be named without being described."""
-    return (*prices.local_tiers(), prices.gpu_tier(), *prices.lambda_tiers(), prices.sagemaker_tier())
+    return (*prices.local_tiers(), prices.gpu_tier(), *prices.lambda_tiers(), *prices.sagemaker_tiers())
 
 
 def _usual_price(kind: TierKind, vcpus: float, memory_mb: int, mode: StartMode) -> Price:

@@ -79,9 +79,13 @@ def container_price(vcpus: float, memory_mb: int) -> Price:
     return replace(share, usd_per_idle_s=share.usd_per_busy_s * vcpus)
 
 
-def gpu_price() -> Price:
-    """The price of a second of a GPU instance, which one run at a time has to itself."""
-    per_s = figures()["gpu"]["usd_per_h"] / 3600
+GPU_INSTANCE = "ml.g6.xlarge"
+"""With one L4; where nobody says which instance, it is taken to be this one."""
+
+
+def gpu_price(instance: str = GPU_INSTANCE) -> Price:
+    """The price of a second of an instance with one GPU, which one run at a time has to itself."""
+    per_s = figures()["gpu"]["instances"][instance]["usd_per_h"] / 3600
     return Price(usd_per_busy_s=per_s, bills_init=False, usd_per_idle_s=per_s, step_ms=SHARE_STEP_MS)
 
 
@@ -135,7 +139,7 @@ def local_tiers() -> tuple[Tier, ...]:
 
 def gpu_tier() -> Tier:
     """`container-gpu`, a container on an instance with one GPU: for a machine that has one, or knows of one by URL."""
-    sheet = figures()["gpu"]
+    sheet = figures()["gpu"]["instances"][GPU_INSTANCE]
     return Tier(
         name="container-gpu",
         kind=TierKind.GPU,
@@ -153,11 +157,24 @@ started again costs too much, eight minutes until it answers and twelve after it
 pays so much for idling before giving up pays at most twice what was needed (ski rental)."""
 
 
-def sagemaker_tier() -> Tier:
-    """`gpu-sagemaker-g6`, our container behind a SageMaker inference component (infra/gpu.yaml), there if asked for."""
+def sagemaker_tier(instance: str = GPU_INSTANCE) -> Tier:
+    """Our container behind a SageMaker inference component (infra/gpu.yaml), `gpu-sagemaker-g6`; there if asked for."""
+    sheet = figures()["gpu"]["instances"][instance]
     return replace(
-        gpu_tier(), name="gpu-sagemaker-g6", start_mode=StartMode.PROVISIONED, idle_timeout_s=GPU_IDLE_S, timeout_s=30.0
+        gpu_tier(),
+        name=f"gpu-sagemaker-{instance.split('.')[1]}",
+        vcpus=float(sheet["vcpus"]),
+        memory_mb=sheet["memory_mb"],
+        start_mode=StartMode.PROVISIONED,
+        price=gpu_price(instance),
+        idle_timeout_s=GPU_IDLE_S,
+        timeout_s=30.0,
     )
+
+
+def sagemaker_tiers() -> tuple[Tier, ...]:
+    """One for each instance that it can run on."""
+    return tuple(sagemaker_tier(instance) for instance in figures()["gpu"]["instances"])
 
 
 def lambda_tiers(sizes: Sequence[int] = LAMBDA_SIZES) -> tuple[Tier, ...]:

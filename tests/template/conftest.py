@@ -24,6 +24,7 @@ EVERYTHING = {
     "WorkerConcurrency": "20",
     "Gpu": "sagemaker",
     "GpuImageUri": "000000000000.dkr.ecr.us-east-1.amazonaws.com/modelless:cuda",
+    "GpuWakeOnDemand": "on",
 }
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from registry.prices import figures
+from benchmarks.deployed import TemplateError
+from gateway.backends.components import Component, components_of
+from registry.prices import GPU_INSTANCE, figures, sagemaker_tier
 from runtime.container.settings import PREFIX, Settings
 
 INFRA = Path(__file__).resolve().parents[2] / "infra"
 NAMES = ("gpu.yaml", "lambda-gpu.yaml")
+IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/modelless:cuda"
+Deploy = Callable[..., dict[str, dict[str, Any]]]
 WITHOUT_RESOURCE = {"ecr:GetAuthorizationToken", "cloudwatch:PutMetricData"}
 """Actions for which AWS has no resource level."""
 
@@ -128,8 +132,45 @@ def test_a_gpu_that_is_left_on_is_noticed(gpu: dict[str, Any]) -> None:
     assert "Condition" not in gpu["Resources"]["LeftOnAlarm"]
 
 
-def test_the_instance_is_the_one_whose_price_is_known(gpu: dict[str, Any]) -> None:
-    assert gpu["Parameters"]["InstanceType"]["Default"] in figures()["sources"]["gpu"]
+def test_it_runs_on_instances_whose_price_is_known(gpu: dict[str, Any]) -> None:
+    instance = gpu["Parameters"]["InstanceType"]
+
+    assert instance["AllowedValues"] == list(figures()["gpu"]["instances"])
+    assert instance["Default"] == GPU_INSTANCE
+
+
+def test_what_it_asks_for_the_template_asks_for_in_the_same_way(gpu: dict[str, Any], source: dict[str, Any]) -> None:
+    passed = source["Resources"]["GpuStack"]["Properties"]["Parameters"]
+    named = {name: value["Ref"] for name, value in passed.items() if value.get("Ref") in source["Parameters"]}
+
+    assert {"ImageUri", "InstanceType", "MaxCopies", "WakeOnDemand", "LogRetentionDays"} <= set(named)
+    for name, outer in named.items():
+        asked, asking = gpu["Parameters"][name], source["Parameters"][outer]
+        if name not in ("Stage", "ImageUri"):  # for neither is there a GPU: the stage local, and an empty image
+            bounds = ("Type", "Default", "MinValue", "MaxValue")
+            assert [asked.get(bound) for bound in bounds] == [asking.get(bound) for bound in bounds], name
+            assert sorted(map(str, asked.get("AllowedValues", ()))) == sorted(map(str, asking.get("AllowedValues", ())))
+
+
+def test_the_functions_dispatch_to_the_tier_of_its_instance_and_to_as_many_copies(deploy: Deploy) -> None:
+    for instance in figures()["gpu"]["instances"]:
+        found = deploy(Gpu="sagemaker", GpuImageUri=IMAGE, GpuInstanceType=instance, GpuMaxCopies="3")
+        text, given = found["ApiFunction"]["Properties"]["Environment"]["Variables"]["GPU"]["Fn::Sub"]
+        (config,) = found["GpuStack.EndpointConfig"]["Properties"]["ProductionVariants"]
+
+        tier = sagemaker_tier(instance).name
+        assert set(given) == {"Endpoint", "Component"}
+        assert components_of({"GPU": text}, "GPU") == {tier: Component("${Endpoint}", "${Component}", 3)}
+        assert config["InstanceType"] == instance
+        assert config["ManagedInstanceScaling"]["MaxInstanceCount"] == "3"
+
+
+def test_a_copy_that_is_woken_has_somebody_who_gives_it_up(deploy: Deploy) -> None:
+    asked = {"Gpu": "sagemaker", "GpuImageUri": IMAGE, "GpuWakeOnDemand": "on"}
+
+    assert {"GpuStack.Wake", "GpuStack.WakeAlarm", "EvictFunction"} <= set(deploy(**asked, WarmBudgetUsdPerHour="2"))
+    with pytest.raises(TemplateError, match="ACopyThatWakesNeedsWhoEndsIt"):
+        deploy(**asked)
 
 
 def test_the_template_tells_what_callers_need(gpu: dict[str, Any]) -> None:

@@ -158,6 +158,7 @@ def test_a_worker_is_the_tier_that_it_starts_as(snapstart: str, snapped: tuple[i
         assert variables(found[name])["WORKERS"] == variables(found["ApiFunction"])["WORKERS"]
 
 
+GPU = {"Gpu": "sagemaker", "GpuImageUri": "000000000000.dkr.ecr.us-east-1.amazonaws.com/modelless:cuda"}
 CHANGES = (
     {},
     {"Stage": "prod", "Alarms": "all"},
@@ -176,7 +177,12 @@ CHANGES = (
     {"WarmBudgetUsdPerHour": "0.5", "SnapStart": "smallest"},
     {"WarmBudgetUsdPerHour": "1", "LogRetentionDays": "7"},
     {"Optimizer": "on"},
-    {"Gpu": "sagemaker", "GpuImageUri": "000000000000.dkr.ecr.us-east-1.amazonaws.com/modelless:cuda"},
+    GPU,
+    {**GPU, "GpuInstanceType": "ml.g5.xlarge"},
+    {**GPU, "GpuMaxCopies": "2"},
+    {**GPU, "WarmBudgetUsdPerHour": "2"},
+    {**GPU, "WarmBudgetUsdPerHour": "2", "GpuWakeOnDemand": "on"},
+    {"GpuInstanceType": "ml.g5.xlarge", "GpuMaxCopies": "2"},
     {"AlarmEmail": "ops@example.org", "MonthlyBudgetUsd": "50"},
 )
 """Sets of parameters, one change from another."""
@@ -243,6 +249,13 @@ def test_a_minute_that_failed_is_not_tried_again(everything: Resources) -> None:
 def test_the_log_of_access_is_one_that_no_policy_must_name(deploy: Deploy) -> None:
     """API Gateway adds any other to a policy of the account's, which 5,120 characters fill."""
     assert "/aws/vendedlogs/" in str(deploy()["HttpApi.Logs"]["Properties"]["LogGroupName"])
+
+
+def test_the_console_asks_for_each_parameter_once(source: dict[str, Any]) -> None:
+    groups = source["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    asked = [name for group in groups for name in group["Parameters"]]
+
+    assert sorted(asked) == sorted(source["Parameters"])
 
 
 def test_a_token_must_be_for_us(deploy: Deploy) -> None:

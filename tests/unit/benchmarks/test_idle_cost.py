@@ -65,9 +65,10 @@ def test_a_gpu_at_zero_copies_adds_its_alarm_alone(bills: dict[str, Bill]) -> No
 
 
 def test_an_instance_that_stays_would_be_noticed() -> None:
-    stays = resource("AWS::SageMaker::EndpointConfig", ProductionVariants=[{"InitialInstanceCount": 1}])
+    variant = {"InstanceType": "ml.g5.xlarge", "InitialInstanceCount": 1}
+    stays = resource("AWS::SageMaker::EndpointConfig", ProductionVariants=[variant])
 
-    assert bill_of({"Config": stays}).usd == pytest.approx(730 * 1.1267)
+    assert bill_of({"Config": stays}).usd == pytest.approx(730 * 1.408)
 
 
 @pytest.mark.parametrize(

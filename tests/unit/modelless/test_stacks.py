@@ -74,6 +74,8 @@ def test_tiers_are_those_of_its_workers() -> None:
     assert [tier.name for tier in gpu.tiers] == [*WORKERS, "gpu-sagemaker-g6"]
     assert gpu.only(()) == stack
     assert [tier.name for tier in gpu.only(["gpu-sagemaker-g6"]).tiers] == ["gpu-sagemaker-g6"]
+    other = Stack("shop", "facts", "blobs", {}, gpus={"gpu-sagemaker-g5": Component("e", "c")})
+    assert [tier.price.usd_per_idle_s * 3600 for tier in other.tiers] == [pytest.approx(1.408)]
     with pytest.raises(InvalidValue, match="shop has no 'lambda-1'; it has lambda-1769"):
         stack.only(["lambda-1"])
     with pytest.raises(InvalidValue, match="'lambda-1' is no tier"):

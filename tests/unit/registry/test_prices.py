@@ -149,7 +149,15 @@ def test_the_cloud_s_gpu_is_there_when_asked_for_and_costs_what_a_gpu_costs() ->
     assert tier.name not in {other.name for other in known}
     assert tier.idle_timeout_s / 2 == pytest.approx(START_S + TAIL_S, rel=0.02)
     assert by_copies(tier)
+    assert tier in prices.sagemaker_tiers()
     assert not any(by_copies(other) for other in known)
+
+
+def test_each_instance_with_a_gpu_is_a_tier_at_its_own_price() -> None:
+    hourly = {tier.name: tier.price.usd_per_idle_s * 3600 for tier in prices.sagemaker_tiers()}
+    assert hourly == pytest.approx(
+        {"gpu-sagemaker-g4dn": 0.7364, "gpu-sagemaker-g5": 1.408, "gpu-sagemaker-g6": 1.1267}
+    )
 
 
 def test_a_gpu_tier_is_not_every_machine_s() -> None:
