@@ -23,6 +23,19 @@ CONNECTIONS = 32
 ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 """Variables that name an emulator in place of S3."""
 
+CONNECT_TIMEOUT_S = 2
+
+READ_TIMEOUT_S = 3
+"""Facts are answered within some ten milliseconds, or by another host."""
+
+OBJECT_TIMEOUT_S = 5
+"""S3 may take a second to begin an answer."""
+
+ATTEMPTS = 3
+"""Of a call, with up to 1 and 2 s between them (botocore's standard mode). So whoever is not answered knows within
+12 s, or 18 s of S3: a function that has read its catalogue and then asks for one thing more still answers by itself, in
+the 29 s that it has."""
+
 _rehearsed: Session | None = None
 """A session that has read its models, and no credentials, in a process that is a snapshot's."""
 
@@ -81,9 +94,9 @@ def _config(service: str) -> Config:
         s3={"addressing_style": "virtual"} if regional else None,
         # Left alone, the SDK presigns for S3 with version 2, which vouches for no header: neither size nor type.
         signature_version="s3v4" if service == "s3" else "v4",
-        connect_timeout=2,
-        read_timeout=10,
-        retries={"mode": "standard", "total_max_attempts": 4},
+        connect_timeout=CONNECT_TIMEOUT_S,
+        read_timeout=OBJECT_TIMEOUT_S if service == "s3" else READ_TIMEOUT_S,
+        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
         max_pool_connections=CONNECTIONS,
     )
 

@@ -43,9 +43,9 @@ if settings.budget_usd_per_h:
     service.tell_before(activity.note)
 
 
-def refresh() -> None:
+def refresh(within_s: float) -> None:
     """Be as fresh as the table is, before a request is decided."""
-    watch.look()
+    watch.look(within_s)
     activity.look()
 
 

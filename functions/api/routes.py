@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
@@ -37,6 +38,7 @@ from registry.documents import to_document
 from registry.errors import NotFound
 from registry.errors import Unavailable as StoreUnavailable
 from registry.generations import Generation, GenerationLog
+from registry.model import OnInfeasible
 from runtime.codecs.native_json import decode_inputs, encode_outputs
 from runtime.codecs.text import dumps, loads, raw
 from scheduler.frontier import Start
@@ -49,6 +51,9 @@ MARGIN_S = 0.5
 
 GIVEN_UP_S = 0.5
 """Before that a tier is given up: twice what a dispatch leaves it to report (`gateway.dispatch.GRACE_S`)."""
+
+AFTER_S = 0.75
+"""How long after its deadline a request may still be refused for want of a catalogue: it is to hear within a second."""
 
 OVER = "the answer is over what Lambda carries; send fewer rows"
 
@@ -72,7 +77,8 @@ On = Annotated[str | None, Query(description="Only the placements of one tier.")
 class Routes:
     """The endpoints of /v1.
 
-    `identify` makes a principal of an event, or raises Unauthenticated; `refresh` is called before the service is.
+    `identify` makes a principal of an event, or raises Unauthenticated; `refresh` is called before the service is, with
+    how many seconds it has.
     """
 
     def __init__(
@@ -80,7 +86,7 @@ class Routes:
         service: Service,
         identify: Callable[[Mapping[str, Any]], Principal],
         *,
-        refresh: Callable[[], None] = lambda: None,
+        refresh: Callable[[float], None] = lambda _: None,
         quota: Quota | None = None,
         issuer: Issuer | None = None,
         feedback: Feedback | None = None,
@@ -141,7 +147,7 @@ class Routes:
     async def predict(self, task: Name, body: schemas.ReferringRequest) -> Answer:
         """Answer inputs under SLO hints."""
         arrived = self._service.clock()
-        caller = self._caller()
+        caller = self._caller(_worth_s(body.slo))
         known = self._service.task(caller, task)
         inputs = decode_inputs(known.inputs, await self._inputs(caller, body))
         key = self._issuer.begin(caller, known) if self._issuer else None
@@ -278,11 +284,11 @@ class Routes:
             self._document = self.app.get_openapi_json_schema()
         return Response(200, "application/json", self._document)
 
-    def _caller(self) -> Principal:
-        """Who asks, as `answer` found out; the service is as fresh as the table from here on."""
+    def _caller(self, within_s: float = math.inf) -> Principal:
+        """Who asks, as `answer` found out; the service is as fresh as the table from here on, or raises Unavailable."""
         caller: Principal = self.app.context["caller"]
         try:
-            self._refresh()
+            self._refresh(within_s)
         except StoreUnavailable:
             raise Unavailable("the catalogue cannot be read now") from None
         return caller
@@ -316,6 +322,13 @@ def _responses(name: str, model: type[BaseModel]) -> dict[int, Any]:
 def _hints(hints: schemas.Hints | None) -> Mapping[str, Any] | None:
     """The hints that were given: null lifts a bound, absence keeps the task's."""
     return None if hints is None else hints.model_dump(exclude_unset=True)
+
+
+def _worth_s(hints: schemas.Hints | None) -> float:
+    """For how many seconds a refusal is worth waiting for, by what its caller says; what its task says is not known."""
+    if hints is None or hints.latency_ms is None or hints.on_infeasible is not OnInfeasible.STRICT:
+        return math.inf
+    return hints.latency_ms / 1000 + AFTER_S
 
 
 def _check_inputs(body: schemas.ReferringRequest) -> None:

@@ -18,6 +18,8 @@ MAX_AGE_S = 1.5
 """How stale a catalogue may be while events come, so that a release is everywhere in 2 s; a look costs one read of one
 small item, and at most so many of them reach its partition as there are environments (docs/design.md)."""
 
+FIRST_S = 8.0
+"""How long the first look of an environment is waited for at most: no function that needs it has less than 10 s."""
 
 PATIENCE_S = 0.25
 """How long a request waits for a look where it could go by the last catalogue: a read takes some 10 ms, and a table
@@ -49,12 +51,13 @@ class CatalogueWatch:
         self._asked: float | None = None
         """When the last look that ended began; None until one has succeeded."""
 
-    def look(self) -> None:
+    def look(self, within_s: float = FIRST_S) -> None:
         """Bring the snapshots to the store's head unless that was done MAX_AGE_S ago or less.
 
         `changed` is called with each new catalogue before anybody sees it. While the store is unreachable, or what it
-        has is damaged, the last catalogue stands, and none waits for it longer than PATIENCE_S; without one,
-        Unavailable is raised.
+        has is damaged, the last catalogue stands, and none waits for it longer than PATIENCE_S. Without one,
+        Unavailable is raised, `within_s` seconds from now or FIRST_S at the latest; a look that is slower than that is
+        the next event's.
         """
         now = self._clock()
         if self._looking is None:
@@ -63,8 +66,10 @@ class CatalogueWatch:
             self._began = now
             self._looking = self._thread.submit(self._newer, self._snapshots.view()[0].version)
         try:
-            catalogue = self._looking.result(None if self._asked is None else PATIENCE_S)
+            catalogue = self._looking.result(min(within_s, FIRST_S if self._asked is None else PATIENCE_S))
         except TimeoutError:
+            if self._asked is None:
+                raise Unavailable("catalogue", "it is still being read") from None
             return  # the next event looks what came of it
         except RegistryError as fault:
             self._looking = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from pathlib import Path
@@ -201,10 +202,8 @@ async def test_a_strict_slo_that_nothing_holds_comes_with_the_nearest(api: Any) 
 async def test_who_is_not_proved_is_refused_and_costs_no_read(catalogue: Catalogue) -> None:
     from functions.api.routes import Routes
 
-    looks: list[None] = []
-    routes = Routes(
-        Service(Snapshots(catalogue), {}), lambda event: principal(event, "sub"), refresh=lambda: looks.append(None)
-    )
+    looks: list[float] = []
+    routes = Routes(Service(Snapshots(catalogue), {}), lambda event: principal(event, "sub"), refresh=looks.append)
     answer = await routes.answer(_event("GET", "/v1/tasks"), object())
 
     assert answer["statusCode"] == 401
@@ -214,7 +213,7 @@ async def test_who_is_not_proved_is_refused_and_costs_no_read(catalogue: Catalog
 async def test_without_a_catalogue_the_answer_is_503() -> None:
     from functions.api.routes import Routes
 
-    def away() -> None:
+    def away(_: float) -> None:
         raise Unavailable("table facts", "it does not answer")
 
     service = Service(Snapshots(Catalogue.empty()), {})
@@ -223,6 +222,34 @@ async def test_without_a_catalogue_the_answer_is_503() -> None:
 
     assert answer["statusCode"] == 503
     assert json.loads(answer["body"])["error"]["code"] == "unavailable"
+
+
+@pytest.mark.parametrize(
+    ("slo", "within_s"),
+    [
+        (None, math.inf),
+        ({"latency_ms": 250}, math.inf),
+        ({"on_infeasible": "strict"}, math.inf),
+        ({"latency_ms": 250, "on_infeasible": "best_effort"}, math.inf),
+        ({"latency_ms": 250, "on_infeasible": "strict"}, 1.0),
+    ],
+)
+async def test_a_look_has_until_a_second_after_the_deadline(
+    slo: Any, within_s: float, catalogue: Catalogue, make_event: Callable[..., dict[str, Any]]
+) -> None:
+    from functions.api.routes import Routes
+
+    looks: list[float] = []
+
+    def away(within_s: float) -> None:
+        looks.append(within_s)
+        raise Unavailable("table facts", "it does not answer")
+
+    routes = Routes(Service(Snapshots(catalogue), {}), lambda _: principal(_signed(), "sub"), refresh=away)
+    answer = await routes.answer(make_event("POST", PREDICT, {"inputs": [[1, 2]], "slo": slo}), object())
+
+    assert answer["statusCode"] == 503
+    assert looks == [within_s]
 
 
 @pytest.mark.parametrize("left_ms", [1010, 700])

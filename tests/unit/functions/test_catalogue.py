@@ -132,6 +132,21 @@ def test_no_request_waits_long_for_a_table_that_is_stuck() -> None:
     assert watched.version == 2
 
 
+def test_a_first_look_that_takes_too_long_is_the_next_events() -> None:
+    watched = Watched(stuck=threading.Event())
+    watched.release()
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="still being read"):
+            watched.watch.look(0.01)
+
+    assert watched.stuck is not None
+    watched.stuck.set()
+    watched.watch.look(60.0)
+
+    assert watched.version == 1
+    assert watched.heads == 1
+
+
 @pytest.mark.parametrize("fault", ["down", "damaged"])
 def test_without_any_catalogue_the_fault_is_told(fault: str) -> None:
     watched = Watched(down=fault == "down", damaged=fault == "damaged")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 from botocore.session import Session
 
+from functions.aws.catalogue import FIRST_S
 from registry import aws
 from registry.aws import failures, make_client, rehearse
 from registry.errors import NotFound, Unavailable
@@ -16,10 +18,16 @@ from registry.errors import NotFound, Unavailable
 pytestmark = pytest.mark.usefixtures("aws")
 
 
-def test_a_client_gives_up_within_seconds() -> None:
-    config = make_client("s3").meta.config
-    assert (config.connect_timeout, config.read_timeout) == (2, 10)  # type: ignore[attr-defined]
-    assert config.retries == {"mode": "standard", "total_max_attempts": 4}  # type: ignore[attr-defined]
+@pytest.mark.parametrize(("service", "longest_s"), [("dynamodb", 12), ("sqs", 12), ("s3", 18)])
+def test_a_client_gives_up_within_seconds(service: Any, longest_s: int) -> None:
+    config: Any = make_client(service).meta.config
+    assert config.retries["mode"] == "standard"
+    attempts = config.retries["total_max_attempts"]
+    between_s = sum(2**i for i in range(attempts - 1))  # at most: it is drawn
+    assert config.connect_timeout <= config.read_timeout
+    assert attempts * config.read_timeout + between_s == longest_s
+    # After a first look at the catalogue a function of 29 s still has time to say so.
+    assert FIRST_S + longest_s < 29 - 1
 
 
 @pytest.mark.parametrize(
