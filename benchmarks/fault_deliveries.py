@@ -15,14 +15,13 @@ import numpy as np
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from benchmarks.fault_client import FaultyClient, emulated
-from benchmarks.fault_house import TASK, facts
+from benchmarks.fault_house import TASK, doubled, facts
 from benchmarks.fault_queue import FaultyQueue, Message
 from benchmarks.fault_tally import End, Phase, Tally
 from functions.aws.jobs import Carrier, Left, message
 from functions.aws.judging import Judging
 from functions.aws.settings import FeedbackSettings
 from gateway.backends.fake import FakeBackend, FaultRates, steady
-from gateway.backends.protocol import Invocation, Tensors
 from gateway.service import Service
 from gateway.snapshots import Snapshots
 from optimizer.accuracy import share
@@ -133,7 +132,7 @@ async def _carry(scenario: Scenario, jobs: int, seed: int, tally: Tally) -> None
         name: FakeBackend(
             tier,
             emit=snapshots.emit,
-            answer=_double,
+            answer=doubled,
             timing=steady(run_ms=1.0),
             faults=FaultRates(lost=scenario.failing / 2, failed=scenario.failing / 2),
             uniform=random.random,
@@ -201,10 +200,6 @@ async def _batches(queue: FaultyQueue, now: list[float]) -> Any:
         now[0] = queue.now = max(queue.now, next_at)
         while batch := queue.receive(BATCH):
             yield batch
-
-
-def _double(invocation: Invocation) -> Tensors:
-    return {"y": invocation.inputs["x"][:, :1] * 2}
 
 
 # ---------------------------------------------------------------------- judgements

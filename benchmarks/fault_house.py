@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Executor, Future
 from random import Random
 from typing import Any
 
 import numpy as np
 
+from benchmarks.at_once import AtOnce
 from benchmarks.fault_backend import Faulty
 from benchmarks.fault_tally import End, Phase, Tally
 from functions.aws.catalogue import CatalogueWatch
@@ -94,19 +94,6 @@ class FailingStore(MemoryStore):
         return super().load(version)
 
 
-class Inline(Executor):
-    """Does at once what it is given: on a virtual clock, reading takes no time."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """The result, or what was raised."""
-        future: Future[Any] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except RegistryError as error:
-            future.set_exception(error)
-        return future
-
-
 class House:
     """A service over one faulty fake for each tier; every outcome goes into the tally."""
 
@@ -117,7 +104,7 @@ class House:
         self.store = FailingStore()
         self.catalogue = self.store.publish(facts())
         self.snapshots = Snapshots(self.catalogue)
-        self.watch = CatalogueWatch(self.store, self.snapshots, clock=self.clock, thread=Inline())
+        self.watch = CatalogueWatch(self.store, self.snapshots, clock=self.clock, thread=AtOnce())
         self.records: Counter[str] = Counter()
         self.fakes = {tier.name: self._fake(tier) for tier in self.catalogue.tiers.values()}
         self.faulty = {name: Faulty(fake) for name, fake in self.fakes.items()}
@@ -184,7 +171,7 @@ class House:
         return FakeBackend(
             tier,
             emit=self.snapshots.emit,
-            answer=_double,
+            answer=doubled,
             clock=self.clock,
             timing=measured(self.catalogue.profiles),
             uniform=self.random.random,
@@ -196,7 +183,8 @@ def _nothing(house: House) -> None:
     """All stays as it is."""
 
 
-def _double(invocation: Invocation) -> Tensors:
+def doubled(invocation: Invocation) -> Tensors:
+    """The answer of every variant of the task."""
     return {"y": invocation.inputs["x"][:, :1] * 2}
 
 

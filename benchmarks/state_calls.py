@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future
 from math import ceil
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
+from benchmarks.at_once import AtOnce
 from functions.aws.activity import Activity
 from functions.aws.backends import CloudBackends
 from functions.aws.catalogue import CatalogueWatch
@@ -24,9 +24,6 @@ from registry.stores.dynamodb_activity import SHARDS, DynamoActivity
 from registry.stores.dynamodb_sightings import DynamoSightings
 from registry.stores.dynamodb_table import DynamoTable
 from scheduler.requests import Request
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 START = 29_000_000 * 60.0
 """Of the wall clock (s): a full minute."""
@@ -109,16 +106,6 @@ def _bytes(value: Any) -> int:
         case list():
             return sum(map(_bytes, value))
     return len(value)
-
-
-class AtOnce(Executor):
-    """Does what it is given when it is given."""
-
-    def submit(self, work: Callable[P, T], /, *given: P.args, **named: P.kwargs) -> Future[T]:
-        """The result, which is there."""
-        future: Future[T] = Future()
-        future.set_result(work(*given, **named))
-        return future
 
 
 class Environment:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from benchmarks.at_once import AtOnce
 from functions.aws.feedback import EXPECTED_LIMIT, Feedback
 from gateway.issuer import Issuer
 from gateway.receipts import LIFE_S, OUTPUT_LIMIT
@@ -27,18 +26,6 @@ OTHER = "arn:aws:sts::123456789012:assumed-role/other/session"
 PREDICT, JUDGE = "/v1/tasks/sum/predict", "/v1/tasks/sum/feedback"
 
 
-class Inline(Executor):
-    """Runs at once what it is given."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        done: Future[Any] = Future()
-        try:
-            done.set_result(fn(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001 - as an executor does
-            done.set_exception(error)
-        return done
-
-
 @dataclass
 class Court:
     """The API with a queue that can be read, and a clock that can be moved."""
@@ -53,7 +40,7 @@ class Court:
         service._wall = lambda: self.now
         catalogue: Catalogue = service.snapshots.view()[0]
         self.publish(catalogue.with_tasks(replace(catalogue.tasks["sum"], owner=TENANT, judged="y")))
-        self.api.routes._issuer = Issuer(service, self.keys, thread=Inline())
+        self.api.routes._issuer = Issuer(service, self.keys, thread=AtOnce())
         self.api.routes._feedback = Feedback(service, self.keys, self.sent.append, wall=lambda: self.now)
 
     def publish(self, catalogue: Catalogue) -> None:
