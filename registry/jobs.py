@@ -26,6 +26,19 @@ ATTEMPTS = 3
 AGAIN_S = 300.0
 """A job that waited so long since it was last sent to a queue may have been lost by it."""
 
+LONGEST_PAUSE_S = 60.0
+"""Between two runs of a job."""
+
+LONGEST_LEASE_S = 1000.0
+"""At a time: a function of Lambda's has 900 s, and what says more extends its lease."""
+
+SKEW_S = 10.0
+"""How far the clocks of those who share jobs may be apart."""
+
+AHEAD_S = {True: LONGEST_LEASE_S + SKEW_S, False: LONGEST_PAUSE_S + SKEW_S}
+"""How far ahead the end of a wait can be, of a job that runs and of one that does not. What is further was written by a
+clock that has been set back since, and would be waited for until that clock is there again: it counts as over."""
+
 MOST_OPEN = 1000
 """Jobs of one tenant that may wait or run: a quarter of an hour of one worker at a second each."""
 
@@ -107,7 +120,7 @@ class Job:
 
     def waits(self, now: float) -> bool:
         """Whether it may be claimed: queued, and no pause was asked for, or held by somebody who is gone."""
-        return self.open and self.lease_until <= now
+        return self.open and not 0 < self.lease_until - now <= AHEAD_S[self.state is JobState.RUNNING]
 
 
 def job_id(now: float, random: bytes) -> str:
@@ -140,14 +153,19 @@ def claim(job: Job, now: float, *, holder: str, lease_s: float) -> Job:
         return _ended(job, now, JobState.FAILED, ABANDONED)
     begun = _to(job, JobState.RUNNING)
     return replace(
-        begun, holder=holder, lease_until=now + lease_s, started_at=now, attempts=job.attempts + 1, error=None
+        begun,
+        holder=holder,
+        lease_until=now + min(lease_s, LONGEST_LEASE_S),
+        started_at=now,
+        attempts=job.attempts + 1,
+        error=None,
     )
 
 
 def extend(job: Job, now: float, *, holder: str, lease_s: float) -> Job:
     """The job with a longer lease; raises ClaimLost."""
     _check_held(job, holder)
-    return replace(job, lease_until=now + lease_s)
+    return replace(job, lease_until=now + min(lease_s, LONGEST_LEASE_S))
 
 
 def succeed(job: Job, now: float, *, holder: str) -> Job:
@@ -168,9 +186,8 @@ def give_back(job: Job, now: float, *, holder: str, error: JobError, counted: bo
     if counted and job.attempts >= ATTEMPTS:
         return fail(job, now, holder=holder, error=error)
     _check_held(job, holder)
-    return replace(
-        _to(job, JobState.QUEUED), lease_until=now + pause_s, attempts=job.attempts - (not counted), error=error
-    )
+    again_at = now + min(pause_s, LONGEST_PAUSE_S)
+    return replace(_to(job, JobState.QUEUED), lease_until=again_at, attempts=job.attempts - (not counted), error=error)
 
 
 def cancel(job: Job, now: float) -> Job:
@@ -183,8 +200,8 @@ def cancel(job: Job, now: float) -> Job:
 
 
 def send_again(job: Job, now: float) -> Job:
-    """The job, sent now, if it waits and was last sent AGAIN_S ago; as it is otherwise."""
-    return replace(job, sent_at=now) if job.waits(now) and now - job.sent_at >= AGAIN_S else job
+    """The job, sent now, if it waits and was last sent AGAIN_S ago, or so much later by a clock that was set back."""
+    return replace(job, sent_at=now) if job.waits(now) and abs(now - job.sent_at) >= AGAIN_S else job
 
 
 def _finish(job: Job, now: float, holder: str, state: JobState, error: JobError | None) -> Job:

@@ -16,15 +16,15 @@ from gateway.refusals import Internal, as_gateway_error
 from gateway.service import Service
 from registry.errors import ClaimLost, DigestMismatch, NotFound
 from registry.errors import Unavailable as StoreUnavailable
-from registry.jobs import Job, JobError, JobStore, Step, digest_of, fail, give_back, succeed
+from registry.jobs import LONGEST_PAUSE_S, Job, JobError, JobStore, Step, digest_of, fail, give_back, succeed
 
 log = logging.getLogger(__name__)
 
 CAP_S = 300.0
 """Longest that one run may take, whatever its tiers would allow: what takes longer is stuck."""
 
-SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
-"""Between two runs of a job."""
+SHORTEST_PAUSE_S = 1.0
+"""Between two runs of a job; the longest is every store's."""
 
 NO_LATENCY = {"latency_ms": None}
 """A job that says nothing of latency has no deadline, whatever its task's default: nobody waits for it."""

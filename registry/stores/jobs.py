@@ -14,7 +14,7 @@ from pathlib import Path
 
 from registry.documents import from_document, to_document
 from registry.errors import KeyReused, NotFound, TooManyJobs
-from registry.jobs import KEPT_S, MOST_OPEN, Job, JobState, Step, claim
+from registry.jobs import AHEAD_S, KEPT_S, MOST_OPEN, Job, JobState, Step, claim
 from registry.stores.database import Database
 from registry.stores.job_parts import BODY, JobParts, result_part
 
@@ -60,15 +60,17 @@ WITH RECURSIVE asking (tenant) AS (
 oldest (tenant, id) AS (
     SELECT tenant, (
         SELECT id FROM job
-        WHERE tenant = asking.tenant AND state IN ('queued', 'running') AND lease <= :now AND expires > :now
+        WHERE tenant = asking.tenant AND state IN ('queued', 'running') AND expires > :now
+            AND (lease <= :now OR lease > iif(state = 'running', :held, :paused))
         ORDER BY id LIMIT 1
     ) FROM asking
 )
 SELECT tenant, id FROM oldest WHERE id IS NOT NULL
-ORDER BY (SELECT max(started) FROM job WHERE job.tenant = oldest.tenant), id LIMIT 1
+ORDER BY (SELECT max(started) FROM job WHERE job.tenant = oldest.tenant AND started <= :now), id LIMIT 1
 """
 """A look for each tenant that has jobs, however many those are. NULL, of one that was never served, comes first
-(SQLite, "Datatypes", section 4.1)."""
+(SQLite, "Datatypes", section 4.1). Whoever was served by a clock that has been set back since counts as never served;
+`:held` and `:paused` are the latest ends of waits (`registry.jobs.AHEAD_S`)."""
 
 
 @dataclass(slots=True)
@@ -158,7 +160,7 @@ class MemoryJobs:
     def _next(self, now: float) -> _Kept | None:
         served: dict[str, float] = {}
         for kept in self._kept.values():
-            started = -math.inf if kept.job.started_at is None else kept.job.started_at
+            started = -math.inf if (at := kept.job.started_at) is None or at > now else at
             served[kept.job.tenant] = max(started, served.get(kept.job.tenant, -math.inf))
         waiting = (kept for kept in self._kept.values() if kept.job.waits(now) and not kept.job.expired(now))
         return min(waiting, key=lambda kept: (served[kept.job.tenant], kept.job.id), default=None)
@@ -248,7 +250,9 @@ class SqliteJobs(Database):
         while True:
             with self._writing() as database:
                 now = self._wall()
-                row = database.execute(NEXT, {"now": now}).fetchone()
+                row = database.execute(
+                    NEXT, {"now": now, "held": now + AHEAD_S[True], "paused": now + AHEAD_S[False]}
+                ).fetchone()
                 if row is None:
                     return None
                 job = self._found(database, *row)

@@ -19,6 +19,8 @@ from registry.jobs import (
     ABANDONED,
     ATTEMPTS,
     KEPT_S,
+    LONGEST_PAUSE_S,
+    SKEW_S,
     Job,
     JobError,
     JobQueue,
@@ -43,6 +45,7 @@ START = 1_800_000_000.0
 LARGE = bytes(range(256)) * 2500
 """Over DynamoDB's 400 KB."""
 LEASE_S = 30.0
+WHY = JobError("overloaded", "full")
 
 
 @dataclass
@@ -372,6 +375,31 @@ def test_given_back_by_one_and_claimed_by_another_at_once_is_held_by_one(place: 
     assert (found.state, found.attempts) in {(JobState.QUEUED, 0), (JobState.RUNNING, 1)}
 
 
+BACK_S = 3600.0
+
+
+@pytest.mark.parametrize("paused", [True, False], ids=["paused", "abandoned"])
+def test_no_job_waits_until_a_clock_that_was_set_back_is_there_again(
+    paused: bool, store: JobStore, place: Place
+) -> None:
+    job = claimed(store, store.submit(place.new(), b"{}"))
+    if paused:
+        back = partial(give_back, holder="w", error=WHY, counted=False, pause_s=LONGEST_PAUSE_S)
+        store.move(job.tenant, job.id, back)
+    assert claimed(store, job, "next").holder == "w"
+    place.clock.now -= BACK_S
+    again = claimed(store, job, "next")
+    assert (again.holder, again.state) == ("next", JobState.RUNNING)
+    assert claimed(store, job, "third").holder == "next"  # by the clock as it is
+
+
+def test_a_clock_that_is_a_little_behind_shortens_no_wait(store: JobStore, place: Place) -> None:
+    job = claimed(store, store.submit(place.new(), b"{}"))
+    store.move(job.tenant, job.id, partial(give_back, holder="w", error=WHY, pause_s=LONGEST_PAUSE_S))
+    place.clock.now -= SKEW_S
+    assert claimed(store, job, "hasty").holder == "w"
+
+
 # Queues, where the store itself knows who is next
 
 
@@ -433,6 +461,33 @@ def test_what_was_given_back_waits_for_its_pause(queue: JobQueue, queue_place: P
     again = queue.claim_next("w", LEASE_S)
     assert again is not None
     assert (again.id, again.attempts) == (job.id, 1)
+
+
+@pytest.mark.parametrize("paused", [True, False], ids=["paused", "abandoned"])
+def test_what_a_clock_that_was_set_back_left_is_next_too(paused: bool, queue: JobQueue, queue_place: Place) -> None:
+    (job,) = submit_each(queue, queue_place, "a")
+    queue.claim_next("w", LEASE_S)
+    if paused:
+        queue.move("a", job.id, partial(give_back, holder="w", error=WHY, counted=False, pause_s=5.0))
+    queue_place.clock.now -= BACK_S
+    (other,) = submit_each(queue, queue_place, "b")
+    queue_place.clock.now += 1.0
+    order = [found.id for found in iter(lambda: queue.claim_next("w", LEASE_S), None)]
+    assert sorted(order) == sorted((job.id, other.id))
+
+
+def test_who_was_served_by_a_clock_that_was_set_back_is_not_kept_waiting(queue: JobQueue, queue_place: Place) -> None:
+    submit_each(queue, queue_place, "a")
+    assert queue.claim_next("w", LEASE_S) is not None
+    queue_place.clock.now -= BACK_S
+    submit_each(queue, queue_place, "b", "b", "b", "a")
+    tenants = []
+    for _ in range(3):
+        queue_place.clock.now += 1.0
+        found = queue.claim_next("w", LEASE_S)
+        assert found is not None
+        tenants.append(found.tenant)
+    assert "a" in tenants[:2]
 
 
 def test_cancelled_and_forgotten_jobs_are_not_next(queue: JobQueue, queue_place: Place) -> None:

@@ -35,6 +35,8 @@ LEASE_S = 30.0
 SKEWS_S = (0.0, -4.0, 4.0)
 """How far the clocks of three machines are off."""
 
+BACK_S = 7200.0
+
 SOON_S = 600.0
 """All that a machine does takes less: nothing expires meanwhile."""
 
@@ -148,6 +150,11 @@ class Jobs(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         if self.now - 1_800_000_000.0 < SOON_S:
             self.now += seconds
+
+    @rule()
+    def set_back(self) -> None:
+        """Somebody corrects the clocks of all."""
+        self.now -= BACK_S
 
     @invariant()
     def no_accepted_job_is_lost(self) -> None:

@@ -14,7 +14,10 @@ from registry.jobs import (
     AGAIN_S,
     ATTEMPTS,
     KEPT_S,
+    LONGEST_LEASE_S,
+    LONGEST_PAUSE_S,
     OPEN,
+    SKEW_S,
     TRANSITIONS,
     Job,
     JobError,
@@ -72,6 +75,21 @@ def test_a_claim_is_held_until_its_lease_runs_out() -> None:
     assert claim(longer, 131.0, holder="x", lease_s=30.0) == longer
     again = claim(longer, 150.0, holder="x", lease_s=30.0)
     assert (again.holder, again.attempts, again.lease_until) == ("x", 2, 180.0)
+
+
+def test_no_wait_is_longer_than_it_may_be() -> None:
+    held = claim(QUEUED, 101.0, holder="w", lease_s=1e6)
+    assert held.lease_until == extend(held, 101.0, holder="w", lease_s=1e6).lease_until == 101.0 + LONGEST_LEASE_S
+    paused = give_back(held, 102.0, holder="w", error=WHY, pause_s=1e6)
+    assert paused.lease_until == 102.0 + LONGEST_PAUSE_S
+    for job, longest_s in ((held, LONGEST_LEASE_S), (paused, LONGEST_PAUSE_S)):
+        latest = job.lease_until - longest_s - SKEW_S
+        assert [job.waits(now) for now in (latest - 0.1, latest, job.lease_until - 0.1, job.lease_until)] == [
+            True,
+            False,
+            False,
+            True,
+        ]
 
 
 def test_who_lost_a_claim_says_nothing_more() -> None:
@@ -135,6 +153,8 @@ def test_only_what_has_waited_long_is_sent_again_and_once() -> None:
     assert send_again(replace(RUNNING, lease_until=late + 9.0), late + 1.0).sent_at == QUEUED.sent_at
     assert send_again(RUNNING, late).sent_at == late
     assert send_again(cancel(QUEUED, 101.0), late).sent_at == QUEUED.sent_at
+    # By a clock that has been set back since.
+    assert send_again(sent, QUEUED.submitted_at).sent_at == QUEUED.submitted_at
 
 
 def test_a_job_is_forgotten_in_time() -> None:

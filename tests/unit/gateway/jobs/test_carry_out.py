@@ -12,10 +12,10 @@ import pytest
 
 from gateway.errors import EnvironmentLost, NotReady, Throttled
 from gateway.issuer import Issuer
-from gateway.jobs.carry_out import GONE, LONGEST_PAUSE_S, carry_out, hand_back
+from gateway.jobs.carry_out import GONE, carry_out, hand_back
 from gateway.receipts import read
 from registry.errors import NotFound
-from registry.jobs import ATTEMPTS, Job, JobState, cancel, claim, digest_of, job_id, submitted
+from registry.jobs import ATTEMPTS, LONGEST_PAUSE_S, Job, JobState, cancel, claim, digest_of, job_id, submitted
 from registry.model import Objective, Slo
 from registry.receipt_keys import MemoryReceiptKeys
 from registry.stores.jobs import MemoryJobs
