@@ -22,7 +22,7 @@ from examples.digits import data
 from examples.digits.variants import candidates
 from examples.training import Candidate, train
 from runtime.container.loaded import Loaded
-from runtime.container.models import signature_of
+from runtime.container.opening import signature_of
 from runtime.container.probe import try_out
 from runtime.ort import OrtSession
 from scheduler.work import Ladder, Rung

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from runtime.batcher import Batcher
-from runtime.container.models import Model, Models
+from runtime.container.model import Model
+from runtime.container.models import Models
 from runtime.container.statistics import BUCKETS_S, Tally
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"

@@ -10,101 +10,25 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
-from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from runtime.batcher import Executed
-from runtime.container.loaded import Loaded, Traits
-from runtime.container.probe import try_out
-from runtime.container.repository import MAX_BATCH, Repository, Version
-from runtime.container.signature import Inputs, Port, Signature
-from runtime.container.statistics import Tally
-from runtime.errors import AlreadyLoaded, ExecutionFailed, NoRoom, RuntimeFault, UnknownModel, Unloadable, Unreadable
-from runtime.memory import give_back, private_mb
-from runtime.ort import OrtSession
+from runtime.container.loaded import Loaded
+from runtime.container.model import Key, Model, Served, Target
+from runtime.container.opening import open_version
+from runtime.container.repository import Repository, Version
+from runtime.container.signature import Inputs
+from runtime.errors import AlreadyLoaded, RuntimeFault, UnknownModel
 from runtime.residency import Lease, Residency
 from scheduler.station import Station
-from scheduler.work import Ladder, Run, Rung
+from scheduler.work import Ladder, Run
 
 T = TypeVar("T")
 
 PATIENCE_S = 30.0
 """Longest that a load waits for runs of what is in its way: most end within milliseconds, and those of the largest
 models within seconds."""
-
-
-class Key(NamedTuple):
-    """What makes two loads the same."""
-
-    model: str
-    version: str
-    threads: int
-
-    def __str__(self) -> str:
-        return f"{self.model} version {self.version}"
-
-
-@dataclass(slots=True, eq=False)
-class Served:
-    """A version, and what is known of it by now."""
-
-    version: Version
-    signature: Signature | None
-    traits: dict[int, Traits] = field(default_factory=dict)
-    """By threads."""
-    load_s: float = 0.0
-    fault: str = ""
-    """Why it could not be loaded when that was last tried."""
-    tally: Tally = field(default_factory=Tally)
-
-
-@dataclass(slots=True, eq=False)
-class Model:
-    """A model, its versions (the newest first) and how many requests are under way."""
-
-    name: str
-    versions: dict[str, Served]
-    changing: asyncio.Lock = field(default_factory=asyncio.Lock)
-    added: bool = False
-    """It is not the repository's: unloaded, it is known no more."""
-    active: int = 0
-    """Requests under way."""
-    drained: asyncio.Future[None] | None = None
-
-    @property
-    def switching(self) -> bool:
-        """Whether the scheduler chooses among the versions: it can where each one's accuracy is known."""
-        return all(served.version.accuracy is not None for served in self.versions.values())
-
-    @property
-    def default(self) -> str:
-        """The version that a request without one means: the most accurate, or where that is not known the newest."""
-        if not self.switching:
-            return next(iter(self.versions))
-        return max(self.versions, key=lambda name: self.versions[name].version.accuracy or 0.0)
-
-    def task(self, version: str) -> str:
-        """What the station calls it: each version is a task of its own unless it may choose."""
-        return self.name if self.switching else f"{self.name}/{version}"
-
-    def done(self) -> None:
-        """One request under way less."""
-        self.active -= 1
-        if not self.active and self.drained is not None and not self.drained.done():
-            self.drained.set_result(None)
-
-
-class Target(NamedTuple):
-    """What a request's model and version mean, once the signature is known."""
-
-    model: Model
-    served: Served
-    """Whose signature it is."""
-    signature: Signature
-    task: str
-    variant: str | None
-    """The only version that may answer; None leaves the choice to the scheduler."""
 
 
 class Models:
@@ -144,7 +68,7 @@ class Models:
         found = self._targets.get((model, version))
         if found is None:
             async with self._changing(model) as known:
-                await self._described(known, _served(known, version))
+                await self._described(known, known.served(version))
                 self._aim(known)
                 found = self._targets[model, version]
         return found
@@ -205,8 +129,8 @@ class Models:
         async with self._changing(model) as known:
             if fresh:
                 await self._reread(known)
-            served = _served(known, version)
-            check_stamp(served, stamp)
+            served = known.served(version)
+            served.check_stamp(stamp)
             await self._load(known, served, pin=pin)
             self._aim(known)
 
@@ -219,7 +143,7 @@ class Models:
             known.added = True
             known.versions = {version.name: Served(version, version.signature) for version in versions}
             try:
-                await self._load(known, _served(known, None), pin=True)
+                await self._load(known, known.served(None), pin=True)
             except RuntimeFault:
                 self._forget(known)
                 raise
@@ -240,7 +164,7 @@ class Models:
         """
         async with self._changing(model) as known:
             if version is not None:
-                _served(known, version)
+                known.served(version)
             await self._drain(known)
             keys = [key for key in self._residency.residents() if key.model == model and version in (None, key.version)]
             for key in keys:
@@ -394,7 +318,7 @@ class Models:
             groups.setdefault(model.task(name), []).append(served)
         for task, group in groups.items():
             self._tasks[task] = model
-            rungs = sorted((_rung(served) for served in group), key=lambda rung: -rung.accuracy)
+            rungs = sorted((served.rung() for served in group), key=lambda rung: -rung.accuracy)
             self._station.offer(Ladder(task, tuple(rungs)), self._clock())
 
     def _hold(self, model: Model, served: Served, threads: int, *, pin: bool, evict: bool = True) -> None:
@@ -410,104 +334,8 @@ class Models:
     ) -> AbstractContextManager[Lease[Loaded]]:
         key = Key(model.name, served.version.name, threads)
         return self._residency.lease(
-            key, lambda: _open(model, served, threads), floor_mb=served.version.floor_mb, pin=pin, evict=evict
+            key, lambda: open_version(model, served, threads), floor_mb=served.version.floor_mb, pin=pin, evict=evict
         )
-
-
-def check_stamp(served: Served, stamp: str | None) -> None:
-    """Raise UnknownModel unless a version is of the bytes that were asked for, if any were."""
-    version = served.version
-    if stamp is not None and version.stamp != stamp:
-        raise UnknownModel(f"{version.model} version {version.name} is not of {stamp:.80}")
-
-
-def _served(model: Model, version: str | None) -> Served:
-    name = model.default if version is None else version
-    served = model.versions.get(name)
-    if served is None:
-        raise UnknownModel(f"model {model.name} has no version {name!r:.140}; it has {', '.join(model.versions)}")
-    return served
-
-
-def _rung(served: Served) -> Rung:
-    version = served.version
-    batch = max((traits.max_batch for traits in served.traits.values()), default=1)
-    tried = {threads: traits.service for threads, traits in served.traits.items() if traits.service}
-    load_s = served.load_s or version.load_s
-    return Rung(version.name, version.accuracy or 0.0, batch, tried | dict(version.service), load_s)
-
-
-def _open(model: Model, served: Served, threads: int) -> Loaded:
-    """A session on so many threads, tried out the first time; on a loading thread."""
-    try:
-        return _opened(model, served, threads)
-    except MemoryError as fault:
-        # The budget is not what the machine has left: nothing else may end for it.
-        raise NoRoom(f"{model.name} version {served.version.name} takes more memory to load than there is") from fault
-
-
-def _opened(model: Model, served: Served, threads: int) -> Loaded:
-    version = served.version
-    before, began = private_mb(), time.perf_counter()
-    try:
-        session = version.open(threads)
-    except Unreadable:
-        raise
-    except ExecutionFailed as fault:
-        raise Unloadable(f"{version.model} version {version.name} cannot be loaded: {fault}") from fault
-    load_s = time.perf_counter() - began
-    signature = version.signature or signature_of(session)
-    _check_session(session, signature, version)
-    _check_alike(model, signature, version)
-    loaded = Loaded(session, signature, private_mb=0.0)
-    traits = served.traits.get(threads)
-    if traits is None:
-        batch = version.max_batch
-        # What the repository has measured on so many threads need not be measured again, and runs on several cannot be
-        # while others want the cores: the first ones that are asked for tell what those take.
-        timed = threads == 1 and not version.service.get(threads)
-        traits = try_out(loaded, max_batch=batch or MAX_BATCH, declared=batch is not None, timed=timed)
-    loaded.adopt(traits)
-    give_back()
-    loaded.private_mb = max(0.0, private_mb() - before)
-    served.signature, served.load_s = signature, load_s
-    served.traits[threads] = traits
-    return loaded
-
-
-def signature_of(session: OrtSession) -> Signature:
-    """What a graph says of itself."""
-    return Signature(
-        [Port(name, datatype, shape) for name, (datatype, shape) in session.inputs.items()],
-        [Port(name, datatype, shape) for name, (datatype, shape) in session.describe_outputs().items()],
-    )
-
-
-def _check_session(session: OrtSession, signature: Signature, version: Version) -> None:
-    takes = {name: datatype for name, (datatype, _) in session.inputs.items()}
-    gives = {name: datatype for name, (datatype, _) in session.describe_outputs().items()}
-    if (
-        takes != {port.name: port.datatype for port in signature.inputs}
-        or not {port.name: port.datatype for port in signature.outputs}.items() <= gives.items()
-    ):
-        raise Unloadable(f"{version.model} version {version.name}: its graph is not what its signature says")
-
-
-def _check_alike(model: Model, signature: Signature, version: Version) -> None:
-    """Versions that the scheduler chooses among answer the same requests."""
-    for other in model.versions.values() if model.switching else ():
-        if other.signature is not None and (other.signature.inputs, _names(other.signature)) != (
-            signature.inputs,
-            _names(signature),
-        ):
-            raise Unloadable(
-                f"{model.name} version {version.name} takes or gives other tensors than version {other.version.name}; "
-                "give an accuracy only to versions that can stand in for one another"
-            )
-
-
-def _names(signature: Signature) -> list[tuple[str, str]]:
-    return [(port.name, port.datatype) for port in signature.outputs]
 
 
 async def _threaded(job: Callable[[], T]) -> T:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from runtime.batcher import Batcher, Done, Outcome
-from runtime.container.models import Models, Target, check_stamp
+from runtime.container.model import Target
+from runtime.container.models import Models
 from runtime.container.signature import Inputs
 from runtime.errors import Defect, Expired, InvalidBody, NotServing, RuntimeFault, UnknownModel
 from scheduler.work import Work
@@ -169,7 +170,7 @@ class Plane:
             preparing.add_done_callback(self._preparing.discard)
             return work
         if ask.stamp is not None:
-            check_stamp(target.served, ask.stamp)
+            target.served.check_stamp(ask.stamp)
         rows, form = target.signature.check(inputs)
         work = Work(
             target.task, rows, ask.arrived, deadline, ask.floor, target.variant, ask.priority or DEFAULT_PRIORITY, form
@@ -277,7 +278,7 @@ class Plane:
             target = await self.models.target(model, version)
             if work not in self._coming:
                 return
-            check_stamp(target.served, ask.stamp)
+            target.served.check_stamp(ask.stamp)
             work.rows, work.form = target.signature.check(inputs)
             work.task, work.variant = target.task, target.variant
             self._coming.discard(work)

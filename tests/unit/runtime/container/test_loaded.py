@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto
 
 from runtime.container.loaded import MOST_BOUND, Loaded, Traits
-from runtime.container.models import signature_of
+from runtime.container.opening import signature_of
 from runtime.container.probe import try_out
 from runtime.container.signature import Port, Signature
 from runtime.errors import ExecutionFailed

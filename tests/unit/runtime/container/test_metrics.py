@@ -10,7 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from runtime.batcher import Batcher
 from runtime.container.metrics import exposition
-from runtime.container.models import Model, Models, Served
+from runtime.container.model import Model, Served
+from runtime.container.models import Models
 from runtime.container.repository import Folder, Version
 from scheduler.station import Station
 

@@ -17,7 +17,7 @@ import pytest
 from onnx import TensorProto
 
 from runtime.batcher import Batcher, Outcome
-from runtime.container.models import Key, Models
+from runtime.container.models import Models
 from runtime.container.plane import Ask, Plane
 from runtime.container.probe import try_out
 from runtime.container.repository import Folder
@@ -89,7 +89,7 @@ class Loading:
 @pytest.fixture
 async def loading(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Loading]:
     made = Loading()
-    monkeypatch.setattr("runtime.container.models.try_out", made)
+    monkeypatch.setattr("runtime.container.opening.try_out", made)
     yield made
     made.open()
 
@@ -462,7 +462,7 @@ async def test_a_second_session_takes_nothing_elses_place(folder_of: MakeFolder,
         assert {(key.model, key.threads) for key in h.models._residency.residents()} == {("m", 1), ("n", 1)}
 
 
-@pytest.mark.parametrize("where", ["runtime.container.models.try_out", "runtime.container.repository._open"])
+@pytest.mark.parametrize("where", ["runtime.container.opening.try_out", "runtime.container.repository._open"])
 async def test_a_model_for_which_there_is_no_memory_is_said_not_to_fit(
     folder_of: MakeFolder, graphs: Any, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
@@ -476,10 +476,6 @@ async def test_a_model_for_which_there_is_no_memory_is_said_not_to_fit(
                 await h.models.load("m")
         assert h.held == set()
         assert (await h.answer("m")).outputs["y"][0, 0] == 2.0
-
-
-def test_a_key_in_words() -> None:
-    assert str(Key("m", "2", 4)) == "m version 2"
 
 
 async def test_a_load_goes_on_and_counts_though_its_caller_leaves(

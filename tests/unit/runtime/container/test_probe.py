@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto
 
 from runtime.container.loaded import Loaded, Traits
-from runtime.container.models import signature_of
+from runtime.container.opening import signature_of
 from runtime.container.probe import _trials, try_out
 from runtime.errors import ExecutionFailed
 from runtime.ort import OrtSession
