@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -115,6 +116,8 @@ def _values(template: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, 
         allowed = [str(value) for value in parameter.get("AllowedValues", [values[name]])]
         if values[name] not in allowed:
             raise TemplateError(f"{name} is {values[name]!r}; use one of {allowed}")
+        if not re.fullmatch(parameter.get("AllowedPattern", ".*"), values[name]):
+            raise TemplateError(f"{name} is {values[name]!r}; it is to match {parameter['AllowedPattern']}")
     return values
 
 

@@ -15,9 +15,10 @@ from registry.errors import Unavailable
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "template.yaml"
 GRANTS = granted(TEMPLATE)
+IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/modelless:cuda"
 # A stack with a GPU and schedules; and one that makes variants, which goes with no key.
 ELSEWHERE = [
-    {"Stage": "dev", "Gpu": "sagemaker", "GpuImageUri": "image", "WarmBudgetUsdPerHour": "0.5"},
+    {"Stage": "dev", "Gpu": "sagemaker", "GpuImageUri": IMAGE, "WarmBudgetUsdPerHour": "0.5"},
     {"Stage": "dev", "Optimizer": "on"},
 ]
 SHOWN = [grant for grant in GRANTS if why_unshown(grant) is None]

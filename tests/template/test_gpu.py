@@ -144,6 +144,10 @@ def test_what_it_asks_for_the_template_asks_for_in_the_same_way(gpu: dict[str, A
     named = {name: value["Ref"] for name, value in passed.items() if value.get("Ref") in source["Parameters"]}
 
     assert {"ImageUri", "InstanceType", "MaxCopies", "WakeOnDemand", "LogRetentionDays"} <= set(named)
+    # Refused before anything is made, and not when it is this stack's turn.
+    assert (
+        source["Parameters"]["GpuImageUri"]["AllowedPattern"] == f"({gpu['Parameters']['ImageUri']['AllowedPattern']})?"
+    )
     for name, outer in named.items():
         asked, asking = gpu["Parameters"][name], source["Parameters"][outer]
         if name not in ("Stage", "ImageUri"):  # for neither is there a GPU: the stage local, and an empty image

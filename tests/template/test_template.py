@@ -258,6 +258,19 @@ def test_the_console_asks_for_each_parameter_once(source: dict[str, Any]) -> Non
     assert sorted(asked) == sorted(source["Parameters"])
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("JwtIssuer", "issuer.example"),
+        ("SigningKeyArn", "arn:aws:kms:us-east-1:000000000000:alias/models"),
+        ("GpuImageUri", "modelless:cuda"),
+    ],
+)
+def test_what_is_no_issuer_no_key_and_no_image_is_refused_at_once(name: str, value: str, deploy: Deploy) -> None:
+    with pytest.raises(TemplateError, match=f"{name} is '{value}'; it is to match"):
+        deploy(**{name: value})
+
+
 def test_a_token_must_be_for_us(deploy: Deploy) -> None:
     with pytest.raises(TemplateError, match="JwtNeedsAnAudience"):
         deploy(JwtIssuer="https://issuer.example")
