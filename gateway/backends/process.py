@@ -14,7 +14,7 @@ import orjson
 from gateway.backends.calls import fault_of, infer_event, reply_of, unload_event, warm_event
 from gateway.backends.protocol import Emit, Invocation, Reply, TierStatus, least_left_s
 from gateway.environments.cpu_share import Shares
-from gateway.environments.environment import Answer, FunctionError
+from gateway.environments.invocation import Answer, FunctionError
 from gateway.environments.pool import Pool
 from gateway.environments.spec import FunctionSpec, import_roots
 from gateway.errors import NotReady, TimedOut

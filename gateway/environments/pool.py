@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.environments.cpu_share import Shares
-from gateway.environments.environment import Answer, Call, Environment, Job, Observe, State
+from gateway.environments.environment import Environment, State
+from gateway.environments.invocation import Answer, Call, Job, Observe
 from gateway.environments.log_ring import Output
 from gateway.environments.processes import Ondemand, Starter
 from gateway.environments.runtime_api import PAYLOAD_LIMIT

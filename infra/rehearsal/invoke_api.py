@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.environments.environment import Call
+from gateway.environments.invocation import Call
 from gateway.environments.pool import Pool
 from gateway.errors import BackendError, Throttled
 from modelless_localstack.outcomes import Outcome, answered, failed, log_of

@@ -19,7 +19,8 @@ import orjson
 import pytest
 
 from gateway.environments.cpu_share import Shares
-from gateway.environments.environment import Answer, Call, IllegalTransition, Job, State
+from gateway.environments.environment import IllegalTransition, State
+from gateway.environments.invocation import Answer, Call, Job
 from gateway.environments.pool import Pool
 from gateway.environments.runtime_api import PAYLOAD_LIMIT
 from gateway.environments.spec import FunctionSpec, import_roots

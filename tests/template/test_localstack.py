@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gateway.environments.environment import Answer, FunctionError
+from gateway.environments.invocation import Answer, FunctionError
 from gateway.errors import EnvironmentLost, InitFailed, NotReady, TimedOut
 
 PLUGIN = Path(__file__).resolve().parents[2] / "infra" / "localstack"

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.environments.environment import Answer, Call, FunctionError
+from gateway.environments.invocation import Answer, Call, FunctionError
 from gateway.environments.spec import FunctionSpec
 from gateway.errors import EnvironmentLost, Throttled
 

@@ -20,7 +20,7 @@ from localstack.services.lambda_.invocation.plugins import RuntimeExecutorPlugin
 from localstack.services.lambda_.invocation.runtime_executor import RuntimeExecutor
 
 from gateway.environments.cpu_share import Shares
-from gateway.environments.environment import Call
+from gateway.environments.invocation import Call
 from gateway.environments.pool import Pool
 from gateway.environments.spec import FunctionSpec
 from gateway.errors import BackendError

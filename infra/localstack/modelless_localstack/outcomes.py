@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from gateway.environments.environment import Answer
+from gateway.environments.invocation import Answer
 from gateway.errors import BackendError, EnvironmentLost, InitFailed, TimedOut
 
 
