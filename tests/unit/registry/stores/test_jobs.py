@@ -114,7 +114,9 @@ def test_a_file_that_cannot_be_written_leaves_none(tmp_path: Path, monkeypatch: 
     store.close()
 
 
-@pytest.mark.parametrize(("query", "given"), [(NEXT, {"now": 0.0}), (NEWEST, ("acme", 0.0, 1))])
+@pytest.mark.parametrize(
+    ("query", "given"), [(NEXT, {"now": 0.0, "held": 0.0, "paused": 0.0}), (NEWEST, ("acme", 0.0, 1))]
+)
 def test_who_is_next_and_what_is_newest_are_found_without_reading_every_job(
     tmp_path: Path, query: str, given: Any
 ) -> None:
