@@ -295,6 +295,9 @@ async def _follow(models: Models) -> None:
 
 
 def _repository(settings: Settings) -> Repository:
+    if settings.signing_key and not settings.blobs:
+        # Better to say so than to serve, unsigned, what somebody believes to be held to a key.
+        raise InvalidValue("signing_key", "only artifacts have signatures", "give --blobs with it, or leave it out")
     if settings.models is not None:
         if not settings.models.is_dir():
             raise InvalidValue("models", f"{settings.models} is no folder", "give one with models in it")
@@ -328,10 +331,19 @@ def _artifacts(place: str, settings: Settings) -> Repository:
     if not place.startswith("s3://"):
         if not Path(place).is_dir():
             raise InvalidValue("blobs", f"{place} is no folder", "give one that a home has its blobs in")
-        return Artifacts(Files(Path(place)), Nothing(), providers=settings.providers)
+        return Artifacts(Files(Path(place)), Nothing(), providers=settings.providers, verify=_verifier(settings))
     bucket, _, prefix = place.removeprefix("s3://").strip("/").partition("/")
     blobs = S3Blobs(bucket, CACHE, prefix=f"{prefix}/" if prefix else "")
-    return Artifacts(blobs, Nothing(), providers=settings.providers)
+    return Artifacts(blobs, Nothing(), providers=settings.providers, verify=_verifier(settings))
+
+
+def _verifier(settings: Settings) -> Callable[[str, str], None] | None:
+    """What refuses an artifact that the key has not signed; None where no key is named."""
+    if not settings.signing_key:
+        return None
+    from registry.signing import KmsSigner  # noqa: PLC0415 - see above
+
+    return KmsSigner(settings.signing_key).verify
 
 
 @functools.cache

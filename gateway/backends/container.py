@@ -16,7 +16,7 @@ from http import HTTPStatus
 from typing import Any
 
 from gateway.backends.connections import Answer, ConnectionLost, Connections, Unreachable
-from gateway.backends.container_calls import digest_of, fault_of, parsed, rendered, reply_of
+from gateway.backends.container_calls import digest_of, fault_of, parsed, provenance_of, rendered, reply_of
 from gateway.backends.container_place import Place, Watcher
 from gateway.backends.protocol import Emit, Invocation, Reply, TierStatus, is_to_change
 from gateway.backends.shared_environment import SharedEnvironment
@@ -114,7 +114,8 @@ class ContainerBackend:
         digest = digest_of(placement, variant)
 
         async def load(named: Named) -> tuple[Answer, Named]:
-            return await self._control(connections, "load", named, artifact=digest, pin=False), named
+            told = {"artifact": digest, "pin": False, **provenance_of(variant)}
+            return await self._control(connections, "load", named, **told), named
 
         answer, _ = await self._by_name(Named(variant.task, variant.name), digest, variant, load)
         _check(answer)
@@ -180,7 +181,9 @@ class ContainerBackend:
 
         async def infer(named: Named) -> tuple[Answer, Named]:
             only: dict[str, Scalar] = (
-                {"min_accuracy": invocation.floor or 0.0} if named == Named(variant.task) else {"artifact": digest}
+                {"min_accuracy": invocation.floor or 0.0}
+                if named == Named(variant.task)
+                else {"artifact": digest, **provenance_of(variant)}
             )
             pieces, length = rendered(invocation, invocation.deadline - started, only)
             headers = f"content-type: application/octet-stream\r\ninference-header-content-length: {length}\r\n"

@@ -13,7 +13,11 @@ from runtime.codecs.text import loads
 from runtime.codecs.v2_client import InferAnswer, Scalar, parse_answer, render_request
 from runtime.errors import RuntimeFault
 
-FAULTS: Mapping[str, type[BackendError]] = {"CorruptArtifact": CorruptArtifact, "Unreadable": ExecutionFailed}
+FAULTS: Mapping[str, type[BackendError]] = {
+    "CorruptArtifact": CorruptArtifact,
+    "Unsigned": CorruptArtifact,
+    "Unreadable": ExecutionFailed,
+}
 """Faults by the names that travel, where their status says less."""
 
 TOO_STRICT = "TooStrict"
@@ -29,6 +33,12 @@ STATUSES: Mapping[int, type[BackendError]] = {
 def digest_of(placement: Placement, variant: Variant) -> str:
     """What a container calls the artifact of a placement: other weights, or weights in another form, are another."""
     return variant.artifact if placement.prepack else f"{variant.artifact}:u"
+
+
+def provenance_of(variant: Variant) -> dict[str, Scalar]:
+    """Parameters that say what a variant's publisher said of its artifact, where he did."""
+    said = {"binding": variant.binding, "signature": variant.signature}
+    return {name: text for name, text in said.items() if text}
 
 
 def rendered(invocation: Invocation, left_s: float, only: Mapping[str, Scalar]) -> tuple[list[bytes | memoryview], int]:

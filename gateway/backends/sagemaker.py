@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from gateway.backends.aws import CONNECT_TIMEOUT_S, THREADS, THROTTLED_S, rounded_up
 from gateway.backends.components import Component
-from gateway.backends.container_calls import digest_of, reply_of
+from gateway.backends.container_calls import digest_of, provenance_of, reply_of
 from gateway.backends.copies import Copies, Standing
 from gateway.backends.leased import leased
 from gateway.backends.protocol import Emit, Invocation, Reply, TierStatus, is_to_change
@@ -26,7 +27,7 @@ from gateway.errors import NotReady, Throttled, TimedOut
 from registry.copies import START_S
 from registry.leases import Leases
 from registry.model import Placement, Tier, Variant
-from runtime.codecs.v2_client import InferAnswer
+from runtime.codecs.v2_client import InferAnswer, Scalar
 from scheduler.events import TierUnavailable
 
 PER_COPY = 64
@@ -110,7 +111,7 @@ class SageMakerBackend:
         self._check_ready()
         if copies > 0 and variant.id not in self._environment.resident:
             self._names[variant.id] = digest_of(placement, variant)
-            await self._tell("load", self._names[variant.id])
+            await self._tell("load", self._names[variant.id], provenance_of(variant))
 
     async def unload(self, variant: Variant) -> None:
         """Give one variant up; the container ends what is in use first."""
@@ -224,10 +225,10 @@ class SageMakerBackend:
         self._take(found)
         return found
 
-    async def _tell(self, action: str, name: str) -> None:
+    async def _tell(self, action: str, name: str, provenance: Mapping[str, Scalar] = MappingProxyType({})) -> None:
         """Have a copy load or unload what it calls so, and learn what it holds then."""
         deadline = self._clock() + self.tier.timeout_s
-        holds = await self._within(deadline, lambda left_s: self._calls.act(action, name, left_s))
+        holds = await self._within(deadline, lambda left_s: self._calls.act(action, name, left_s, provenance))
         known = {called: variant for variant, called in self._names.items()}
         self._answered([known[called] for called in holds if called in known], self._clock())
 

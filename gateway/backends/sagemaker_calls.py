@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Protocol, cast
 
 from gateway.backends.aws import (
@@ -23,12 +24,12 @@ from gateway.backends.aws import (
     translated,
 )
 from gateway.backends.components import Component
-from gateway.backends.container_calls import digest_of, fault_of, parsed, rendered
+from gateway.backends.container_calls import digest_of, fault_of, parsed, provenance_of, rendered
 from gateway.backends.copies import Copies
 from gateway.backends.protocol import Invocation
 from gateway.errors import BackendError, EnvironmentLost, ExecutionFailed, NotReady, Throttled
-from runtime.codecs.text import loads
-from runtime.codecs.v2_client import InferAnswer
+from runtime.codecs.text import dumps, loads
+from runtime.codecs.v2_client import InferAnswer, Scalar
 from runtime.errors import RuntimeFault
 
 MAX_PAYLOAD = 25_000_000
@@ -89,7 +90,7 @@ class Calls:
     def infer(self, invocation: Invocation, left_s: float) -> InferAnswer:
         """Have a copy run an invocation within the seconds that are left."""
         name = digest_of(invocation.placement, invocation.variant)
-        pieces, length = rendered(invocation, left_s, {"artifact": name})
+        pieces, length = rendered(invocation, left_s, {"artifact": name, **provenance_of(invocation.variant)})
         # What the container obeys is the timeout in the body; these it sends back, for whoever reads its log.
         told = {"model": name, "decision_id": invocation.id, "deadline": f"{self._wall() + left_s:.3f}"}
         if invocation.trace:
@@ -98,9 +99,15 @@ class Calls:
         _, size, length_text = kind.partition(SIZE)
         return parsed(body, length_text if size else None)
 
-    def act(self, action: str, name: str, left_s: float) -> tuple[str, ...]:
-        """Have a copy `load` or `unload` an artifact; the names of those that it holds then."""
-        body, _ = self._invoke(b"{}", JSON, {"model": name, "action": action}, left_s)
+    def act(
+        self, action: str, name: str, left_s: float, provenance: Mapping[str, Scalar] = MappingProxyType({})
+    ) -> tuple[str, ...]:
+        """Have a copy `load` or `unload` an artifact; the names of those that it holds then.
+
+        `provenance` is what a load has to be told of its publisher.
+        """
+        asked = dumps({"parameters": dict(provenance)} if provenance else {})
+        body, _ = self._invoke(asked, JSON, {"model": name, "action": action}, left_s)
         try:
             return tuple(str(entry["modelName"]) for entry in loads(body)["models"])
         except (RuntimeFault, KeyError, TypeError) as fault:

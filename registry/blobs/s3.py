@@ -133,7 +133,9 @@ class S3Blobs:
         return self.root / blob_name(digest)
 
     def has(self, digest: str) -> bool:
-        """Whether the bucket has a blob of this name."""
+        """Whether the bucket has a blob of this name; one that is bound is taken to be there, whatever its key is."""
+        if digest in self._versions:
+            return True
         with self._failures():
             client = self._client
             try:

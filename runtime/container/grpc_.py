@@ -205,9 +205,9 @@ def _answers(plane: Plane) -> dict[str, Answer]:
         return _filled(pb.RepositoryIndexResponse(), {"models": await plane.index(ready=request.ready)})
 
     async def load(request: pb.RepositoryModelLoadRequest, _context: Any) -> pb.RepositoryModelLoadResponse:
-        pin, stamp = keep_of(parse_parameters(request.parameters, "the request"))
+        keep = keep_of(parse_parameters(request.parameters, "the request"))
         # Shielded: a change that is under way comes to its end though its caller leaves.
-        await asyncio.shield(plane.load(request.model_name, pin=pin, stamp=stamp))
+        await asyncio.shield(plane.load(request.model_name, None, keep))
         return pb.RepositoryModelLoadResponse()
 
     async def unload(request: pb.RepositoryModelUnloadRequest, _context: Any) -> pb.RepositoryModelUnloadResponse:

@@ -17,7 +17,7 @@ from runtime.batcher import Executed
 from runtime.container.loaded import Loaded
 from runtime.container.model import Key, Model, Served, Target
 from runtime.container.opening import open_version
-from runtime.container.repository import Repository, Version
+from runtime.container.repository import Provenance, Repository, Version, Vouches
 from runtime.container.signature import Inputs
 from runtime.errors import AlreadyLoaded, RuntimeFault, UnknownModel
 from runtime.residency import Lease, Residency
@@ -55,6 +55,11 @@ class Models:
         self._resident: frozenset[Key] = frozenset()
 
     # What there is
+
+    async def vouch(self, model: str, provenance: Provenance) -> None:
+        """Hold a model to what its publisher said of it, where the repository does; raises as `Vouches.vouch` does."""
+        if isinstance(self.repository, Vouches):
+            await _threaded(partial(self.repository.vouch, model, provenance))
 
     def find(self, model: str, version: str | None) -> Target | None:
         """What these names mean, if that is known without loading anything."""

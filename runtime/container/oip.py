@@ -79,8 +79,7 @@ class Oip:
 
     async def load(self, exchange: Exchange, names: Names) -> None:
         """Load a model, and keep it loaded unless the parameter `pin` is false."""
-        pin, stamp = keep_of(_parameters(exchange))
-        await self._plane.load(names["model"], names.get("version"), pin=pin, stamp=stamp)
+        await self._plane.load(names["model"], names.get("version"), keep_of(_parameters(exchange)))
         exchange.answer(200, b"")
 
     async def unload(self, exchange: Exchange, names: Names) -> None:

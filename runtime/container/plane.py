@@ -8,11 +8,12 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from runtime.batcher import Batcher, Done, Outcome
 from runtime.container.model import Target
 from runtime.container.models import Models
+from runtime.container.repository import UNTOLD, Provenance
 from runtime.container.signature import Inputs
 from runtime.errors import Defect, Expired, InvalidBody, NotServing, RuntimeFault, UnknownModel
 from scheduler.work import Work
@@ -41,10 +42,13 @@ class Ask:
     """Least accuracy of the version that answers."""
     stamp: str | None = None
     """What the version that is named must be of (its repository's stamp); None: whatever it is."""
+    provenance: Provenance = UNTOLD
+    """What its publisher said of it, where the repository asks for that."""
 
 
 def ask_of(parameters: Any, arrived: float) -> Ask:
-    """What the parameters of a request ask for: timeout (µs), latency_ms, priority, min_accuracy and artifact.
+    """What the parameters of a request ask for: timeout (µs), latency_ms, priority, min_accuracy, artifact, signature
+    and binding.
 
     The sooner of timeout and latency_ms is the deadline. Others are left to whom they are meant for. Raises InvalidBody
     naming the parameter that is out of range.
@@ -57,12 +61,32 @@ def ask_of(parameters: Any, arrived: float) -> Ask:
         ask.deadline_s = min(seconds, default=None)
         ask.priority = int(_number(parameters, "priority", 0.0, 2.0**63) or 0)
         ask.floor = _number(parameters, "min_accuracy", 0.0, 1.0) or 0.0
-        ask.stamp = _stamp(parameters)
+        ask.stamp = _text(parameters, "artifact")
+        ask.provenance = provenance_of(parameters)
     return ask
 
 
-def keep_of(parameters: Any) -> tuple[bool, str | None]:
-    """What the parameters of a load ask for: `pin`, whether it is kept until it is unloaded, and `artifact`.
+def provenance_of(parameters: Any) -> Provenance:
+    """What parameters say of an artifact's publisher; raises InvalidBody naming the one that is no text."""
+    if "signature" not in parameters and "binding" not in parameters:
+        return UNTOLD
+    return Provenance(_text(parameters, "signature") or "", _text(parameters, "binding") or "")
+
+
+class Keep(NamedTuple):
+    """What a load asks for."""
+
+    pin: bool = True
+    """Whether it is kept until it is unloaded."""
+    stamp: str | None = None
+    provenance: Provenance = UNTOLD
+
+
+KEPT = Keep()
+
+
+def keep_of(parameters: Any) -> Keep:
+    """What the parameters of a load ask for: pin, artifact, signature and binding.
 
     Raises InvalidBody naming the one that is of another type, or that would have something else loaded (Triton's
     `config` and `file:…`).
@@ -73,14 +97,14 @@ def keep_of(parameters: Any) -> tuple[bool, str | None]:
     pin = parameters.get("pin", True)
     if not isinstance(pin, bool):
         raise InvalidBody(f"parameter 'pin' is {pin!r:.40}; give true or false")
-    return pin, _stamp(parameters)
+    return Keep(pin, _text(parameters, "artifact"), provenance_of(parameters))
 
 
-def _stamp(parameters: Any) -> str | None:
-    stamp = parameters.get("artifact")
-    if not isinstance(stamp, str | None):
-        raise InvalidBody(f"parameter 'artifact' is {stamp!r:.40}; give a string")
-    return stamp
+def _text(parameters: Any, name: str) -> str | None:
+    given = parameters.get(name)
+    if not isinstance(given, str | None):
+        raise InvalidBody(f"parameter {name!r} is {given!r:.40}; give a string")
+    return given
 
 
 def _number(parameters: Any, name: str, least: float, most: float) -> float | None:
@@ -225,12 +249,13 @@ class Plane:
                 rows.append({"name": name, "version": version, "state": state, "reason": reason})
         return [row for row in rows if row["state"] == "READY"] if ready else rows
 
-    async def load(self, model: str, version: str | None = None, *, pin: bool = True, stamp: str | None = None) -> None:
+    async def load(self, model: str, version: str | None = None, keep: Keep = KEPT) -> None:
         """Load what the repository has under this name by now, and keep it until it is unloaded if it is to be pinned.
 
-        Raises UnknownModel, also where it is not of this `stamp`, NoRoom, or what loading raises.
+        Raises UnknownModel, also where it is not of this stamp, NoRoom, or what vouching for it and loading raise.
         """
-        await self.models.load(model, version, pin=pin, stamp=stamp)
+        await self.models.vouch(model, keep.provenance)
+        await self.models.load(model, version, pin=keep.pin, stamp=keep.stamp)
 
     async def unload(self, model: str, version: str | None = None) -> None:
         """Answer what came before, then give the memory back; raises UnknownModel."""
@@ -275,6 +300,7 @@ class Plane:
         )
         try:
             # Never cancelled: a load that is under way comes to its end, whoever has left.
+            await self.models.vouch(model, ask.provenance)
             target = await self.models.target(model, version)
             if work not in self._coming:
                 return

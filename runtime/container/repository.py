@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from runtime.codecs.text import loads
 from runtime.container.signature import Signature
@@ -33,6 +33,17 @@ SUFFIX = ".onnx"
 DESCRIPTION = "model.json"
 ONLY_VERSION = "1"
 WHY = "a folder has one graph, model.onnx or the only one, which is version 1; beside it only numbers are versions"
+
+
+class Provenance(NamedTuple):
+    """What a caller has from an artifact's publisher."""
+
+    signature: str = ""
+    binding: str = ""
+    """Of its objects' versions (`registry.provenance`)."""
+
+
+UNTOLD = Provenance()
 
 Open = Callable[[int], OrtSession]
 """Opens a session on some threads; raises what OrtSession and Session.open raise."""
@@ -75,6 +86,17 @@ class Repository(Protocol):
 
     def close(self) -> None:
         """Let go of files."""
+
+
+@runtime_checkable
+class Vouches(Protocol):
+    """A Repository that holds what it opens to what its publisher said of it."""
+
+    def vouch(self, model: str, provenance: Provenance) -> None:
+        """Hold a model to this before any of it is read; a model that is known to be sound needs no second look.
+
+        Raises Unsigned, CorruptArtifact for a binding that is none, or Unreadable.
+        """
 
 
 class Folder:

@@ -20,7 +20,7 @@ from runtime.codecs.text import dumps, loads
 from runtime.container.connection import JSON, Exchange
 from runtime.container.http import refuse, reply
 from runtime.container.oip import Reply, infer
-from runtime.container.plane import Plane, ask_of
+from runtime.container.plane import Keep, Plane, ask_of, provenance_of
 from runtime.container.quick import parameters_of
 from runtime.container.repository import Folder, Version
 from runtime.container.router import Route, query
@@ -132,11 +132,18 @@ class SageMaker:
         exchange.answer(200, b"")
 
     async def _act(self, exchange: Exchange, action: str, model: str | None) -> None:
-        """Load a model, or unload it if it is loaded; the answer is what is loaded then."""
+        """Load a model, or unload it if it is loaded; the answer is what is loaded then.
+
+        What its publisher says of it are parameters of the body: attributes are few and short.
+        """
         if action not in ACTIONS or model is None:
             raise InvalidBody(f"action={action:.40} is not one of {', '.join(ACTIONS)} of a model=NAME")
         if action == "load":
-            await self._plane.load(model, pin=False)
+            document = loads(exchange.body) if exchange.body else {}
+            if not isinstance(document, dict):
+                raise InvalidBody("the body must be an object, if there is one")
+            provenance = provenance_of(_object(document, "parameters"))
+            await self._plane.load(model, None, Keep(pin=False, provenance=provenance))
         elif self._plane.models.holds(model):
             await self._plane.unload(model)
         reply(exchange, {"models": [{"modelName": name} for name in self._loaded()]})

@@ -43,6 +43,8 @@ class Settings:
     """A platform's home, whose tasks and variants are served as profiled on `tier`."""
     blobs: str = ""
     """A blob store whose artifacts are served by their digests, and nothing else: a folder, or s3://BUCKET/PREFIX."""
+    signing_key: str = ""
+    """The key of KMS that artifacts of `blobs` must be signed with; empty: they need not be."""
     tier: str = "container-cpu"
     host: str = "127.0.0.1"
     port: int = 8080
@@ -196,6 +198,7 @@ MEANINGS: Mapping[str, str] = {
     "models": "folder of models, NAME/[VERSION/]model.onnx [default: SageMaker's]",
     "home": "a platform's home, in place of a folder [default: none]",
     "blobs": "a blob store, DIR or s3://BUCKET/PREFIX: any artifact by its digest [default: none]",
+    "signing_key": "key of KMS, by its ARN, that a blob store's artifacts must be signed with [default: none]",
     "tier": f"which of the home's tiers this is [default: {_DEFAULTS.tier}]",
     "host": f"address to listen on [default: {_DEFAULTS.host}]",
     "port": f"port to listen on; 0 takes a free one [default: {_DEFAULTS.port}]",
@@ -216,6 +219,7 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "models": _path,
     "home": _path,
     "blobs": str,
+    "signing_key": str,
     "tier": str,
     "host": str,
     "port": _whole(65_535),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import boto3
@@ -411,11 +411,15 @@ async def test_an_invocation_is_this() -> None:
     header = dumps({"outputs": [], "parameters": {}})
     expect(header, f"{BINARY}{SIZE}{len(header)}", {})
     expect(dumps({"models": []}), "application/json", {})
+    expect(dumps({"models": []}), "application/json", {})
+    said = {"binding": "b@1", "signature": "c2ln"}
+    variant = replace(VARIANT, **said)
     backend = pinned.backend()
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-    await backend.invoke(Invocation("decision-1", PLACEMENT, VARIANT, {"x": X}, 53.0, trace=trace))
-    await backend.unload(VARIANT)
-    run, control = sent
+    await backend.invoke(Invocation("decision-1", PLACEMENT, variant, {"x": X}, 53.0, trace=trace))
+    await backend.unload(variant)
+    await backend.ensure(PLACEMENT, variant, 1)
+    run, control, load = sent
     assert run["ContentType"].startswith(f"{BINARY}{SIZE}")
     assert run["CustomAttributes"].split(";") == [
         f"model={VARIANT.artifact}",
@@ -426,7 +430,12 @@ async def test_an_invocation_is_this() -> None:
     assert len(run["CustomAttributes"]) <= 1024
     request = parse_request(run["Body"], int(run["ContentType"].partition(SIZE)[2]))
     np.testing.assert_array_equal(request.inputs["x"], X)
-    assert request.parameters == {"timeout": 3_000_000, "artifact": VARIANT.artifact, "binary_data_output": True}
+    told = {"timeout": 3_000_000, "artifact": VARIANT.artifact, "binary_data_output": True, **said}
+    assert request.parameters == told
+    assert (load["CustomAttributes"], load["Body"]) == (
+        f"model={VARIANT.artifact};action=load",
+        dumps({"parameters": said}),
+    )
     assert (control["CustomAttributes"], control["Body"]) == (f"model={VARIANT.artifact};action=unload", b"{}")
     await backend.close()
 

@@ -16,7 +16,7 @@ from registry.errors import InvalidValue
 from runtime.batcher import Outcome
 from runtime.container.grpc_ import MAX_DETAILS, GrpcServer, serve_grpc
 from runtime.container.grpc_health import HEALTH
-from runtime.container.plane import Ask
+from runtime.container.plane import Ask, Keep
 from runtime.errors import (
     Expired,
     InvalidTensor,
@@ -75,9 +75,9 @@ class Told:
     async def index(self, *, ready: bool) -> list[dict[str, str]]:
         return [{"name": "m", "version": "1", "state": "READY" if ready else "UNAVAILABLE", "reason": ""}]
 
-    async def load(self, model: str, *, pin: bool, stamp: str | None) -> None:
+    async def load(self, model: str, version: str | None, keep: Keep) -> None:
         await self.gate.wait()
-        self.changes.append(("load", model, pin, stamp))
+        self.changes.append(("load", model, keep.pin, keep.stamp))
 
     async def unload(self, model: str) -> None:
         self.changes.append(("unload", model))

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import boto3
+import httpx
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
 from gateway.backends.calls import fault_of
+from gateway.backends.container_calls import fault_of as refused_by_container
+from gateway.backends.container_calls import provenance_of
 from gateway.errors import CorruptArtifact as Quarantines
 from optimizer.artifact import make_artifact
 from registry.artifacts import read_manifest
@@ -19,10 +25,13 @@ from registry.blobs import blob_name
 from registry.blobs.files import Files
 from registry.blobs.s3 import S3Blobs
 from registry.errors import InvalidSignature, InvalidValue
+from registry.model import Accuracy, Recipe, Variant
 from registry.provenance import bind_artifact, follow
 from registry.signing import KmsSigner
 from runtime.codecs import wire
+from runtime.container.settings import Settings
 from runtime.errors import CorruptArtifact, InvalidBody, Unsigned
+from runtime.server import _repository, serving
 from runtime.worker import Worker
 
 BUCKET = "models"
@@ -233,3 +242,106 @@ def test_the_key_is_asked_once_for_an_artifact(published: tuple[str, str], bucke
         answered(worker, event(artifact, binding=binding))
 
     assert asked == [artifact]
+
+
+# The container, by the same rules
+
+
+@pytest.fixture
+async def asking(
+    s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Callable[..., Awaitable[httpx.AsyncClient]]]:
+    """A container of the bucket's artifacts, with a cache of its own."""
+    async with AsyncExitStack() as stack:
+
+        async def serve(**settings: Any) -> httpx.AsyncClient:
+            monkeypatch.setattr("runtime.server.CACHE", str(tmp_path / uuid.uuid4().hex))
+            where = Settings(blobs=f"s3://{BUCKET}/blobs", port=0, cores=1, load=("none",), **settings)
+            address = await stack.enter_async_context(serving(where))
+            return await stack.enter_async_context(httpx.AsyncClient(base_url=address.url, timeout=60))
+
+        yield serve
+
+
+async def asked(http: httpx.AsyncClient, artifact: str, **told: Any) -> tuple[int, Any]:
+    """The first number of a container's answer, or the class of its fault."""
+    tensor = {"name": "x", "datatype": "FP32", "shape": [1, 4096], "data": [0.0] * 4096}
+    response = await http.post(f"/v2/models/{artifact}/infer", json={"inputs": [tensor], "parameters": told})
+    document = response.json()
+    return response.status_code, document["outputs"][0]["data"][0] if response.is_success else document["type"]
+
+
+async def test_a_container_reads_the_versions_that_an_artifact_is_bound_to(
+    published: tuple[str, str], asking: Callable[..., Awaitable[httpx.AsyncClient]], s3: Any
+) -> None:
+    artifact, binding = published
+    replace_all(s3)
+    assert await asked(await asking(), artifact) == (500, "CorruptArtifact")
+    assert await asked(await asking(), artifact, binding=binding) == (200, 1.0)
+    for item in s3.list_objects_v2(Bucket=BUCKET)["Contents"]:
+        s3.delete_object(Bucket=BUCKET, Key=item["Key"])
+    assert await asked(await asking(), artifact) == (404, "UnknownModel")
+    http = await asking()
+    assert await asked(http, artifact, binding=binding) == (200, 1.0)
+    assert await asked(http, f"{artifact}:u", binding=binding) == (200, 1.0)
+
+
+async def test_a_container_takes_no_other_artifacts_binding(
+    published: tuple[str, str],
+    bucket: Callable[[str], S3Blobs],
+    here: Files,
+    asking: Callable[..., Awaitable[httpx.AsyncClient]],
+) -> None:
+    _, binding = published
+    other = make_artifact(adding(2.0), here)
+    for blob in (*read_manifest(here, other).digests, other):
+        bucket("p").put(here.get(blob))
+    http = await asking()
+    assert await asked(http, other, binding=binding) == (500, "CorruptArtifact")
+    assert await asked(http, other, binding=7) == (400, "InvalidBody")
+    assert await asked(http, other) == (200, 2.0)
+
+
+async def test_a_container_with_a_key_runs_only_what_it_signed(
+    published: tuple[str, str], asking: Callable[..., Awaitable[httpx.AsyncClient]], key: str
+) -> None:
+    artifact, binding = published
+    foreign = boto3.client("kms").create_key(KeyUsage="SIGN_VERIFY", KeySpec="ECC_NIST_P256")["KeyMetadata"]["Arn"]
+    http = await asking(signing_key=key)
+
+    for signature in ("", "no base64", KmsSigner(foreign).sign(artifact)):
+        assert await asked(http, artifact, binding=binding, signature=signature) == (500, "Unsigned")
+    assert await asked(http, artifact) == (500, "Unsigned")
+    # However it is asked for.
+    attributes = {"X-Amzn-SageMaker-Custom-Attributes": f"model={artifact};action=load"}
+    for response in (
+        await http.get(f"/v2/models/{artifact}"),
+        await http.post(f"/v2/repository/models/{artifact}/load"),
+        await http.post("/invocations", headers=attributes),
+    ):
+        assert (response.status_code, response.json()["type"]) == (500, "Unsigned")
+    assert (await http.post("/v2/repository/index", json={"ready": True})).json() == []
+
+    signed = {"signature": KmsSigner(key).sign(artifact), "binding": binding}
+    loaded = await http.post("/invocations", headers=attributes, json={"parameters": signed})
+    assert loaded.json() == {"models": [{"modelName": artifact}]}
+    assert await asked(http, artifact, **signed) == (200, 1.0)
+    # Known to be the key's from now on, in either form.
+    assert await asked(http, f"{artifact}:u") == (200, 1.0)
+
+
+def test_a_container_takes_a_key_for_artifacts_alone(tmp_path: Path) -> None:
+    for place in ({"models": tmp_path}, {"home": tmp_path}, {}):
+        with pytest.raises(InvalidValue, match="signing_key: only artifacts have signatures"):
+            _repository(Settings(signing_key="arn", **place))
+
+
+def test_what_a_container_refuses_unsigned_is_quarantined_by_the_gateway() -> None:
+    assert isinstance(refused_by_container(500, b'{"error": "e", "type": "Unsigned"}'), Quarantines)
+
+
+def test_a_container_is_told_what_the_publisher_said() -> None:
+    accuracy = Accuracy(0.9, 0.9, 0.9, 9, "wilson")
+    plain = Variant("t", "v", "blake3:" + "0" * 64, Recipe("t"), accuracy)
+    assert provenance_of(plain) == {}
+    assert provenance_of(replace(plain, binding="b@1", signature="s")) == {"binding": "b@1", "signature": "s"}

@@ -44,11 +44,14 @@ def properties(template: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def statements(template: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """All of them, those under a condition as where it holds."""
     for resource in template["Resources"].values():
+        policies = resource["Properties"].get("Policies", []) if resource["Type"] == "AWS::IAM::Role" else []
         if resource["Type"] == "AWS::IAM::RolePolicy":
-            yield from resource["Properties"]["PolicyDocument"]["Statement"]
-        for policy in resource["Properties"].get("Policies", []) if resource["Type"] == "AWS::IAM::Role" else []:
-            yield from policy["PolicyDocument"]["Statement"]
+            policies = [resource["Properties"]]
+        for policy in policies:
+            for statement in policy["PolicyDocument"]["Statement"]:
+                yield statement["Fn::If"][1] if "Fn::If" in statement else statement
 
 
 def actions_of(statement: dict[str, Any]) -> set[str]:
@@ -77,7 +80,7 @@ def test_no_role_asks_for_everything(name: str) -> None:
 def test_a_role_reads_blobs_and_no_other_objects(name: str) -> None:
     (reading,) = [s for s in statements(parsed(name)) if any(a.startswith("s3:") for a in actions_of(s))]
 
-    assert actions_of(reading) == {"s3:GetObject"}
+    assert actions_of(reading) <= {"s3:GetObject", "s3:GetObjectVersion"}
     assert reading["Resource"]["Fn::Sub"].endswith(":s3:::${BlobsBucket}/${BlobsPrefix}/*")
 
 
@@ -187,8 +190,20 @@ def test_the_template_tells_what_callers_need(gpu: dict[str, Any]) -> None:
 def test_the_container_understands_its_variables(gpu: dict[str, Any]) -> None:
     variables = dict(properties(gpu, "Component")["Specification"]["Container"]["Environment"])
     place = variables.pop(f"{PREFIX}BLOBS")["Fn::Sub"]
-    settings = Settings.read({**variables, f"{PREFIX}BLOBS": place.replace("${BlobsBucket}", "bucket")})
+    signing = variables.pop(f"{PREFIX}SIGNING_KEY")
+    assert signing == {"Fn::If": ["HasSigningKey", {"Ref": "SigningKeyArn"}, {"Ref": "AWS::NoValue"}]}
+    told = {f"{PREFIX}BLOBS": place.replace("${BlobsBucket}", "bucket"), f"{PREFIX}SIGNING_KEY": "arn:key"}
+    settings = Settings.read({**variables, **told})
 
     assert settings.providers == ("CUDA", "CPU")
     assert settings.load == ("none",)
     assert settings.blobs == "s3://bucket/${BlobsPrefix}"
+    assert settings.signing_key == "arn:key"
+
+
+def test_the_container_verifies_as_the_workers_do(gpu: dict[str, Any]) -> None:
+    assert {"s3:GetObject", "s3:GetObjectVersion"} in [actions_of(statement) for statement in statements(gpu)]
+    (verifying,) = [s for s in statements(gpu) if "kms:Verify" in actions_of(s)]
+    assert (actions_of(verifying), verifying["Resource"]) == ({"kms:Verify"}, {"Ref": "SigningKeyArn"})
+    main = parsed("../template.yaml")
+    assert properties(main, "GpuStack")["Parameters"]["SigningKeyArn"] == {"Ref": "SigningKeyArn"}

@@ -75,6 +75,7 @@ ALLOWED = {
     "ScheduleRole": INVOKES,
     "GpuStack.Role": {
         "s3:GetObject",
+        "s3:GetObjectVersion",
         "ecr:BatchCheckLayerAvailability",
         "ecr:BatchGetImage",
         "ecr:GetDownloadUrlForLayer",
@@ -177,12 +178,13 @@ def test_what_is_switched_off_is_not_allowed(deploy: Deploy, everything: Resourc
 
 def test_only_who_pushes_signs_and_workers_verify(deploy: Deploy) -> None:
     """Else whoever writes to bucket and table could have a model of his own signed."""
-    resources = deploy(SigningKeyArn=KEY)
+    image = "000000000000.dkr.ecr.us-east-1.amazonaws.com/modelless:cuda"
+    resources = deploy(SigningKeyArn=KEY, Gpu="sagemaker", GpuImageUri=image)
     policy = resources["PublisherPolicy"]["Properties"]["PolicyDocument"]["Statement"]
     asked = [(role, s) for role, s in statements(resources) if "kms" in str(s["Action"])]
 
     assert [s["Resource"] for s in policy if s["Action"] == "kms:Sign"] == [KEY]
-    assert {role for role, _ in asked} == {f"Worker{mb}Role" for mb in (1769, 3538, 5307, 10240)}
+    assert {role for role, _ in asked} == {f"Worker{mb}Role" for mb in (1769, 3538, 5307, 10240)} | {"GpuStack.Role"}
     for _, statement in asked:
         assert (statement["Action"], statement["Resource"]) == ("kms:Verify", KEY)
 

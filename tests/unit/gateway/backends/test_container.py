@@ -295,6 +295,18 @@ async def test_a_caller_whose_time_is_up_is_told_so(container: Container, invoke
         await invoke(within_s=0.01)
 
 
+async def test_what_the_publisher_said_goes_with_a_run_and_a_load(
+    backend: ContainerBackend, container: Container
+) -> None:
+    said = {"binding": "b@1", "signature": "c2ln"}
+    variant, placement = replace(VARIANT, **said), Placement(VARIANT.id, TIER.name)
+    await backend.ensure(placement, variant, 1)
+    await backend.invoke(Invocation("r", placement, variant, {"x": X}, backend._clock() + 60.0))
+    load, run = (container.asked[0][1]["parameters"], container.asked[-1][1])
+    assert load == {"artifact": DIGEST, "pin": False, **said}
+    assert {name: run[name] for name in said} == said
+
+
 async def test_ensure_loads_without_pinning_and_only_what_is_missing(
     backend: ContainerBackend, container: Container
 ) -> None:
