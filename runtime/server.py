@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING
 
 from registry.errors import InvalidValue, RegistryError
 from runtime.batcher import Batcher
-from runtime.container.connection import Exchange, Limits
+from runtime.container.connection import Limits
+from runtime.container.exchange import Exchange
 from runtime.container.http import Begin, Http
 from runtime.container.listening import Listening, listen, url_of
 from runtime.container.metrics import CONTENT_TYPE, exposition

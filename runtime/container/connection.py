@@ -7,27 +7,15 @@ number, answers that nobody reads. What it refuses it refuses in JSON.
 from __future__ import annotations
 
 import asyncio
-import re
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from http import HTTPStatus
 
 import httptools
 
-from registry.typed import TYPE_CHECKING
 from runtime.codecs.text import dumps
-
-if TYPE_CHECKING:
-    from registry.tracing import OpenSpan
-
-JSON = b"application/json"
-BINARY = b"application/octet-stream"
-
-REASONS = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
-
-Headers = Iterable[tuple[bytes, bytes]]
+from runtime.container.exchange import JSON, Exchange, Headers
 
 AGAIN = ((b"retry-after", b"1"),)
 """What is full now may soon not be: bodies are under way for as long as their runs are."""
@@ -66,93 +54,6 @@ class Intake:
         """Bytes; what comes beyond is refused."""
         self.held = 0
 
-
-class Exchange:
-    """One request, and the way back to whoever sent it."""
-
-    __slots__ = (
-        "_answer",
-        "_connection",
-        "body",
-        "cancel",
-        "continue_due",
-        "headers",
-        "keep_alive",
-        "method",
-        "old",
-        "path",
-        "span",
-    )
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._answer: bytes | None = None
-        self.method = b""
-        self.path = b""
-        """With the query, as it came."""
-        self.headers: dict[bytes, bytes] = {}
-        """By lower-case name; of those that came twice the last."""
-        self.body: bytes | bytearray = b""
-        self.cancel: Callable[[], None] | None = None
-        """Called when the peer has left before the answer."""
-        self.keep_alive = True
-        self.old = False
-        """HTTP/1.0, and yet it wants to go on."""
-        self.continue_due = False
-        self.span: OpenSpan | None = None
-        """Where the request is traced; it ends with the answer, or when the peer has left."""
-
-    @property
-    def answered(self) -> bool:
-        """Whether the answer is given."""
-        return self._answer is not None
-
-    def answer(self, status: int, body: bytes, content_type: bytes = JSON, headers: Headers = ()) -> None:
-        """Answer, once; it is sent after the answers to the requests before. Nothing happens once the peer has left."""
-        connection = self._connection
-        if status == 200 and not headers and self.keep_alive and not self.old and not connection.draining:
-            head = b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n" % (content_type, len(body))
-        else:
-            head = self._head(status, len(body), content_type, headers)
-        self._answer = head if self.method == b"HEAD" else head + body
-        self.cancel = None
-        if self.span is not None:
-            self.span.note(status=status)
-            self.end_span(failed=status >= 500)
-        if self.body:
-            connection.take(-len(self.body))
-            self.body = b""
-        connection.flush(self)
-
-    def end_span(self, *, failed: bool) -> None:
-        """Nothing more is said of the request."""
-        span, self.span = self.span, None
-        if span is not None:
-            span.end(failed=failed)
-
-    def _head(self, status: int, length: int, content_type: bytes, headers: Headers) -> bytes:
-        self.keep_alive = self.keep_alive and not (self._connection.draining and self._connection.is_last(self))
-        lines = [b"HTTP/1.1 %d %b" % (status, REASONS.get(status, b"Error"))]
-        if length:
-            lines.append(b"content-type: " + content_type)
-        lines.append(b"content-length: %d" % length)
-        lines += (b"%b: %b" % header for header in headers)
-        if not self.keep_alive:
-            lines.append(b"connection: close")
-        elif self.old:
-            lines.append(b"connection: keep-alive")
-        return b"\r\n".join((*lines, b"", b""))
-
-
-def _to_origin_form(exchange: Exchange) -> None:
-    """A target may be a whole URL, as proxies are sent it; then its host counts (RFC 9112, section 3.2.2)."""
-    url = _URL.fullmatch(exchange.path)
-    if url is not None:
-        exchange.headers[b"host"] = url[1]
-        exchange.path = url[2] if url[2].startswith(b"/") else b"/" + url[2]
-
-
-_URL = re.compile(rb"https?://([^/?]+)(.*)", re.IGNORECASE | re.DOTALL)
 
 Handle = Callable[[Exchange], None]
 """Takes a request; answers it now or later, and raises nothing."""
@@ -218,12 +119,7 @@ class Connection(asyncio.Protocol):
         pending, self._pending = self._pending, deque()
         self._held.clear()
         for exchange in pending:
-            cancel, exchange.cancel = exchange.cancel, None
-            if cancel is not None:
-                cancel()
-            if exchange.span is not None:
-                exchange.span.note(**{"error.type": "Cancelled"})
-                exchange.end_span(failed=True)
+            exchange.abandon()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes in."""
@@ -292,7 +188,7 @@ class Connection(asyncio.Protocol):
         if b"connection" in headers:
             exchange.old = parser.get_http_version() == "1.0"
         if not exchange.path.startswith(b"/"):
-            _to_origin_form(exchange)
+            exchange.take_origin_form()
         if b"host" not in headers and parser.get_http_version() == "1.1":
             self._refuse(400, "an HTTP/1.1 request says in its header Host whom it asks")
             return
@@ -355,9 +251,9 @@ class Connection(asyncio.Protocol):
         pending = self._pending
         if not pending or pending[0] is not exchange:
             return
-        while pending and (answer := pending[0]._answer) is not None:
+        while pending and (reply := pending[0].reply) is not None:
             done = pending.popleft()
-            self._transport.write(answer)
+            self._transport.write(reply)
             if not done.keep_alive:
                 self._end()
                 return

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from runtime.codecs.text import dumps
-from runtime.container.connection import JSON, Exchange, Headers
 from runtime.container.errors import UNFORESEEN, foreseen, message, retry_after, told
+from runtime.container.exchange import JSON, Exchange, Headers
 from runtime.container.router import Route, Router
 from runtime.errors import Expired, UnknownEncoding, WrongMethod
 

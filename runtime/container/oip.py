@@ -12,7 +12,7 @@ from runtime.batcher import Outcome
 from runtime.codecs.text import loads
 from runtime.codecs.v2 import InferRequest
 from runtime.container import quick
-from runtime.container.connection import BINARY, JSON, Exchange
+from runtime.container.exchange import BINARY, JSON, Exchange
 from runtime.container.http import refuse, reply
 from runtime.container.plane import Plane, ask_of, keep_of
 from runtime.container.router import Route

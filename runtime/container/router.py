@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import unquote, unquote_to_bytes
 
-from runtime.container.connection import Exchange
+from runtime.container.exchange import Exchange
 from runtime.errors import InvalidBody, UnknownModel, WrongMethod
 
 KEPT, KEPT_BYTES = 1024, 512

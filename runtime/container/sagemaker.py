@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from runtime.batcher import Outcome
 from runtime.codecs.text import dumps, loads
-from runtime.container.connection import JSON, Exchange
+from runtime.container.exchange import JSON, Exchange
 from runtime.container.http import refuse, reply
 from runtime.container.oip import Reply, infer
 from runtime.container.plane import Keep, Plane, ask_of, provenance_of

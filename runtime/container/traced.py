@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from registry.tracing import OpenSpan, RequestTracer
-from runtime.container.connection import Exchange
 from runtime.container.errors import UNFORESEEN, told
+from runtime.container.exchange import Exchange
 
 NAME = "request"
 """Of every span, as the gateway has it."""

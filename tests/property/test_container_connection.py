@@ -7,7 +7,8 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.container.connection import Connection, Exchange, Limits
+from runtime.container.connection import Connection, Limits
+from runtime.container.exchange import Exchange
 
 
 class Sink:

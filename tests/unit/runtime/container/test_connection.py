@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from runtime.container.connection import BINARY, Connection, Exchange, Intake, Limits
+from runtime.container.connection import Connection, Intake, Limits
+from runtime.container.exchange import BINARY, Exchange
 
 LIMITS = Limits(head_bytes=300, body_bytes=20, pipelined=3)
 

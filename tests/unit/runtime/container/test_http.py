@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runtime.container.connection import Exchange
+from runtime.container.exchange import Exchange
 from runtime.container.http import Http
 from runtime.container.router import Route
 from runtime.errors import CrossSite, Expired, NoRoom, Refused
@@ -33,7 +33,7 @@ def exchange(method: bytes = b"GET", path: bytes = b"/a") -> Exchange:
 
 
 def told(asked: Exchange) -> tuple[int, dict[bytes, bytes], Any]:
-    head, _, body = (asked._answer or b"").partition(b"\r\n\r\n")
+    head, _, body = (asked.reply or b"").partition(b"\r\n\r\n")
     first, *lines = head.split(b"\r\n")
     headers = dict(line.split(b": ", 1) for line in lines)
     return int(first.split()[1]), headers, json.loads(body) if body else None
