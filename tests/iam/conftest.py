@@ -18,10 +18,11 @@ sys.path.insert(0, str(ROOT))
 from infra.rehearsal.account import Account, Decisions, make_users  # noqa: E402
 from infra.rehearsal.deployment import deploy  # noqa: E402
 from infra.rehearsal.emulator import emulator  # noqa: E402
-from infra.rehearsal.flows import FLOWS, Stage  # noqa: E402
+from infra.rehearsal.flows.table import FLOWS  # noqa: E402
 from infra.rehearsal.home import make_home  # noqa: E402
 from infra.rehearsal.permissions import Policy  # noqa: E402
 from infra.rehearsal.proofs import PARAMETERS, Ran, Report  # noqa: E402
+from infra.rehearsal.stage import Stage  # noqa: E402
 
 ARTEFACTS = ROOT / ".aws-sam" / "here"
 PYTHON = ROOT / os.environ.get("MINISTACK", ".venv-ministack") / "bin" / "python"

@@ -10,9 +10,10 @@ import httpx
 import pytest
 from botocore.exceptions import ClientError
 
-from infra.rehearsal.flows import FLOWS, TIER, Stage
+from infra.rehearsal.flows.table import FLOWS
 from infra.rehearsal.home import TASK
 from infra.rehearsal.proofs import Ran
+from infra.rehearsal.stage import TIER, Stage
 
 
 @pytest.mark.parametrize("flow", FLOWS)

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from infra.rehearsal.account import NotDone
-from infra.rehearsal.flows import FLOWS, Stage
+from infra.rehearsal.flows.table import FLOWS
 from infra.rehearsal.permissions import Document, Grant, Policy, allows
 from infra.rehearsal.proofs import ALIKE, UNSHOWN, Broken, Needs, Ran, Report, granted, why_absent, why_unshown
+from infra.rehearsal.stage import Stage
 from registry.errors import Unavailable
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "template.yaml"
