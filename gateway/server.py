@@ -10,7 +10,6 @@ import asyncio
 import gc
 import os
 import signal
-import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -29,10 +28,8 @@ from gateway.lines import writing_lines
 from gateway.local import Platform
 from gateway.quotas import Buckets
 from gateway.settings import Settings
-from registry.errors import InvalidValue
 from registry.tracers import tracing
-
-BACKLOG = 2048
+from runtime.listener import listen, url_of
 
 KEEP_ALIVE_S = 75
 """How long an idle connection stays open, as nginx has it: longer than load balancers keep theirs (60 s), so that none
@@ -70,7 +67,7 @@ async def serve(
     """What `run` does, in the running loop."""
     keyring = settings.keyring()
     check_binding(settings.host, keyring)
-    with _listen(settings.host, settings.port) as listener, tracing(os.environ) as tracer:
+    with listen(settings.host, settings.port) as listener, tracing(os.environ) as tracer:
         async with (
             Platform.open(
                 settings.home, functions=settings.functions, containers=settings.containers, gpus=settings.gpus
@@ -98,7 +95,7 @@ async def serve(
             server = _Server(_config(app))
             # What is there by now stays; a full collection then looks at requests only (30 ms down to a few).
             gc.freeze()
-            ready(_url(listener))
+            ready(url_of(listener))
             await server.serve(sockets=[listener])
 
 
@@ -142,22 +139,3 @@ def _config(app: object) -> uvicorn.Config:
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=int(DRAIN_S),
     )
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A listening socket; connections made before the server runs wait in its backlog."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise InvalidValue(
-            "port", f"cannot listen on {host}:{port}: {reason}", "choose another; 0 takes a free one"
-        ) from None
-    listener.setblocking(False)
-    return listener
-
-
-def _url(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -26,7 +26,7 @@ from runtime.batcher import Batcher
 from runtime.container.connection import Limits
 from runtime.container.exchange import Exchange
 from runtime.container.http import Begin, Http
-from runtime.container.listening import Listening, listen, url_of
+from runtime.container.listening import Listening
 from runtime.container.metrics import CONTENT_TYPE, exposition
 from runtime.container.models import Models
 from runtime.container.oip import Oip
@@ -37,6 +37,7 @@ from runtime.container.sagemaker import SageMaker
 from runtime.container.same_site import SameSite
 from runtime.container.settings import MEANINGS, PREFIX, SAGEMAKER_MODEL, SAGEMAKER_MODELS, Settings
 from runtime.errors import RuntimeFault
+from runtime.listener import listen, url_of
 from runtime.memory import share_one_arena
 from runtime.ort import check_providers
 from scheduler.station import Station
