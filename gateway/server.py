@@ -30,6 +30,7 @@ from gateway.quotas import Buckets
 from gateway.settings import Settings
 from registry.tracers import tracing
 from runtime.listener import listen, url_of
+from runtime.memory import map_large_blocks
 
 KEEP_ALIVE_S = 75
 """How long an idle connection stays open, as nginx has it: longer than load balancers keep theirs (60 s), so that none
@@ -54,6 +55,7 @@ def run(
     given a line of JSON for each request that was decided. Raises InvalidValue for an impossible setting, before
     anything is opened.
     """
+    map_large_blocks()
     uvloop.run(serve(settings, ready=ready, generate=generate, lines=lines))
 
 

@@ -31,15 +31,31 @@ def share_one_arena() -> None:
     glibc gives threads heaps of their own, and `give_back` does not reach the free end of those: what a model that was
     loaded on one thread had occupied stayed with the process when it was given up on another.
     """
-    import ctypes  # noqa: PLC0415 - only servers with threads pay for it
+    _set(_M_ARENA_MAX, 1)
+
+
+def map_large_blocks() -> None:
+    """Have every block of a megabyte and more go back to the kernel when it is freed.
+
+    After it has freed one large block glibc takes blocks of up to that size from the heap, where whatever small
+    comes to lie behind a body of megabytes keeps its pages: tens of MB that a server never gets back.
+    """
+    _set(_M_MMAP_THRESHOLD, _LARGE)
+    _set(_M_TRIM_THRESHOLD, 2 * _LARGE)
+
+
+_LARGE = 1 << 20
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+"""Of glibc's malloc.h; other C libraries pass over what they do not know."""
+
+
+def _set(option: int, value: int) -> None:
+    import ctypes  # noqa: PLC0415 - only servers pay for it
 
     limit: Callable[[int, int], int] | None = getattr(ctypes.CDLL(None), "mallopt", None)
     if limit is not None:
-        limit(_M_ARENA_MAX, 1)
-
-
-_M_ARENA_MAX = -8
-"""Of glibc's malloc.h; other C libraries pass over what they do not know."""
+        limit(option, value)
 
 
 @functools.cache

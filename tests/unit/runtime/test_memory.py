@@ -65,3 +65,34 @@ print(json.dumps([full - before, private_mb() - before]))
     grown, kept = run_python(script)
     assert grown > 1.5
     assert kept < 0.5
+
+
+def test_large_blocks_with_small_ones_between_them_are_given_back_at_once(run_python: RunPython) -> None:
+    script = """
+import ctypes, json
+from runtime.memory import map_large_blocks, private_mb
+
+map_large_blocks()
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+libc.free.argtypes = (ctypes.c_void_p,)
+
+def filled(size):
+    block = libc.malloc(size)
+    ctypes.memset(block, 1, size)
+    return block
+
+libc.free(filled(16 << 20))  # after which glibc would take the next ones from its heap
+before = private_mb()
+large, small = [], []
+for _ in range(10):
+    large.append(filled(2 << 20))
+    small.append(filled(2000))
+full = private_mb()
+for block in large:
+    libc.free(block)
+print(json.dumps([full - before, private_mb() - before]))
+"""
+    grown, kept = run_python(script)
+    assert grown > 19
+    assert kept < 1
