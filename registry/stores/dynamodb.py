@@ -91,8 +91,7 @@ class DynamoStore:
             "digest": {"S": _digest(data)},
             "copies": {"N": str(COPIES)},
         }
-        winner = self._put_release(item)
-        if winner != snapshot:
+        if self._table.put_first(item)["snapshot"]["S"] != snapshot:
             self._delete_chunks(snapshot, len(data))
             raise Conflict(catalogue.version, self.head())
         return released
@@ -118,25 +117,6 @@ class DynamoStore:
         with self._failures():
             key = {"pk": {"S": RELEASES}, "sk": {"S": _sort_key(version)}}
             return self._client.get_item(TableName=self._table.name, Key=key, ConsistentRead=True).get("Item")
-
-    def _put_release(self, item: dict[str, Any]) -> str:
-        """Put the log item if its version is free; returns the snapshot that holds the version afterwards.
-
-        That is ours also when the first try was carried out and its answer lost, and the SDK tried again.
-        """
-        with self._failures():
-            client = self._client
-            try:
-                client.put_item(
-                    TableName=self._table.name,
-                    Item=item,
-                    ConditionExpression="attribute_not_exists(pk)",
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                )
-            except client.exceptions.ConditionalCheckFailedException as error:
-                response: Any = error.response
-                return str(response["Item"]["snapshot"]["S"])
-        return str(item["snapshot"]["S"])
 
     def _write_chunks(self, snapshot: str, data: bytes) -> None:
         for key, start in _chunk_keys(snapshot, len(data)):

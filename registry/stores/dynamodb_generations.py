@@ -124,19 +124,9 @@ class DynamoGenerations:
 
     def _claimed(self, new: Generation) -> str | None:
         """The id of the generation that has the task and recipe; None: the new one has."""
-        with self._table.failures():
-            client = self._table.client
-            try:
-                client.put_item(
-                    TableName=self._table.name,
-                    Item={**_active_key(new), "id": {"S": new.id}, "ttl": {"N": self._ttl()}},
-                    ConditionExpression="attribute_not_exists(pk)",
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                )
-            except client.exceptions.ConditionalCheckFailedException as error:
-                response: Any = error.response
-                return str(response["Item"]["id"]["S"])
-        return None
+        item = {**_active_key(new), "id": {"S": new.id}, "ttl": {"N": self._ttl()}}
+        active = self._table.put_first(item)
+        return None if active is item else str(active["id"]["S"])
 
     def _release(self, generation: Generation, id_: str) -> None:
         """Give the task and recipe up, unless another has them."""

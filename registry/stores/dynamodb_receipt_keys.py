@@ -63,19 +63,7 @@ class DynamoReceiptKeys:
             # Of no use once the next period is over.
             "ttl": {"N": str((int(id_) + 2) * PERIOD_S)},
         }
-        with self._table.failures():
-            client = self._table.client
-            try:
-                client.put_item(
-                    TableName=self._table.name,
-                    Item=item,
-                    ConditionExpression="attribute_not_exists(pk)",
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                )
-            except client.exceptions.ConditionalCheckFailedException as error:
-                response: Any = error.response
-                return _key(response["Item"])
-        return _key(item)
+        return _key(self._table.put_first(item))
 
 
 def _key(item: dict[str, Any]) -> ReceiptKey:

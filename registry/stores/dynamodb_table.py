@@ -30,6 +30,26 @@ class DynamoTable:
         """What DynamoDB refuses, or a network that is down, as Unavailable."""
         return failures(f"DynamoDB table {self.name}")
 
+    def put_first(self, item: dict[str, Any]) -> dict[str, Any]:
+        """Put an item unless there is one of its key; returns the one that is there afterwards. Raises Unavailable.
+
+        That is an equal one also when the first try was carried out and its answer lost, and the SDK tried again.
+        """
+        with self.failures():
+            client = self.client
+            try:
+                client.put_item(
+                    TableName=self.name,
+                    Item=item,
+                    ConditionExpression="attribute_not_exists(pk)",
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                )
+            except client.exceptions.ConditionalCheckFailedException as error:
+                response: Any = error.response
+                found: dict[str, Any] = response["Item"]
+                return found
+        return item
+
     def between(self, partition: str, first: str, last: str, *, consistent: bool = True) -> Iterator[dict[str, Any]]:
         """The items of a partition from one sort key to another, both included; each page is read when it is needed.
 
