@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cli.errors import Failed
-from cli.figure import DPI, MARKERS, SIZE_INCHES
+from cli.canvas import empty_figure
+from cli.figure import MARKERS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,13 +24,7 @@ def save_comparison(path: Path, title: str, policies: Sequence[Document]) -> Non
 
     Raises Failed without matplotlib, and OSError where the file cannot be written.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise Failed("--png needs matplotlib; install it with: pip install 'modelless[plot]'") from None
-    figure = Figure(figsize=SIZE_INCHES, dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = empty_figure()
     above, below = figure.subplots(2, 1, height_ratios=(2, 1))
     _draw_policies(above, policies)
     above.set_title(title, loc="left", fontweight="bold")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cli.errors import Failed
+from cli.canvas import empty_figure
 from cli.scatter import numbered, ticks
 
 if TYPE_CHECKING:
@@ -23,23 +23,16 @@ COLOURS = "viridis"
 NAMED = 24
 """Most placements that the list beside the plot has room for."""
 
-SIZE_INCHES, DPI = (12.0, 6.5), 130
-
 
 def save_figure(path: Path, title: str, points: Sequence[Point]) -> None:
     """Draw accuracy with its interval over p95 latency, cost as colour and tier as marker; writes `path`.
 
     Raises Failed without matplotlib, and OSError where the file cannot be written.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.cm import ScalarMappable
-        from matplotlib.colors import LogNorm
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise Failed("--png needs matplotlib; install it with: pip install 'modelless[plot]'") from None
-    figure = Figure(figsize=SIZE_INCHES, dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = empty_figure()  # first of all, as it says what to do without matplotlib
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import LogNorm
+
     axes, beside = figure.subplots(1, 2, width_ratios=(3, 1))
     beside.set_axis_off()
     costs = [max(p["cost_usd"] * 1e6, 1e-9) for p in points] or [1.0]

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cli.figure import DPI, NAMED, SIZE_INCHES, save_figure
+from cli.canvas import DPI, SIZE_INCHES
+from cli.figure import NAMED, save_figure
 
 
 def points(count: int) -> list[dict[str, Any]]:
