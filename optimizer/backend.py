@@ -74,8 +74,12 @@ class Backend(Protocol):
 class Standing(Protocol):
     """What a backend has besides whose environments nobody can stop: it can keep them busy, so that others start."""
 
+    @property
+    def at_once(self) -> int:
+        """Most calls that may be under way: others may want these environments, too."""
+
     async def occupy(self, variant: Variant, environments: int, for_ms: int) -> None:
-        """Keep so many environments busy for so long; none of them holds the variant afterwards."""
+        """Keep so many environments busy for so long, for the variant's owner; they hold afterwards what they held."""
 
 
 def cpu_share(backend: Backend) -> str:

@@ -77,7 +77,8 @@ class StandingBench(Bench):
                 run, environment = await self._here(placement, variant, rows)
             else:
                 busy = known if attempt > TRIES // 2 else self._spent
-                run, environment = await self._apart(placement, variant, rows, len(busy))
+                others = min(len(busy), self._standing.at_once - 1)
+                run, environment = await self._apart(placement, variant, rows, others)
             # One that is new to us and was not started for us has stood there before, too.
             if environment not in self._spent and (run.cold or environment in known):
                 return run
@@ -85,7 +86,8 @@ class StandingBench(Bench):
             attempt, taught_nothing = attempt + 1, taught_nothing + (environment in known)
         raise MeasurementFailed(
             f"{self.backend.tier.name} gave no new environment in {attempt} calls, and a start cannot be measured"
-            " without one; raise its concurrency, or measure while it is asked for less"
+            f" without one ({self._standing.at_once} calls at once, {len(self._known)} environments known);"
+            " raise its concurrency, or measure while it is asked for less"
         )
 
     async def _steady(self, placement: Placement, variant: Variant, rows: int) -> Run:

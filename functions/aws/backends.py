@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 
+from gateway.backends.aws import THREADS
 from gateway.backends.components import Component
 from gateway.backends.lambda_ import Client, LambdaBackend
 from gateway.backends.protocol import Backend, Emit
@@ -28,11 +29,14 @@ class CloudBackends:
         make_client: Callable[[int], Client] | None = None,
         clock: Callable[[], float] = time.monotonic,
         isolated: bool = False,
+        at_once: int = THREADS,
     ) -> None:
         """`workers` and `gpus` are by tier; `leases` bound what all functions together ask of a component.
 
-        `make_client` and `clock` as for the LambdaBackend; `isolated` workers run each task for its owner alone.
+        `make_client` and `clock` as for the LambdaBackend; `isolated` workers run each task for its owner alone. At
+        most `at_once` calls of a worker are under way.
         """
+        self._at_once = at_once
         self._isolated = isolated
         self._owners: dict[str, str] = {}
         """Of tasks."""
@@ -73,6 +77,7 @@ class CloudBackends:
             function=self._workers[tier.name],
             make_client=self._make_client,
             clock=self._clock,
+            threads=self._at_once,
             tenant_of=self._tenant if self._isolated else None,
         )
 

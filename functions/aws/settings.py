@@ -127,16 +127,20 @@ class OptimizeSettings:
     bucket: str
     workers: Mapping[str, str]
     """As for the api function: what it makes is measured through them."""
+    queue: str
+    """Its own, by its URL: what has to wait goes back."""
     isolated: bool = False
     """As for the api function."""
+    reserved: int = 0
+    """Environments that each worker has; 0: what the account leaves."""
 
-    VARIABLES: ClassVar[tuple[str, ...]] = ("TABLE_NAME", "BUCKET_NAME", "WORKERS")
+    VARIABLES: ClassVar[tuple[str, ...]] = ("TABLE_NAME", "BUCKET_NAME", "WORKERS", "OPTIMIZE_QUEUE_URL")
 
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> OptimizeSettings:
         """Settings from environment variables; raises SettingsError naming every one that is missing or unreadable."""
-        table, bucket, workers = _required(variables, cls.VARIABLES)
-        return cls(table, bucket, _workers(workers), _isolated(variables))
+        table, bucket, workers, queue = _required(variables, cls.VARIABLES)
+        return cls(table, bucket, _workers(workers), queue, _isolated(variables), _reserved(variables))
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +169,13 @@ def _required(variables: Mapping[str, str], names: tuple[str, ...]) -> tuple[str
     if missing:
         raise SettingsError(f"missing environment variables: {', '.join(missing)}")
     return tuple(variables[name] for name in names)
+
+
+def _reserved(variables: Mapping[str, str]) -> int:
+    text = variables.get("WORKER_CONCURRENCY", "0")
+    if not text.isdecimal():
+        raise SettingsError(f"WORKER_CONCURRENCY is {text!r:.40}; give a number of environments, or 0 for no reserve")
+    return int(text)
 
 
 def _budget(text: str) -> float:

@@ -39,6 +39,11 @@ def unload_event(variant: Variant, *, hold_ms: int = 0) -> dict[str, Any]:
     return {"kind": "unload", "variant": variant.id, "hold_ms": hold_ms}
 
 
+def hold_event(task: str, hold_ms: int) -> dict[str, Any]:
+    """The event that keeps an environment busy and changes nothing in it: no variant has this name."""
+    return {"kind": "unload", "variant": f"{task}/", "hold_ms": hold_ms}
+
+
 def reply_of(document: Any, *, cold: bool, billed_ms: float, init_ms: float = 0.0) -> Reply:
     """The reply that a worker's document is; raises ExecutionFailed when it is none."""
     try:

@@ -29,7 +29,7 @@ from gateway.backends.aws import (
     said,
     translated,
 )
-from gateway.backends.calls import fault_of, infer_event, reply_of, unload_event, warm_event
+from gateway.backends.calls import fault_of, hold_event, infer_event, reply_of, unload_event, warm_event
 from gateway.backends.lambda_copies import Control, ask_for, asked_for
 from gateway.backends.protocol import Emit, Invocation, Reply, TierStatus, is_to_change, least_left_s
 from gateway.errors import BackendError, ExecutionFailed, NotReady, Throttled, TimedOut
@@ -114,6 +114,11 @@ class LambdaBackend:
         """What a profile taken through this backend holds on: Lambda does not say which machine it was."""
         return f"{self._function} on AWS Lambda"
 
+    @property
+    def at_once(self) -> int:
+        """Most calls that are ever under way."""
+        return self._most
+
     async def prepare(self) -> None:
         """Nothing to do: Lambda took its snapshot when the version was published."""
         self._check_open()
@@ -166,11 +171,11 @@ class LambdaBackend:
             raise Throttled(f"{self.tier.name} gave fewer than {copies} environments")
 
     async def occupy(self, variant: Variant, environments: int, for_ms: int) -> None:
-        """Keep so many environments busy for so long; none of them holds the variant afterwards.
+        """Keep so many environments busy for so long; they hold afterwards what they held.
 
         Whichever Lambda gives the calls to: as many as there are, where it is as many. Raises the first fault.
         """
-        await self._at_once(unload_event(variant, hold_ms=for_ms), environments)
+        await self._at_once(hold_event(variant.task, for_ms), environments)
 
     async def unload(self, variant: Variant) -> None:
         """Send as many events at once as environments are known, until none is known to hold the variant.

@@ -9,6 +9,7 @@ import base64
 import io
 import json
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,11 @@ from sklearn.ensemble import ExtraTreesClassifier
 from examples import export
 from examples.digits import data
 from functions.aws.emf import Emf
-from functions.aws.optimizing import HERE, Optimizing
+from functions.aws.optimizing import HERE, LATER_S, LONGEST_S, TURN, Optimizing, at_once
 from functions.aws.settings import OptimizeSettings
 from optimizer.accuracy import share
 from optimizer.artifact import make_artifact
+from optimizer.backend import Standing
 from optimizer.bench import Bench
 from optimizer.evaluation import Evaluation
 from optimizer.keep import keep_sources
@@ -35,7 +37,8 @@ from registry.generations import Asked, GenerationState
 from registry.model import LEVELS, Placement, Profile, Quantiles, Recipe, ServiceTime, Slo, Task, TensorSpec, Variant
 from registry.prices import lambda_tiers
 from registry.stores.dynamodb import DynamoStore
-from registry.stores.dynamodb_generations import DynamoGenerations
+from registry.stores.dynamodb_claims import DynamoClaims
+from registry.stores.dynamodb_generations import PARTITION, DynamoGenerations
 from registry.stores.dynamodb_table import DynamoTable
 from registry.tenants import tenant_hash
 from runtime.errors import RuntimeFault
@@ -103,6 +106,7 @@ class Stack:
         self.store, self.worker = DynamoStore(self.table), Lambda(self.blobs)
         self.generations = DynamoGenerations(self.table)
         self.lines: list[str] = []
+        self.sent: list[tuple[str, int]] = []
 
     def publish(self, forest: bytes) -> None:
         """A registered forest that was measured to take 100 ms for ROWS rows."""
@@ -127,11 +131,18 @@ class Stack:
         """Variants made and not made, as each line of metrics says."""
         return [(line["VariantsMade"], line["VariantsNotMade"]) for line in map(json.loads, self.lines)]
 
+    def send(self, body: str, *, delay_s: int = 0) -> None:
+        """As a queue."""
+        self.sent.append((body, delay_s))
+
     def optimizing(self) -> Optimizing:
-        settings = OptimizeSettings("facts", "bucket", {TIER.name: "worker:live"}, isolated=True)
+        settings = OptimizeSettings("facts", "bucket", {TIER.name: "worker:live"}, "queue", isolated=True)
+        queue: Any = self
         make: Any = lambda _: self.worker  # noqa: E731
         emf = Emf("stack-optimize", write=self.lines.append)
-        return Optimizing(settings, table=self.table, blobs=self.blobs, make_lambda=make, emf=emf, plan=PLAN)
+        return Optimizing(
+            settings, table=self.table, queue=queue, blobs=self.blobs, make_lambda=make, emf=emf, plan=PLAN
+        )
 
     @property
     def catalogue(self) -> Catalogue:
@@ -205,6 +216,47 @@ async def test_one_that_takes_too_long_has_failed_and_is_not_tried_again(stack: 
     assert stack.counted() == [(0, 1)]
     again = await stack.optimizing().once(asked, 30.0)
     assert again is None or again.recipe != done.recipe
+
+
+async def test_one_generation_is_made_at_a_time_and_what_has_to_wait_is_asked_again(
+    stack: Stack, forest: bytes
+) -> None:
+    stack.publish(forest)
+    asked = message(HALF)
+    now = time.time()
+    turn = DynamoClaims(stack.table, PARTITION)
+    assert turn.claim(TURN, now, LONGEST_S)
+
+    waiting = await stack.optimizing().once(asked, 900.0)
+    assert waiting is not None
+    assert (waiting.state, stack.sent) == (GenerationState.QUEUED, [(asked, LATER_S)])
+    turn.release(TURN)
+    done = await stack.optimizing().once(asked, 30.0)
+    assert done is not None
+    assert (done.id, done.state) == (waiting.id, GenerationState.FAILED)
+    # Its turn is over.
+    assert turn.claim(TURN, now, LONGEST_S)
+
+
+async def test_a_turn_whose_function_died_is_over_when_no_function_can_have_it_any_more(
+    stack: Stack, forest: bytes
+) -> None:
+    stack.publish(forest)
+    assert DynamoClaims(stack.table, PARTITION).claim(TURN, time.time() - LONGEST_S - 1, LONGEST_S)
+    done = await stack.optimizing().once(message(HALF), 30.0)
+    assert done is not None
+    assert (done.state, stack.sent) == (GenerationState.FAILED, [])
+
+
+@pytest.mark.parametrize(("reserved", "expected"), [(0, 16), (1, 1), (3, 1), (8, 2), (20, 5), (500, 16)])
+def test_of_what_is_reserved_a_quarter_may_be_taken(reserved: int, expected: int) -> None:
+    assert at_once(reserved) == expected
+    workers = {TIER.name: "worker:live"}
+    optimizing = Optimizing(OptimizeSettings("facts", "bucket", workers, "queue", reserved=reserved))
+    optimizing._backends.follow(Catalogue.empty().with_tiers(TIER))
+    backend = optimizing._backends.by_tier[TIER.name]
+    assert isinstance(backend, Standing)
+    assert backend.at_once == expected
 
 
 async def test_what_nothing_can_be_done_about(stack: Stack) -> None:

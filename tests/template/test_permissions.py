@@ -69,6 +69,7 @@ ALLOWED = {
         "s3:ListBucket",
         *INVOKES,
         *TAKES,
+        "sqs:SendMessage",
         *LOGS,
         *TRACES,
     },

@@ -227,7 +227,7 @@ def test_what_is_made_is_measured_for_its_owner_where_tenants_are_isolated(deplo
     function = functions(deploy(IsolateTenants="on", Optimizer="on"))["OptimizeFunction"]
 
     assert OptimizeSettings.read(variables(function) | {"WORKERS": '{"lambda-3538": "arn"}'}).isolated
-    assert not OptimizeSettings("table", "bucket", {}).isolated
+    assert not OptimizeSettings("table", "bucket", {}, "queue").isolated
 
 
 def test_what_nobody_signs_is_not_made(deploy: Deploy) -> None:

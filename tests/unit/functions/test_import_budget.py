@@ -137,6 +137,8 @@ def foreign(modules: set[str]) -> set[str]:
 @pytest.mark.parametrize("function", sorted(BUDGETS))
 def test_a_cold_start_imports_only_what_it_needs(function: str, variables: dict[str, str]) -> None:
     budget = BUDGETS[function]
+    if function == "optimize":  # where the api has one, it asks for variants, too
+        variables["OPTIMIZE_QUEUE_URL"] = "https://queue"
     modules = imported(f"import functions.{function}.app", variables)
 
     assert foreign(modules) <= budget.foreign

@@ -14,9 +14,9 @@ from optimizer.backend import Invocation
 from optimizer.bench import Bench
 from optimizer.errors import MeasurementFailed
 from optimizer.evaluation import Evaluation
-from optimizer.plan import Plan
+from optimizer.plan import QUICK, Plan
 from optimizer.profile import Candidate, profile_tier
-from optimizer.standing import StandingBench, bench_of
+from optimizer.standing import MOST_TRIES, StandingBench, bench_of
 from registry.model import Accuracy, Placement, Price, Profile, Recipe, StartMode, Tier, TierKind, Variant
 
 EVALUATION = Evaluation({"x": np.arange(10, dtype=np.float32)}, "y", np.arange(10))
@@ -38,7 +38,8 @@ class Environments:
 
     hardware = "elsewhere"
 
-    def __init__(self, *, already: int = 0, next_one: int = 0) -> None:
+    def __init__(self, *, already: int = 0, next_one: int = 0, at_once: int = 32) -> None:
+        self.at_once = at_once
         self.tier = Tier("far", TierKind.LAMBDA, 1.0, 1769, 100, StartMode.ONDEMAND, Price(1e-5))
         self.resident: dict[str, set[str]] = {f"old{n}": {"task/a"} for n in range(already)}
         self._idle, self._next_one = list(self.resident), next_one
@@ -55,9 +56,8 @@ class Environments:
 
     async def occupy(self, variant: Variant, environments: int, for_ms: int) -> None:
         self.occupied.append(environments)
+        assert environments < self.at_once
         taken = [self._taken()[0] for _ in range(environments)]
-        for environment in taken:
-            self.resident[environment].discard(variant.id)
         await asyncio.sleep(for_ms / 1e3)
         self._idle += taken
 
@@ -96,6 +96,33 @@ def test_init_load_and_service_are_told_apart(next_one: int, already: int) -> No
         assert profile.load.ms == pytest.approx([LOAD_S * 1e3] * len(profile.load.ms), abs=1e-6)
         assert [s.latency.mean for s in profile.service] == pytest.approx([1.0, 4.0], abs=1e-6)
         assert profile.fingerprint == "elsewhere"
+
+
+@pytest.mark.parametrize("already", [0, 3, 10])
+def test_a_quick_measurement_keeps_few_environments_busy(already: int) -> None:
+    backend = Environments(already=already, at_once=16)
+
+    async def measured() -> int:
+        memory = {(f"task/{name}", form): 1.0 for name in "ab" for form in (True, False)}
+        candidates = [Candidate(variant(name), 4, 1) for name in "ab"]
+        return len(await profile_tier(await bench_on(backend), candidates, memory, QUICK))
+
+    assert virtually(measured()) == 2
+    assert max(backend.occupied) < 16
+
+
+def test_where_too_many_stand_warm_it_is_said_after_a_few_calls() -> None:
+    backend = Environments(already=30, at_once=8)
+
+    async def refused() -> None:
+        bench = await bench_on(backend)
+        await bench.forget()
+        await bench.run(Placement("task/a", "far"), variant("a"), 1)
+
+    with pytest.raises(MeasurementFailed, match="8 calls at once"):
+        virtually(refused())
+    assert max(backend.occupied) == 7
+    assert len(backend.occupied) <= MOST_TRIES
 
 
 def test_holding_others_busy_is_not_in_the_time_of_a_run() -> None:

@@ -136,10 +136,10 @@ async def test_an_environment_that_is_new_to_us_and_was_not_started_for_us_is_no
 async def test_environments_are_kept_busy_by_calls_at_once():
     rig = Rig()
     for environment in ("e1", "e2"):
-        rig.answer(reply(environment, resident=()))
+        rig.answer(reply(environment, resident=("sum/a",)))
     await rig.backend.occupy(VARIANT, 2, 700)
-    assert rig.sent == [{"kind": "unload", "variant": "sum/a", "hold_ms": 700}] * 2
-    assert rig.backend.status().resident == {}
+    assert rig.sent == [{"kind": "unload", "variant": "sum/", "hold_ms": 700}] * 2
+    assert rig.backend.status().resident == {"sum/a": 2}
 
 
 async def test_the_event_carries_the_placements_settings():
