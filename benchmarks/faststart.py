@@ -33,6 +33,7 @@ import uvloop
 
 from benchmarks.coldstart import settled
 from benchmarks.harness import Row, interval, run
+from benchmarks.lambda_call import http_event
 from benchmarks.models import dense
 from benchmarks.synthetic import catalogue
 from gateway.backends.process import ProcessBackend, worker_spec
@@ -130,20 +131,7 @@ API: tuple[Phase, ...] = (
     ("first decision", "app.watch._asked = float('inf'); assert app.handler(EVENT, CONTEXT)['statusCode'] == 200"),
 )
 
-EVENT = {
-    "version": "2.0",
-    "routeKey": "$default",
-    "rawPath": "/v1/tasks/synthetic/plan",
-    "rawQueryString": "",
-    "headers": {"content-type": "application/json"},
-    "requestContext": {
-        "http": {"method": "POST", "path": "/v1/tasks/synthetic/plan"},
-        "stage": "$default",
-        "authorizer": {"iam": {"userArn": "arn:aws:iam::123456789012:user/benchmark"}},
-    },
-    "body": "{}",
-    "isBase64Encoded": False,
-}
+EVENT = http_event("POST", "/v1/tasks/synthetic/plan", {}, "arn:aws:iam::123456789012:user/benchmark")
 
 CONTEXT = """
 class Context:

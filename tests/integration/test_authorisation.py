@@ -17,6 +17,7 @@ import httpx
 import numpy as np
 import pytest
 
+from benchmarks.lambda_call import Context, http_event
 from functions.api.routes import PUBLIC, Routes
 from functions.aws.callers import principal
 from functions.aws.feedback import Feedback
@@ -143,20 +144,8 @@ class Cloud:
 
     async def ask(self, method: str, path: str, tenant: str | None) -> tuple[int, str]:
         arn = f"arn:aws:sts::{(tenant or '/').replace('/', ':assumed-role/')}/session"
-        authorizer = {} if tenant is None else {"authorizer": {"iam": {"userArn": arn}}}
-        body = body_for(method, path)
-        answer = await self._routes.answer(
-            {
-                "version": "2.0",
-                "rawPath": path,
-                "rawQueryString": "",
-                "headers": {"content-type": "application/json"},
-                "requestContext": {"http": {"method": method, "path": path}, "stage": "$default", **authorizer},
-                "body": None if body is None else json.dumps(body),
-                "isBase64Encoded": False,
-            },
-            Context(),
-        )
+        event = http_event(method, path, body_for(method, path), None if tenant is None else arn)
+        answer = await self._routes.answer(event, Context())
         return int(answer["statusCode"]), answer["body"]
 
 
@@ -165,15 +154,6 @@ class Presigning:
 
     def generate_presigned_url(self, operation: str, **options: Any) -> str:
         return f"https://bucket/{options['Params']['Key']}"
-
-
-class Context:
-    """What Lambda gives a handler besides the event."""
-
-    aws_request_id = "r"
-
-    def get_remaining_time_in_millis(self) -> int:
-        return 20_000
 
 
 def as_list(methods: str | list[str]) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any
 import boto3
 import pytest
 
+from benchmarks.lambda_call import Context, http_event
 from functions.aws.catalogue import MAX_AGE_S
 from gateway.capacity.arrivals import minute_of
 from registry.catalogue import Catalogue
@@ -39,18 +40,6 @@ from scheduler.requests import Request
 
 TIER = "lambda-1769-snapstart"
 USER = "arn:aws:iam::123456789012:user/ada"
-
-
-class Context:
-    """What Lambda gives a handler besides the event."""
-
-    function_name = "api"
-    memory_limit_in_mb = 512
-    invoked_function_arn = "arn:aws:lambda:us-east-1:123456789012:function:api"
-    aws_request_id = "request-1"
-
-    def get_remaining_time_in_millis(self) -> int:
-        return 29_000
 
 
 def with_variant(catalogue: Catalogue, name: str, accuracy: float) -> Catalogue:
@@ -125,20 +114,7 @@ def test_a_release_reaches_a_running_function(store: DynamoStore, cold: Any, mon
 
 def test_the_api_plans_over_the_table(store: DynamoStore, cold: Any) -> None:
     api = cold("api")
-    event = {
-        "version": "2.0",
-        "routeKey": "$default",
-        "rawPath": "/v1/tasks/sum/plan",
-        "rawQueryString": "",
-        "headers": {"content-type": "application/json"},
-        "requestContext": {
-            "http": {"method": "POST", "path": "/v1/tasks/sum/plan"},
-            "stage": "$default",
-            "authorizer": {"iam": {"userArn": USER}},
-        },
-        "body": '{"slo": {"objective": "cost"}}',
-        "isBase64Encoded": False,
-    }
+    event = http_event("POST", "/v1/tasks/sum/plan", {"slo": {"objective": "cost"}}, USER)
 
     answer = api.handler(event, Context())
 
@@ -168,20 +144,7 @@ def test_what_the_api_is_asked_for_is_in_the_log(store: DynamoStore, cold: Any) 
 
 
 def asked(method: str, path: str, body: str | None = None) -> dict[str, Any]:
-    return {
-        "version": "2.0",
-        "routeKey": "$default",
-        "rawPath": path,
-        "rawQueryString": "",
-        "headers": {"content-type": "application/json", "idempotency-key": "k"},
-        "requestContext": {
-            "http": {"method": method, "path": path},
-            "stage": "$default",
-            "authorizer": {"iam": {"userArn": USER}},
-        },
-        "body": body,
-        "isBase64Encoded": False,
-    }
+    return http_event(method, path, body, USER, **{"idempotency-key": "k"})
 
 
 def received() -> list[dict[str, Any]]:

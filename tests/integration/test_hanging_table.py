@@ -14,19 +14,9 @@ from typing import Any
 
 import pytest
 
+from benchmarks.lambda_call import Context, http_event
+
 TIER = "lambda-1769"
-
-
-class Context:
-    """What Lambda gives a handler besides the event."""
-
-    function_name = "api"
-    memory_limit_in_mb = 512
-    invoked_function_arn = "arn:aws:lambda:us-east-1:123456789012:function:api"
-    aws_request_id = "request-1"
-
-    def get_remaining_time_in_millis(self) -> int:
-        return 29_000
 
 
 @dataclass
@@ -88,20 +78,8 @@ def api(hanging: Hanging, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def test_a_strict_caller_hears_of_it_before_the_table_is_asked_again(api: Any, hanging: Hanging) -> None:
-    event = {
-        "version": "2.0",
-        "routeKey": "$default",
-        "rawPath": "/v1/tasks/sum/predict",
-        "rawQueryString": "",
-        "headers": {"content-type": "application/json"},
-        "requestContext": {
-            "http": {"method": "POST", "path": "/v1/tasks/sum/predict"},
-            "stage": "$default",
-            "authorizer": {"iam": {"userArn": "arn:aws:iam::123456789012:user/ada"}},
-        },
-        "body": json.dumps({"inputs": [[1.0, 2.0]], "slo": {"latency_ms": 50, "on_infeasible": "strict"}}),
-        "isBase64Encoded": False,
-    }
+    slo = {"latency_ms": 50, "on_infeasible": "strict"}
+    event = http_event("POST", "/v1/tasks/sum/predict", {"inputs": [[1.0, 2.0]], "slo": slo})
 
     answer = api.handler(event, Context())
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
+from benchmarks.lambda_call import Context, http_event
 from functions.api.routes import Routes
 from functions.aws.callers import principal
 from functions.aws.decided import Decided
@@ -191,15 +192,6 @@ async def test_one_machines_face(
     assert_clean(str(recorded.told))
 
 
-class Context:
-    """What Lambda gives a handler besides the event."""
-
-    aws_request_id = "r"
-
-    def get_remaining_time_in_millis(self) -> int:
-        return 20_000
-
-
 @pytest.mark.parametrize("name", VARIANTS)
 async def test_the_functions_face(
     name: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
@@ -211,19 +203,7 @@ async def test_the_functions_face(
     routes = Routes(service, partial(principal, tenant_claim="sub"))
     path, answers = "/v1/tasks/t/predict", []
     for body in BODIES:
-        event = {
-            "version": "2.0",
-            "rawPath": path,
-            "rawQueryString": "",
-            "headers": {"content-type": "application/json"},
-            "requestContext": {
-                "http": {"method": "POST", "path": path},
-                "stage": "$default",
-                "authorizer": {"iam": {"userArn": ARN}},
-            },
-            "body": body.decode(),
-            "isBase64Encoded": False,
-        }
+        event = http_event("POST", path, body.decode(), ARN)
         answers.append(await routes.answer(event, Context()))
 
     assert {answer["statusCode"] for answer in answers} >= {400, 422}

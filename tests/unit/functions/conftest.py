@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.lambda_call import READER, Context, http_event
 from functions.api.routes import Routes
 from functions.aws.callers import principal
 from gateway.backends.fake import FakeBackend, measured
@@ -34,7 +35,6 @@ from registry.model import (
 from registry.prices import lambda_tiers
 
 SMALL, LARGE = "lambda-1769-snapstart", "lambda-3538-snapstart"
-READER = "arn:aws:sts::123456789012:assumed-role/reader/session"
 
 
 def steady_ms(ms: float) -> Quantiles:
@@ -82,35 +82,6 @@ def catalogue() -> Catalogue:
     )
 
 
-@dataclass(frozen=True)
-class Context:
-    """What Lambda gives a handler besides the event."""
-
-    function_name: str = "api"
-    memory_limit_in_mb: int = 512
-    invoked_function_arn: str = "arn:aws:lambda:us-east-1:123456789012:function:api"
-    aws_request_id: str = "request-1"
-    left_ms: int = 29_000
-
-    def get_remaining_time_in_millis(self) -> int:
-        return self.left_ms
-
-
-def event(method: str, path: str, body: Any = None, arn: str | None = READER) -> dict[str, Any]:
-    """A payload 2.0 event; `body` is JSON-able, or text to be sent as it is."""
-    authorizer = {} if arn is None else {"authorizer": {"iam": {"userArn": arn}}}
-    return {
-        "version": "2.0",
-        "routeKey": "$default",
-        "rawPath": path,
-        "rawQueryString": "",
-        "headers": {"content-type": "application/json"},
-        "requestContext": {"http": {"method": method, "path": path}, "stage": "$default", **authorizer},
-        "body": body if body is None or isinstance(body, str) else json.dumps(body),
-        "isBase64Encoded": False,
-    }
-
-
 @dataclass
 class Api:
     """The API over fake backends, called as Lambda calls it."""
@@ -130,7 +101,7 @@ class Api:
         self, method: str, path: str, body: Any = None, *, arn: str | None = READER, left_ms: int = 29_000
     ) -> dict[str, Any]:
         """What Lambda is given."""
-        return await self.routes.answer(event(method, path, body, arn), Context(left_ms=left_ms))
+        return await self.routes.answer(http_event(method, path, body, arn), Context(left_ms=left_ms))
 
     def say(self, text: str) -> None:
         """Have every backend answer so from now on."""
@@ -163,4 +134,4 @@ def api(catalogue: Catalogue) -> Api:
 
 @pytest.fixture
 def make_event() -> Callable[..., dict[str, Any]]:
-    return event
+    return http_event

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -11,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.lambda_call import http_event
 from functions.api.routes import Routes
 from functions.aws.inbox import LIMIT_BYTES, PREFIX, Inbox
 from gateway.auth import Principal
@@ -74,15 +74,7 @@ async def test_no_body_does_either(reference: Any) -> None:
     spy, spec = Spy(), (TensorSpec("x", "FP32", (-1, 2)),)
     service = Service(Snapshots(Catalogue.empty().with_tasks(Task("sum", spec, spec, "accuracy"))), {}, probes=False)
     routes = Routes(service, lambda event: ACME, inbox=Inbox("bucket", spy))
-    event = {
-        "version": "2.0",
-        "rawPath": PREDICT,
-        "rawQueryString": "",
-        "headers": {"content-type": "application/json"},
-        "requestContext": {"http": {"method": "POST", "path": PREDICT}, "stage": "$default"},
-        "body": json.dumps({"inputs_ref": reference}),
-        "isBase64Encoded": False,
-    }
+    event = http_event("POST", PREDICT, {"inputs_ref": reference}, None)
     await routes.answer(event, object())
     own = ("bucket", f"{PREFIX}{tenant_hash('acme')}/{reference}")
     assert spy.asked == ([own] if reference == "f" * 32 else [])
