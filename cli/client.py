@@ -14,6 +14,9 @@ from cli.options import SIGN
 if TYPE_CHECKING:
     import httpx
 
+DOOR = "AWS said: "
+"""Begins what a front door of AWS's says in place of the platform."""
+
 TIMEOUT_S = 60.0
 """Longer than any tier's timeout: the platform, not the client, decides when a request is over."""
 
@@ -55,7 +58,7 @@ class Server:
         import httpx
 
         self.url = url.rstrip("/")
-        self._start, self._named = start, named
+        self._start, self._named, self._signs = start, named, auth is not None
         if api_key and not (api_key.isascii() and api_key.isprintable()):
             raise BadInput("--api-key: holds characters that no key has; give it as it was shown")
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
@@ -117,9 +120,8 @@ class Server:
         except httpx.UnsupportedProtocol as error:
             raise BadInput(f"{self._named} {self.url!r}: {error}") from error
         except httpx.ConnectError as error:
-            raise Failed(
-                f"nothing answers at {self.url}; start it with `{self._start}`, or give another {self._named}"
-            ) from error
+            mend = "it is a stack's output FunctionUrl or ApiUrl" if self._signs else f"start it with `{self._start}`"
+            raise Failed(f"nothing answers at {self.url}; {mend}, or give another {self._named}") from error
         except httpx.HTTPError as error:
             raise Failed(f"{self.url}: {type(error).__name__}: {error}") from error
         except ValueError as error:
@@ -130,11 +132,21 @@ class Server:
         message = _message(response)
         if response.status_code == 401:
             return BadInput(f"{message}; give --api-key or set MODELLESS_API_KEY")
+        if response.status_code == 403 and message.startswith(DOOR):
+            return BadInput(f"{message} (HTTP 403); {self._unsigned()}")
+        if response.status_code == 413 and message.startswith(DOOR):
+            message += "; send fewer rows, or put the inputs where POST /v1/inbox says and name them as inputs_ref"
         if response.status_code == 404 and path.startswith("/v1/tasks/"):
             message += self._suggestion(path.split("/")[3])
         if response.status_code == 429 or response.status_code >= 500:
             return Failed(f"{message} (HTTP {response.status_code})")
         return BadInput(f"{message} (HTTP {response.status_code})")
+
+    def _unsigned(self) -> str:
+        """What to do where a front door of AWS's lets nobody in."""
+        if self._signs:
+            return "attach the stack's CallerPolicyArn to whoever signs, or name the profile that may: AWS_PROFILE"
+        return "give --sign to sign with AWS credentials, or --api-key where the API takes a JWT"
 
     def _suggestion(self, task: str) -> str:
         try:
@@ -157,5 +169,5 @@ def _message(response: httpx.Response) -> str:
     if isinstance(body, dict) and isinstance(body.get("error"), dict):
         return str(body["error"].get("message", body["error"]))
     if isinstance(body, dict) and isinstance(said := body.get("message", body.get("Message")), str):
-        return f"AWS said: {said}"  # its front doors refuse in words of their own
+        return f"{DOOR}{said}"  # its front doors refuse in words of their own
     return f"the server said {response.text[:200]!r}"

@@ -18,6 +18,7 @@ ACTIONS: Mapping[str, str] = {
     "GetObject": "s3:GetObject",
     "Invoke": "lambda:InvokeFunction",
     "DescribeStacks": "cloudformation:DescribeStacks",
+    "Sign": "kms:Sign",
 }
 """The IAM actions that a call needs; DynamoDB's calls are named as theirs are."""
 
@@ -88,16 +89,24 @@ def _explained(error: Unavailable) -> str:
     match error.__cause__:
         case aws.NoCredentialsError() | aws.PartialCredentialsError() | aws.CredentialRetrievalError():
             return f"no AWS credentials ({error.problem}); log in with `aws configure` or `aws sso login`"
+        case aws.EndpointConnectionError() | aws.ConnectTimeoutError():
+            place = f"{error.where} is not reached in {_region()} ({error.problem})"
+            return f"{place}; see that AWS_REGION is the stack's, and that this machine reaches AWS"
         case aws.NoRegionError():
             return "no AWS region is set; set AWS_REGION"
         case aws.ClientError(response=response, operation_name=operation):
-            code = response.get("Error", {}).get("Code", "")
-            if code in DENIED:
-                return f"{error.where}: access denied to {_action(operation)} ({error.problem})"
-            if code in STALE:
-                return f"AWS does not accept these credentials any more ({code}); log in again"
-            if code == "ResourceNotFoundException":
-                return f"{error.where} does not exist in {_region()} ({error.problem})"
+            return _refused(error, response.get("Error", {}).get("Code", ""), operation)
+    return str(error)
+
+
+def _refused(error: Unavailable, code: str, operation: str) -> str:
+    if code in DENIED:
+        denied = f"{error.where}: access denied to {_action(operation)} ({error.problem})"
+        return f"{denied}; attach the stack's PublisherPolicyArn to whoever pushes"
+    if code in STALE:
+        return f"AWS does not accept these credentials any more ({code}); log in again"
+    if code == "ResourceNotFoundException":
+        return f"{error.where} does not exist in {_region()} ({error.problem})"
     return str(error)
 
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import click
 
 from cli.ask import read_json
-from cli.client import connect
+from cli.client import Server, connect
 from cli.errors import BadInput
 from cli.options import json_option, server_options
 from cli.output import say
@@ -51,7 +51,7 @@ def feedback(
     which, task = _which(decision_id, receipt, answer)
     body = {**which, "expected": read_json(expected, "--expected")}
     with connect(url, api_key) as server:
-        task = task or server.get(f"/v1/decisions/{quote(which['decision_id'], safe='')}")["task"]
+        task = task or _task_of_decision(server, which["decision_id"])
         judgement = server.post(f"/v1/tasks/{quote(task, safe='')}/feedback", body)
     say(judgement, as_json=as_json, render=lambda console: _render(console, judgement))
 
@@ -75,6 +75,15 @@ def _of_answer(answer: Any) -> tuple[dict[str, str], str]:
         return {name: str(named[name])}, str(decision["task"])
     except (AttributeError, KeyError, StopIteration, TypeError):
         raise BadInput("--answer: holds no answer; save what `predict` or `jobs ID` prints with --json") from None
+
+
+def _task_of_decision(server: Server, decision_id: str) -> str:
+    try:
+        return str(server.get(f"/v1/decisions/{quote(decision_id, safe='')}")["task"])
+    except BadInput as error:
+        raise BadInput(
+            f"{error.message}; a stack in the cloud takes the answer's receipt: give --receipt, or --answer"
+        ) from error
 
 
 def _task_of(receipt: str) -> str:

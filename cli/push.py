@@ -90,8 +90,9 @@ def unpush(tasks: tuple[str, ...], stack: str | None, table: str | None, as_json
     """Publish a release of a deployed stack without TASKs; their blobs stay, so that `modelless rollback` undoes it."""
     if stack is None and table is None:
         raise BadInput("give --stack NAME, or --table NAME")
+    tasks = tuple(dict.fromkeys(tasks))
     with opened(Path(), stack, table) as store:
-        version = _without(store, tuple(dict.fromkeys(tasks)))
+        version = _without(store, tasks)
 
     def render(console: Console) -> None:
         console.print(f"Release {version} is without {', '.join(tasks)}.")
@@ -138,8 +139,10 @@ def _carried_out(pushing: Pushing, home: Path, *, quick: bool, fresh: bool) -> T
 
     with progress("Uploading") as step:
         pushing.upload(step)
+    with progress("Signing" if pushing.stack.signing_key else "Binding") as step:
+        moved = pushing.vouch(step)
     with progress("Measuring") as step:
-        return asyncio.run(pushing.publish(home, plan=QUICK if quick else FULL, fresh=fresh, progress=step))
+        return asyncio.run(pushing.publish(moved, home, plan=QUICK if quick else FULL, fresh=fresh, progress=step))
 
 
 def document(pushing: Pushing, done: Transferred | None) -> dict[str, Any]:

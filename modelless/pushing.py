@@ -43,10 +43,23 @@ class Pushing:
         """Upload what is missing; returns bytes."""
         return carry(self.missing, self.source, self.target, progress)
 
+    def vouch(self, progress: Progress | None = None) -> tuple[Moved, ...]:
+        """What is pushed, bound to the versions of its objects, and signed where the stack wants it; all is uploaded.
+
+        Raises NotFound, and Unavailable when bucket or key cannot be used.
+        """
+        return vouched(self.moved, self.source, self.target, self.stack.signer(), progress)
+
     async def publish(
-        self, home: Path, *, plan: Plan, fresh: bool = False, progress: Progress | None = None
+        self,
+        moved: Sequence[Moved],
+        home: Path,
+        *,
+        plan: Plan,
+        fresh: bool = False,
+        progress: Progress | None = None,
     ) -> Transferred:
-        """Measure through the workers what has no profile there, and publish all of it in one release.
+        """Measure through the workers what has no profile there, and publish all that `vouch` gave in one release.
 
         Raises MeasurementFailed, BackendError and what the store raises; nothing is published then.
         """
@@ -55,7 +68,7 @@ class Pushing:
         try:
             with Journal.open(home / FILE, fresh=fresh) as journal:
                 return await transfer(
-                    await asyncio.to_thread(vouched, self.moved, self.source, self.target, self.stack.signer()),
+                    moved,
                     self.store,
                     self.source,
                     backends,

@@ -88,6 +88,13 @@ def test_a_refusal_is_a_message_and_a_code(judge: Callable[..., Result], platfor
     assert "has been judged" in result.stderr
 
 
+def test_a_decision_that_is_not_known_is_judged_by_its_receipt(invoke: Invoke) -> None:
+    unknown = httpx.Response(404, json={"error": {"code": "unknown", "message": "no decision 'd1' is kept"}})
+    result = invoke("feedback", "d1", "--expected", "[1]", obj=httpx.MockTransport(lambda _: unknown))
+    assert result.exit_code == 2
+    assert "no decision 'd1' is kept (HTTP 404); a stack in the cloud takes the answer's receipt" in result.stderr
+
+
 def test_what_is_no_json_is_not_sent(judge: Callable[..., Result], platform: Platform) -> None:
     result = judge("[1, 2")
     assert result.exit_code == 2

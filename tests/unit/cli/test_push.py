@@ -109,6 +109,8 @@ def test_what_is_measured_there_is_pushed_without_measuring_and_undone(
     again = json.loads(invoke("push", *WHERE, "--home", str(kept), "--no-profile", "--json").stdout)
     assert (again["blobs"]["uploaded"], again["catalogue_version"]) == (0, 3)
 
+    assert "Uploading ..." in result.stderr
+    assert "Binding ..." in result.stderr
     for command, expected in (
         ("history", "push flowers"),
         ("tasks", "flowers"),
@@ -174,6 +176,7 @@ def test_without_credentials_it_is_said_how_to_have_some(
     [
         ("PutObject", "AccessDenied", "access denied to s3:PutObject"),
         ("HeadObject", "403", "access denied to s3:GetObject and s3:ListBucket"),
+        ("Sign", "AccessDeniedException", "access denied to kms:Sign .*; attach the stack's PublisherPolicyArn"),
         ("Query", "AccessDeniedException", "access denied to dynamodb:Query"),
         ("Query", "ExpiredTokenException", "log in again"),
         ("Query", "InternalServerError", "somewhere: An error occurred"),
@@ -186,6 +189,15 @@ def test_a_refusal_names_the_action(operation: str, code: str, said: str) -> Non
     with pytest.raises(CliError, match=said) as caught, told_of_cloud():
         raise Unavailable("somewhere", str(fault)) from fault
     assert caught.value.exit_code == 1
+
+
+def test_where_aws_is_not_reached_the_region_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from botocore.exceptions import EndpointConnectionError
+
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    fault = EndpointConnectionError(endpoint_url="https://dynamodb.eu-west-1.amazonaws.com")
+    with pytest.raises(CliError, match=r"table facts is not reached in eu-west-1 .*AWS_REGION"), told_of_cloud():
+        raise Unavailable("table facts", str(fault)) from fault
 
 
 def test_a_stack_that_is_not_there_is_the_callers_to_name(monkeypatch: pytest.MonkeyPatch) -> None:

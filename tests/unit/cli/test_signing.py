@@ -155,7 +155,28 @@ def test_a_front_doors_own_refusal_is_shown(invoke: Invoke) -> None:
     result = invoke("explain", "d-1", "--url", FUNCTION_URL, obj=httpx.MockTransport(door))
 
     assert result.exit_code == 2
-    assert "AWS said: Forbidden (HTTP 403)" in result.stderr
+    assert "AWS said: Forbidden (HTTP 403); attach the stack's CallerPolicyArn" in result.stderr
+    unsigned = invoke("explain", "d-1", "--url", "https://ask.example.org", obj=httpx.MockTransport(door))
+    assert "give --sign to sign with AWS credentials" in unsigned.stderr
+
+
+@pytest.mark.usefixtures("credentials")
+def test_what_a_front_door_does_not_take_in_has_another_way(invoke: Invoke) -> None:
+    door = Door(httpx.Response(413, json={"message": "Request Entity Too Large"}))
+    result = invoke("submit", "t", "[[1]]", "--url", HTTP_API, obj=httpx.MockTransport(door))
+    assert result.exit_code == 2
+    assert "Request Entity Too Large; send fewer rows, or put the inputs where POST /v1/inbox says" in result.stderr
+
+
+@pytest.mark.usefixtures("credentials")
+def test_a_stack_that_does_not_answer_is_not_to_be_started_here(invoke: Invoke) -> None:
+    def away(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("no route", request=request)
+
+    result = invoke("jobs", "--url", FUNCTION_URL, obj=httpx.MockTransport(away))
+    assert (result.exit_code, "modelless up" in result.stderr) == (1, False)
+    assert "FunctionUrl or ApiUrl" in result.stderr
+    assert "modelless up" in invoke("jobs", obj=httpx.MockTransport(away)).stderr
 
 
 @pytest.mark.parametrize(

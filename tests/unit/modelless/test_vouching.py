@@ -48,7 +48,9 @@ def test_what_is_measured_and_what_is_published_carry_the_same(places: tuple[Fil
     source, target = places
     artifact = write_artifact(source, b"graph")
     write_artifact(target, b"graph")
-    (found,) = vouched([moved(artifact)], source, target, Stamp())
+    steps: list[tuple[str, int, int]] = []
+    (found,) = vouched([moved(artifact)], source, target, Stamp(), lambda *step: steps.append(step))
+    assert [(done, total) for _, done, total in steps] == [(1, 1)]
 
     (variant,) = found.variants
     assert variant.signature == f"signed {artifact}"
