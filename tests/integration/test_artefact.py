@@ -72,23 +72,12 @@ def runtime_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def model(tmp_path: Path) -> tuple[Files, str]:
+def model(tmp_path: Path, graphs: Any) -> tuple[Files, str]:
     """A blob store and the artifact of y = x @ W, W large enough to be a blob of its own."""
-    from onnx import TensorProto, helper, numpy_helper
-
     from optimizer.artifact import make_artifact
 
-    weights = np.arange(32 * 16, dtype=np.float32).reshape(32, 16)
-    graph = helper.make_graph(
-        [helper.make_node("MatMul", ["x", "w"], ["y"])],
-        "product",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", 32])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", 16])],
-        [numpy_helper.from_array(weights, "w")],
-    )
     blobs = Files(tmp_path / "blobs")
-    document = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    return blobs, make_artifact(document.SerializeToString(), blobs)
+    return blobs, make_artifact(graphs.linear(np.arange(32 * 16).reshape(32, 16)), blobs)
 
 
 @pytest.mark.parametrize("start_mode", [StartMode.ONDEMAND, StartMode.SNAPSTART])

@@ -13,11 +13,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from gateway.auth import ANONYMOUS
 from gateway.backends.connections import Connections
@@ -54,24 +54,12 @@ SPECS = (TensorSpec("x", "FP32", (-1, 3)),), (TensorSpec("y", "FP32", (-1, 2)),)
 PATIENCE_S = 60.0
 
 
-def model() -> bytes:
-    graph = helper.make_graph(
-        [helper.make_node("MatMul", ["x", "w"], ["y"])],
-        "product",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 2])],
-        [numpy_helper.from_array(WEIGHTS, "w")],
-    )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
-    return bytes(made.SerializeToString())
-
-
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
+def home(tmp_path: Path, graphs: Any) -> Path:
     """A home whose one task has one variant, on the container alone."""
     blobs, store = open_blobs(tmp_path), open_store(tmp_path)
     accuracy = Accuracy(0.9, 0.9, 0.9, 10, "wilson")
-    variant = Variant("product", "only", make_artifact(model(), blobs), Recipe("test"), accuracy)
+    variant = Variant("product", "only", make_artifact(graphs.linear(WEIGHTS), blobs), Recipe("test"), accuracy)
     placement = Placement(variant.id, TIER.name)
     quick = Quantiles((1.0,) * len(LEVELS), 1.0)
     profile = Profile(placement.id, (ServiceTime(1, quick, 1.0),), ZERO, ZERO, 1.0, "test", "none", 1, "now")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from onnx import TensorProto, helper, numpy_helper
 
 from cli.main import main
 from gateway.local import open_blobs, open_store
@@ -36,23 +36,11 @@ ROWS = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
 TASK = Task("product", (TensorSpec("x", "FP32", (-1, 3)),), (TensorSpec("y", "FP32", (-1, 2)),), "rmse_skill")
 
 
-def _model() -> bytes:
-    graph = helper.make_graph(
-        [helper.make_node("MatMul", ["x", "w"], ["y"])],
-        "product",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 2])],
-        [numpy_helper.from_array(np.ones((3, 2), np.float32), "w")],
-    )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
-    return bytes(made.SerializeToString())
-
-
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
+def home(tmp_path: Path, graphs: Any) -> Path:
     """One variant on the inline tier, measured long ago on another machine."""
     blobs, store = open_blobs(tmp_path), open_store(tmp_path)
-    model = _model()
+    model = graphs.linear(np.ones((3, 2)))
     sources = keep_sources(blobs, TASK, Evaluation({"x": ROWS}, "y", ROWS[:, :2]), {}, {"only": model})
     variant = Variant(
         "product", "only", make_artifact(model, blobs), Recipe("train"), Accuracy(0.9, 0.8, 1, 40, "test")
