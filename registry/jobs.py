@@ -183,6 +183,8 @@ def give_back(job: Job, now: float, *, holder: str, error: JobError, counted: bo
 
     Raises ClaimLost.
     """
+    if job.state is JobState.QUEUED and job.holder == holder:
+        return job  # said before: only the answer to it was lost
     if counted and job.attempts >= ATTEMPTS:
         return fail(job, now, holder=holder, error=error)
     _check_held(job, holder)

@@ -530,3 +530,27 @@ def test_a_store_that_cannot_be_reached_says_so(place: Place, request: pytest.Fi
     ):
         with pytest.raises(Unavailable):
             attempt()
+
+
+class Repeating:
+    """A client whose every write is carried out, not heard of, and sent again, as the SDK does."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "update_item":
+            return getattr(self._client, name)
+        return lambda **request: (self._client.update_item(**request), self._client.update_item(**request))
+
+
+def test_no_step_is_lost_for_an_answer_that_was(aws: None) -> None:
+    clock = Clock()
+    place = Place(clock, lambda: MemoryJobs(wall=clock))
+    make_table(_client("dynamodb"))
+    store = DynamoJobs(DynamoTable("facts", Repeating(_client("dynamodb"))), BucketParts("none"), wall=clock)
+    job = claimed(store, store.submit(place.new(), b"{}"))
+    assert (job.holder, job.attempts) == ("w", 1)
+    assert store.move("acme", job.id, partial(extend, holder="w", lease_s=60.0)).lease_until == clock.now + 60
+    back = store.move("acme", job.id, partial(give_back, holder="w", error=WHY, counted=False))
+    assert (back.state, back.attempts) == (JobState.QUEUED, 0)

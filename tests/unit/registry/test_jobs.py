@@ -135,6 +135,16 @@ def test_what_is_given_back_counts_unless_it_could_not_begin() -> None:
     assert (ended.state, ended.error) == (JobState.FAILED, WHY)
 
 
+@pytest.mark.parametrize("counted", [True, False])
+def test_what_was_given_back_and_not_heard_of_may_be_given_back_again(counted: bool) -> None:
+    back = partial(give_back, holder="w", error=WHY, counted=counted, pause_s=5.0)
+    given = back(RUNNING, 105.0)
+    assert back(given, 106.0) == given
+    for lost in (claim(given, 111.0, holder="x", lease_s=9.0), cancel(given, 106.0)):
+        with pytest.raises(ClaimLost):
+            back(lost, 112.0)
+
+
 def test_what_has_ended_cannot_be_cancelled_and_what_is_cancelled_stays_so() -> None:
     cancelled = cancel(QUEUED, 102.0)
     assert (cancelled.state, cancelled.ended_at) == (JobState.CANCELLED, 102.0)
