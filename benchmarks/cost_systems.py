@@ -27,7 +27,7 @@ from registry.prices import (
     vcpus_of,
 )
 from scheduler.actions import Warm
-from scheduler.capacity import MEMORY_SHARE
+from scheduler.keeping import MEMORY_SHARE
 from simulator.arrivals import Floats
 from simulator.hardware import Hardware, Lifetime, uniform
 from simulator.policies.capacity import Budget, Prewarming

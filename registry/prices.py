@@ -152,7 +152,7 @@ def gpu_tier() -> Tier:
 
 
 GPU_IDLE_S = 2400.0
-"""For how long a copy on a GPU that nobody uses is worth having: half of it (`scheduler.capacity`) is what one that is
+"""For how long a copy on a GPU that nobody uses is worth having: half of it (`scheduler.keeping`) is what one that is
 started again costs too much, eight minutes until it answers and twelve after it was given up (`registry.copies`). Who
 pays so much for idling before giving up pays at most twice what was needed (ski rental)."""
 

@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from operator import itemgetter
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,37 +24,18 @@ from numpy.typing import NDArray
 from registry.catalogue import Catalogue
 from registry.copies import ENDPOINTS, START_S, TAIL_S, scarce
 from registry.model import SHARED, Placement, StartMode, Tier, TierKind
-from registry.prices import invocation_cost
 from scheduler.actions import Action, Provision, Shrink, Unload, Warm
 from scheduler.columns import NONE
 from scheduler.environments import State
 from scheduler.fleet import Fleet
+from scheduler.keeping import RENEWED, holding_usd, room_mb
+from scheduler.overlap import COPIES_LEVEL, NEARLY_ALL, copies_for, found_free
 from scheduler.prospects import Prospects, prospects
 from scheduler.quantiles import Floats
 from scheduler.requests import Request
 
 WORTH_USD = 1e-3
 """What a right answer in time is worth, unless the operator says otherwise: some fifty times what one costs."""
-
-MEMORY_SHARE = 0.8
-"""Of an environment's memory that planned variants may take; the rest is for the runtime and what requests bring."""
-
-RESERVE_MB, INLINE_SHARE = 192, 0.75
-"""What a worker keeps from variants, to which it leaves a half at least (runtime.worker), and the part that a gateway's
-process leaves them (gateway.backends.inline): what is beyond that would push itself out, every period anew."""
-
-PING_MS = 100.0
-"""Billed duration of a warm-up. Those that overlap hold their environments for half as long again, so that each reaches
-another one, but are sent less often than is reckoned here."""
-
-RENEWED = 0.5
-"""Share of its idle lifetime after which an environment is used once more to keep it; what Lambda's is, nobody says."""
-
-COPIES_LEVEL = 0.95
-"""How often the planned copies suffice for the requests that overlap."""
-
-NEARLY_ALL = 0.99999
-"""No more copies are looked at than suffice so often."""
 
 NOWHERE = -1
 
@@ -136,27 +116,6 @@ def plan(
         residency={names[t]: tuple(options.of.placements[i].id for i in o.members) for t, o in chosen.items()},
         copies={names[t]: offer.copies for t, offer in chosen.items()},
     )
-
-
-def holding_usd(tier: Tier, period_s: float) -> float:
-    """What keeping one environment of a tier warm for a period costs, beyond what is paid whether used or not."""
-    if tier.start_mode is StartMode.ALWAYS:
-        return 0.0
-    if tier.start_mode is StartMode.PROVISIONED or tier.kind in ENDPOINTS:
-        return tier.price.usd_per_idle_s * period_s
-    return invocation_cost(tier.price, PING_MS) * period_s / (tier.idle_timeout_s * RENEWED)
-
-
-def kept_mb(tier: Tier) -> float:
-    """How much of one environment's memory a tier leaves to resident variants."""
-    if tier.kind is TierKind.INLINE:
-        return INLINE_SHARE * tier.memory_mb
-    return max(tier.memory_mb / 2, tier.memory_mb - RESERVE_MB)
-
-
-def room_mb(tier: Tier) -> float:
-    """How much of one environment of a tier planned variants may take."""
-    return min(MEMORY_SHARE * tier.memory_mb, kept_mb(tier))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -297,36 +256,6 @@ def _packed(gains: Floats, memory_mb: Floats, most_mb: float) -> NDArray[np.intp
             kept.append(i)
             left -= float(memory_mb[i])
     return np.array(kept, dtype=np.intp)
-
-
-def found_free(load: float, most: int) -> Floats:
-    """The part of the requests that find one of 1, 2 and so on to `most` environments free at a load.
-
-    Those that do not are lost to them (Erlang's loss formula, 1917, by its recursion).
-    """
-    refused, shares = 1.0, []
-    for copies in range(1, most + 1):
-        refused = load * refused / (copies + load * refused)
-        shares.append(1.0 - refused)
-    return np.array(shares)
-
-
-def copies_for(load: float, level: float = COPIES_LEVEL) -> int:
-    """Environments that suffice with probability `level` for requests that keep `load` of them busy on average.
-
-    The number that overlap is Poisson (M/G/∞; Kleinrock, Queueing Systems I, 1975, section 3.5); at least one.
-    """
-    if not 0.0 <= load < math.inf:
-        raise ValueError(f"a load of {load} is impossible")
-    if load > 500.0:  # where the first term would be no float any more; normal there
-        return math.ceil(load + NormalDist().inv_cdf(level) * math.sqrt(load))
-    term = total = math.exp(-load)
-    copies = 0
-    while total < level:
-        copies += 1
-        term *= load / copies
-        total += term
-    return max(1, copies)
 
 
 def _options(

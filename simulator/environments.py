@@ -13,8 +13,8 @@ from functools import partial
 
 from registry.model import Placement, StartMode, Tier, TierKind
 from registry.prices import lambda_price
-from scheduler.capacity import PING_MS, kept_mb
 from scheduler.events import EnvironmentBusy, EnvironmentGone, EnvironmentReady, EnvironmentStarting, SnapshotTaken
+from scheduler.keeping import PING_MS, kept_mb
 from scheduler.layout import KEPT
 from simulator.bill import Meter
 from simulator.clock import END, START

@@ -24,8 +24,8 @@ from gateway.errors import (
     TimedOut,
 )
 from registry.model import LEVELS, Placement, Profile, Quantiles, StartMode, Tier, Variant
-from scheduler.capacity import kept_mb
 from scheduler.events import EnvironmentBusy, EnvironmentGone, EnvironmentReady, EnvironmentStarting
+from scheduler.keeping import kept_mb
 from scheduler.layout import KEPT
 
 

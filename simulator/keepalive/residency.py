@@ -28,9 +28,10 @@ from registry.model import (
     Variant,
 )
 from registry.prices import lambda_price, vcpus_of
-from scheduler.capacity import MEMORY_SHARE, Demand, plan
+from scheduler.capacity import Demand, plan
 from scheduler.events import EnvironmentGone, EnvironmentReady
 from scheduler.fleet import Fleet
+from scheduler.keeping import MEMORY_SHARE
 from scheduler.recurrence import Recurrence
 from scheduler.requests import Request
 from simulator.keepalive.cost import MEMORY_MB

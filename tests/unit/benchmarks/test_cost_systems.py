@@ -10,7 +10,7 @@ from benchmarks.portfolio import Application, applications
 from registry.model import StartMode
 from registry.prices import container_price, lambda_tiers
 from scheduler.actions import Warm
-from scheduler.capacity import MEMORY_SHARE
+from scheduler.keeping import MEMORY_SHARE
 from simulator.policies.capacity import Budget
 from simulator.simulation import Stream, simulate
 

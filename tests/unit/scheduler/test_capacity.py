@@ -29,21 +29,7 @@ from registry.model import (
 )
 from runtime import worker
 from scheduler.actions import Provision, Shrink, Unload, Warm
-from scheduler.capacity import (
-    INLINE_SHARE,
-    MEMORY_SHARE,
-    NEARLY_ALL,
-    PING_MS,
-    RENEWED,
-    RESERVE_MB,
-    Demand,
-    Plan,
-    copies_for,
-    found_free,
-    holding_usd,
-    plan,
-    room_mb,
-)
+from scheduler.capacity import Demand, Plan, plan
 from scheduler.events import (
     EnvironmentBusy,
     EnvironmentReady,
@@ -54,6 +40,8 @@ from scheduler.events import (
     VariantQuarantined,
 )
 from scheduler.fleet import Fleet
+from scheduler.keeping import INLINE_SHARE, MEMORY_SHARE, RENEWED, RESERVE_MB, room_mb
+from scheduler.overlap import NEARLY_ALL, copies_for
 from scheduler.requests import Request
 
 PERIOD_S = 60.0
@@ -308,21 +296,6 @@ def test_a_copy_more_has_to_pay_for_itself(usd_per_minute: float, copies: int) -
     assert planned(known, [demand("a", 1.0, rate=0.02, latency_ms=1500.0)]).copies == {"cpu": copies}
 
 
-@pytest.mark.parametrize(
-    ("load", "copies"), [(0.0, 1), (0.05, 1), (0.5, 2), (1.0, 3), (5.0, 9), (100.0, 117), (1000.0, 1053)]
-)
-def test_copies_suffice_for_all_but_a_twentieth(load: float, copies: int) -> None:
-    """0.95 quantiles of the Poisson distribution, from its tables."""
-    assert copies_for(load) == copies
-
-
-def test_what_keeping_an_environment_costs() -> None:
-    assert holding_usd(tier("always", start_mode=StartMode.ALWAYS), 60.0) == 0.0
-    assert holding_usd(provisioned("p", 3.6), 60.0) == pytest.approx(0.06)
-    ping = 1e-7 + PING_MS / 1000 * 1e-5
-    assert holding_usd(tier("ondemand"), 60.0) == pytest.approx(ping * 60.0 / (300.0 * RENEWED))
-
-
 def test_room_is_made_for_what_is_planned_and_no_more() -> None:
     known = catalogue({f"t{i}/v": (0.9, 10.0) for i in range(5)}, tier("cpu"), memory_mb=250.0)
     ready = EnvironmentReady("cpu", "e", ("t0/v", "t1/v", "t2/v"), 0.0)
@@ -397,15 +370,6 @@ def test_fewer_copies_than_suffice_are_better_than_none() -> None:
     assert half.usd_per_h == pytest.approx(0.01)
     assert 0 < half.gain_usd_per_h < whole.gain_usd_per_h
     assert planned(known, asked, budget_usd_per_h=0.009).copies == {}
-
-
-@pytest.mark.parametrize(
-    ("load", "copies", "share"),
-    [(0.0, 1, 1.0), (1.0, 1, 0.5), (1.0, 3, 0.9375), (10.0, 10, 0.7854), (900.0, 9, 0.01)],
-)
-def test_what_part_of_requests_finds_a_copy_free(load: float, copies: int, share: float) -> None:
-    """By Erlang's tables."""
-    assert found_free(load, copies)[-1] == pytest.approx(share, abs=1e-4)
 
 
 def test_an_endpoint_without_demand_goes_to_zero() -> None:

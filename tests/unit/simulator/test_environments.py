@@ -8,9 +8,9 @@ import pytest
 
 from registry.model import Price, StartMode, TierKind
 from registry.prices import lambda_price
-from scheduler.capacity import PING_MS
 from scheduler.events import EnvironmentBusy, EnvironmentGone, EnvironmentReady, SnapshotTaken
 from scheduler.fleet import Fleet
+from scheduler.keeping import PING_MS
 from simulator.environments import BURST, QUEUE, Environments
 from simulator.hardware import Hardware, constant, uniform
 from simulator.policy import Invoke
