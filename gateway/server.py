@@ -29,8 +29,8 @@ from gateway.local import Platform
 from gateway.quotas import Buckets
 from gateway.settings import Settings
 from registry.tracers import tracing
+from runtime.heap import map_large_blocks
 from runtime.listener import listen, url_of
-from runtime.memory import map_large_blocks
 
 KEEP_ALIVE_S = 75
 """How long an idle connection stays open, as nginx has it: longer than load balancers keep theirs (60 s), so that none

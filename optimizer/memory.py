@@ -8,7 +8,8 @@ from itertools import pairwise
 from statistics import median
 
 from optimizer.backend import Tensors
-from runtime.memory import give_back, private_mb
+from runtime.heap import give_back
+from runtime.memory import private_mb
 from runtime.session import Session
 
 COPIES = 3

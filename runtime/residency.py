@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from registry.typed import Generic, NamedTuple, TypeVar
 from runtime.errors import NoRoom
 from runtime.gdsf import GreedyDual
-from runtime.memory import give_back, private_mb
+from runtime.heap import give_back
+from runtime.memory import private_mb
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")

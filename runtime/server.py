@@ -37,8 +37,8 @@ from runtime.container.sagemaker import SageMaker
 from runtime.container.same_site import SameSite
 from runtime.container.settings import MEANINGS, PREFIX, SAGEMAKER_MODEL, SAGEMAKER_MODELS, Settings
 from runtime.errors import RuntimeFault
+from runtime.heap import share_one_arena
 from runtime.listener import listen, url_of
-from runtime.memory import share_one_arena
 from runtime.ort import check_providers
 from scheduler.station import Station
 

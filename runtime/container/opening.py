@@ -10,7 +10,8 @@ from runtime.container.probe import try_out
 from runtime.container.repository import MAX_BATCH, Version
 from runtime.container.signature import Port, Signature
 from runtime.errors import ExecutionFailed, NoRoom, Unloadable, Unreadable
-from runtime.memory import give_back, private_mb
+from runtime.heap import give_back
+from runtime.memory import private_mb
 from runtime.ort import OrtSession
 
 

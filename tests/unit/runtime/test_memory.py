@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from runtime.memory import give_back, private_mb
-
 RunPython = Callable[..., Any]
 
 
@@ -27,72 +25,3 @@ print(json.dumps([touched, private_mb() - before]))
     touched, freed = run_python(script)
     assert 31 < touched < 100
     assert freed < 30
-
-
-def test_giving_back_harms_nothing() -> None:
-    before = private_mb()
-    give_back()
-    assert private_mb() <= before + 1
-
-
-def test_memory_that_a_thread_allocated_is_given_back(run_python: RunPython) -> None:
-    script = """
-import ctypes, json, threading
-from runtime.memory import give_back, private_mb, share_one_arena
-
-share_one_arena()
-libc = ctypes.CDLL(None)
-libc.malloc.restype = ctypes.c_void_p
-libc.free.argtypes = (ctypes.c_void_p,)
-held = []
-
-def fill():
-    for _ in range(20):
-        # Below the size from which each allocation is a mapping of its own.
-        held.append(libc.malloc(100_000))
-        ctypes.memset(held[-1], 1, 100_000)
-
-before = private_mb()
-thread = threading.Thread(target=fill)
-thread.start()
-thread.join()
-full = private_mb()
-for block in held:
-    libc.free(block)
-give_back()
-print(json.dumps([full - before, private_mb() - before]))
-"""
-    grown, kept = run_python(script)
-    assert grown > 1.5
-    assert kept < 0.5
-
-
-def test_large_blocks_with_small_ones_between_them_are_given_back_at_once(run_python: RunPython) -> None:
-    script = """
-import ctypes, json
-from runtime.memory import map_large_blocks, private_mb
-
-map_large_blocks()
-libc = ctypes.CDLL(None)
-libc.malloc.restype = ctypes.c_void_p
-libc.free.argtypes = (ctypes.c_void_p,)
-
-def filled(size):
-    block = libc.malloc(size)
-    ctypes.memset(block, 1, size)
-    return block
-
-libc.free(filled(16 << 20))  # after which glibc would take the next ones from its heap
-before = private_mb()
-large, small = [], []
-for _ in range(10):
-    large.append(filled(2 << 20))
-    small.append(filled(2000))
-full = private_mb()
-for block in large:
-    libc.free(block)
-print(json.dumps([full - before, private_mb() - before]))
-"""
-    grown, kept = run_python(script)
-    assert grown > 19
-    assert kept < 1
