@@ -23,14 +23,16 @@ _ID_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-_.:/")
 
 
 def predict_request(body: bytes, task: Task) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """The object of a request for a prediction, and its inputs as tensors.
+    """What a request for a prediction says beside its inputs, and these as tensors.
 
-    Raises BadRequest, Unprocessable, or what the codec raises of the inputs.
+    The inputs as they were parsed, some ten times as large, are gone before the request waits for anything. Raises
+    BadRequest, Unprocessable, or what the codec raises of the inputs.
     """
-    given = object_of(body, {"inputs", "slo", "id"})
+    given = dict(object_of(body, {"inputs", "slo", "id"}))
     if "inputs" not in given:
         raise Unprocessable("inputs: is missing; give the task's tensors", field="inputs")
-    return given, decode_inputs(task.inputs, given["inputs"])
+    inputs = decode_inputs(task.inputs, given.pop("inputs"))
+    return given, inputs
 
 
 def answer_body(answer: Answer) -> bytes:
