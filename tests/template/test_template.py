@@ -465,14 +465,16 @@ def test_each_environment_of_samconfig_deploys_a_stage_of_its_own(deploy: Deploy
     assert stages == {"default": "dev", "dev": "dev", "prod": "prod", "local": "local"}
 
 
-def test_a_catalogue_can_live_in_the_templates_own_table(everything: Resources, aws: Any) -> None:
+def test_a_catalogue_can_live_in_the_templates_own_table(everything: Resources, aws: None) -> None:
+    import boto3
+
     from registry.catalogue import Catalogue
     from registry.stores.dynamodb import DynamoStore
 
     (table,) = of_type(everything, "AWS::DynamoDB::Table").values()
     keys = {name: table[name] for name in ("BillingMode", "AttributeDefinitions", "KeySchema")}
-    aws.create_table(TableName="facts", **keys)
-    store = DynamoStore("facts", client=aws)
+    boto3.client("dynamodb").create_table(TableName="facts", **keys)
+    store = DynamoStore("facts")
 
     store.publish(Catalogue.empty().with_tiers(*lambda_tiers()))
 
