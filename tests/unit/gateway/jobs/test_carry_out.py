@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
+import tracemalloc
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -86,6 +88,28 @@ async def test_no_latency_is_asked_unless_the_job_says_so(make_world: Callable[.
     bounded = Road(make_world(slo=slo), {"inputs": ROWS, "slo": {"latency_ms": 500}})
     await bounded.run()
     assert bounded.world.records[-1].request.slo.latency_ms == 500
+
+
+async def test_jobs_that_run_together_take_little_more_memory_than_one(
+    make_world: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def peak(jobs: int) -> int:
+        roads = [Road(make_world(), {"inputs": [[n + 0.5, 1.0, 2.0] for n in range(10_000)]}) for _ in range(jobs)]
+        running = asyncio.Barrier(jobs)
+
+        async def predict(*_: Any, **__: Any) -> Any:
+            await running.wait()
+            raise Throttled("full", 1.0)
+
+        for road in roads:
+            monkeypatch.setattr(road.world.service, "predict", predict)
+        tracemalloc.start()
+        await asyncio.gather(*(road.run() for road in roads))
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    assert await peak(4) < 2 * await peak(1)
 
 
 async def test_without_room_it_waits_as_if_it_had_not_begun(make_world: Callable[..., Any]) -> None:
