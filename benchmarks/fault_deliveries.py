@@ -173,7 +173,7 @@ async def _deliver(carrier: Carrier, queue: FaultyQueue, batch: list[Message], *
             "attributes": {"ApproximateReceiveCount": str(one.receives)},
         }
         try:
-            await carrier.carry(SQSRecord(record), LEFT_S)
+            await carrier.carry(SQSRecord(record), lambda: LEFT_S)
         except (Left, RegistryError):
             return
         queue.done(one)

@@ -35,6 +35,6 @@ def handler(event: dict[str, Any], context: Any) -> Any:
     decided.request_id = context.aws_request_id
 
     async def carry(record: SQSRecord) -> None:
-        await carrier.carry(record, context.get_remaining_time_in_millis() / 1000)
+        await carrier.carry(record, lambda: context.get_remaining_time_in_millis() / 1000)
 
     return async_process_partial_response(event, carry, processor, context)

@@ -6,22 +6,25 @@ import asyncio
 import io
 import json
 from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
+from benchmarks.fault_client import Died
 from functions.api.routes import Routes
 from functions.aws.inbox import PREFIX, Inbox
-from functions.aws.jobs import LONGEST_S, MOST_RECEIVES, RESULT_LIMIT, Carrier, Left, sender
+from functions.aws.jobs import ALONE_S, LONGEST_S, MOST_RECEIVES, RESULT_LIMIT, Carrier, Left, sender
 from functions.aws.replies import REPLY_LIMIT
 from gateway.errors import NotReady, Throttled
+from gateway.jobs.carry_out import carry_out
 from gateway.jobs.jobs import Jobs
 from gateway.schemas import JobResponse, JobsResponse
 from registry.errors import Unavailable
-from registry.jobs import ATTEMPTS, JobState
+from registry.jobs import ATTEMPTS, Job, JobState, claim
 from registry.stores.jobs import MemoryJobs
 from registry.tenants import tenant_hash
 from runtime.codecs.text import dumps
@@ -46,6 +49,10 @@ class Cloud:
     """Whether the queue refuses."""
     stale: bool = False
     """Whether the catalogue cannot be read."""
+    left_s: float = LEFT_S
+    """Of the function's time."""
+    work: list[asyncio.Task[None]] = field(default_factory=list)
+    """Of the batch under way, message by message."""
 
     def __post_init__(self) -> None:
         self.store = MemoryJobs(wall=lambda: self.now)
@@ -104,7 +111,21 @@ class Cloud:
             "receiptHandle": "r",
             "attributes": {"ApproximateReceiveCount": str(receives)},
         }
-        await self.carrier.carry(SQSRecord(record), LEFT_S)
+        await self.carrier.carry(SQSRecord(record), lambda: self.left_s)
+
+    async def batch(self, bodies: Sequence[str], receives: int = 1) -> list[str]:
+        """Messages of one batch to one function, which may die of one of them; those that are left."""
+        self.work = [asyncio.create_task(self.deliver(body, receives)) for body in bodies]
+        came = await asyncio.gather(*self.work, return_exceptions=True)
+        died = any(isinstance(each, Died) for each in came)
+        return [body for body, each in zip(bodies, came, strict=True) if died or each is not None]
+
+    def die(self) -> None:
+        """The function ends, and all that it has under way."""
+        for each in self.work:
+            if each is not asyncio.current_task():
+                each.cancel()
+        raise Died
 
     def state(self, id_: str) -> JobState:
         return self.store.job("123456789012/ada", id_).state
@@ -326,6 +347,43 @@ async def test_a_crashed_run_is_made_again_once_its_lease_is_over(
     await cloud.deliver(receives=3)
     found = cloud.store.job("123456789012/ada", job["id"])
     assert (found.state, found.attempts) == (JobState.SUCCEEDED, 2)
+
+
+async def test_a_job_that_ends_its_function_takes_no_other_along(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = [(await cloud.submit())["id"] for _ in range(3)]
+    begun: list[str] = []
+
+    async def deadly(job: Job, *rest: Any, **options: Any) -> Any:
+        begun.append(job.id)
+        for _ in range(100):  # whoever runs beside it is under way by then
+            await asyncio.to_thread(lambda: None)
+        if job.id == made[1]:
+            cloud.die()
+        return await carry_out(job, *rest, **options)
+
+    monkeypatch.setattr("functions.aws.jobs.carry_out", deadly)
+    left, receives = list(cloud.queue), 0
+    while left:
+        receives += 1
+        left = await cloud.batch(left, receives)
+        cloud.now += LONGEST_S
+    assert [cloud.state(id_) for id_ in made] == [JobState.SUCCEEDED, JobState.FAILED, JobState.SUCCEEDED]
+    assert sorted(begun[:3]) == sorted(made)  # together, as long as nothing is known of them
+    assert (begun.count(made[1]), receives) == (ATTEMPTS, ATTEMPTS + 1)
+
+
+async def test_what_is_to_run_alone_is_left_where_too_little_time_is(cloud: Cloud) -> None:
+    job = await cloud.submit()
+    begin = partial(claim, holder="dead", lease_s=1.0)
+    cloud.store.move("123456789012/ada", job["id"], begin)
+    cloud.now += 1.0
+    cloud.left_s = ALONE_S - 1
+    with pytest.raises(Left):
+        await cloud.deliver(receives=2)
+    assert cloud.store.job("123456789012/ada", job["id"]).holder == "dead"
+    cloud.left_s = ALONE_S
+    await cloud.deliver(receives=3)
+    assert cloud.state(job["id"]) is JobState.SUCCEEDED
 
 
 async def test_a_message_of_no_job_is_done_with(cloud: Cloud) -> None:
