@@ -125,9 +125,11 @@ def test_the_api_plans_over_the_table(store: DynamoStore, cold: Any) -> None:
 
 @pytest.mark.parametrize("name", ["prewarm", "evict"])
 def test_capacity_functions_read_the_table_and_do_nothing_where_nothing_was_asked(
-    name: str, store: DynamoStore, cold: Any
+    name: str, store: DynamoStore, cold: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = cold(name)
+    now = app.capacity._wall()
+    monkeypatch.setattr(app.capacity, "_wall", lambda: now)  # of two minutes it would do both
     document = app.handler({}, Context())
     assert (document["claimed"], document["actions"]) == (True, [])
     assert {demand["task"]: demand["probability"] < 0.001 for demand in document["demands"]} == {"sum": True}
