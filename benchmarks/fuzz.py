@@ -2,14 +2,14 @@
 
 Half of what is sent schemathesis draws from the API's own OpenAPI document, obeying it and breaking it; the rest is a
 hostile corpus: broken JSON and tensors, lying lengths, bombs of images, strange paths and heads, and bytes that are no
-HTTP. All of it is real HTTP over loopback, in rounds, and sent twice: what is bounded fills while it is new, and what
-memory does when the same comes again is growth.
+HTTP. All of it is real HTTP over loopback, in rounds, and sent three times: what is bounded fills, and the allocator
+comes to its height, in the first two, and what memory does when the same comes once more is growth.
 
 `hangs` counts answers later than their deadline (a strict caller's bound, the tier's timeout, or ten seconds where
 nothing runs) and a second. `unanswered` counts requests whose connection ended without a word. `faults` counts every
 5xx but a 503 that the operation declares and a 504 that says a deadline passed, which `no_time` counts. Memory is the
 gateway's resident set, at the end of an operation's share of the first round and of the last; `filling_mb_per_10k` and
-`mb_per_10k` are its slopes over all shares of the first and of the second time.
+`mb_per_10k` are its slopes over all shares of the first two times and of the last.
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ from cli.running import running
 from gateway.http.openapi import OPERATIONS
 
 ROUNDS = 5
-"""Of all cases; there are as many again when they come again."""
+"""That all cases are dealt to."""
+
+TIMES = 3
+"""That all cases are sent."""
 
 CONNECTIONS = 8
 
@@ -87,7 +90,7 @@ def _played(url: str, pid: int, rounds: list[dict[str, list[Case]]]) -> list[Row
     sent = 0
     address, process = urlsplit(url), psutil.Process(pid)
     asyncio.run(send(str(address.hostname), int(address.port or 80), warming(Random(1)), {}, CONNECTIONS))
-    for turn in rounds * 2:
+    for turn in rounds * TIMES:
         for operation, share in turn.items():
             asyncio.run(send(str(address.hostname), int(address.port or 80), share, tallies, CONNECTIONS))
             sent += len(share)
@@ -97,8 +100,8 @@ def _played(url: str, pid: int, rounds: list[dict[str, list[Case]]]) -> list[Row
         _show(tally)
     found = [_row(name, [tally], [mb for _, o, mb in resident if o == name]) for name, tally in tallies.items()]
     whole = _row("all", list(tallies.values()), [mb for _, _, mb in resident[len(rounds[0]) - 1 :]])
-    half = len(resident) // 2
-    slopes = {"filling_mb_per_10k": _slope(resident[:half]), "mb_per_10k": _slope(resident[half:])}
+    last = len(resident) // TIMES
+    slopes = {"filling_mb_per_10k": _slope(resident[:-last]), "mb_per_10k": _slope(resident[-last:])}
     return [row | (slopes if row is whole else dict.fromkeys(slopes)) for row in [*found, whole]]
 
 
