@@ -12,11 +12,9 @@ import logging
 import time
 from collections.abc import Callable
 
-from functions.aws.catalogue import CatalogueWatch
 from functions.aws.queue import Queue
 from functions.aws.settings import FeedbackSettings
 from gateway.estimator import Estimator
-from gateway.snapshots import Snapshots
 from registry.catalogue import Catalogue
 from registry.errors import RegistryError
 from registry.judgements import Observation, from_message
@@ -55,8 +53,7 @@ class Judging:
         self._queue = queue or Queue(settings.queue)
         self._wall = wall
         self._store = DynamoStore(table)
-        self._snapshots = Snapshots(Catalogue.empty())
-        self._watch = CatalogueWatch(self._store, self._snapshots)
+        self._seen = Catalogue.empty()
         self._estimator = Estimator(DynamoJudgements(table))
         self._claims = DynamoClaims(table, STATE)
         self._read: list[Observation] = []
@@ -79,8 +76,7 @@ class Judging:
         When it raises, the batch is to be delivered again: what was kept of it is not kept twice.
         """
         if self._read:
-            self._watch.look()
-            new = self._estimator.take(self._read, self._snapshots.view()[0])
+            new = self._estimator.take(self._read, self._catalogue())
             log.info("%d judgements, %d of them new", len(new), sum(new))
         if self._appointed:
             self._claims.release(APPOINTMENT)  # before marks are read: who marks after that finds nobody appointed
@@ -88,6 +84,20 @@ class Judging:
             return
         if not self._claims.claim(TURN, self._wall(), PUBLISH_S) or not self._published():
             self._appoint()
+
+    def _catalogue(self) -> Catalogue:
+        """The catalogue as it is now; an empty one where that cannot be read.
+
+        Of one that is old an accuracy released since would look like somebody else's word, and what was judged before
+        would be left out; what is kept without its case is weighed in the one that whoever looks next opens.
+        """
+        try:
+            if self._store.head() != self._seen.version:
+                self._seen = self._store.load()
+        except RegistryError as fault:
+            log.warning("the catalogue cannot be read: %s", fault)
+            return Catalogue.empty()
+        return self._seen
 
     def _published(self) -> bool:
         """Whether everything that waited was looked at; what is moved is then in the catalogue."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import deque
 from dataclasses import dataclass, field
@@ -190,6 +191,32 @@ def test_one_that_is_cut_off_with_the_turn_is_made_up_for(cloud: Cloud) -> None:
     assert cloud.catalogue.version == 1
     cloud.pass_time(PUBLISH_S)
     assert cloud.accuracy == share(0, 32)
+
+
+def test_who_cannot_see_the_catalogue_as_it_is_forgets_nothing_that_was_judged(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    idle, numbers = cloud.environment(), itertools.count()
+
+    def judged(batches: int, *, right: bool, by: Judging | None = None) -> None:
+        for _ in range(batches):
+            cloud.batch(*(observed(next(numbers), right=right) for _ in range(8)), by=by)
+            cloud.pass_time(2 * PUBLISH_S)
+
+    judged(1, right=False)
+    judged(1, right=False, by=idle)  # it sees the first release, and none of those that follow
+    seen = cloud.catalogue.version
+    judged(8, right=True)
+    assert cloud.catalogue.version >= seen + 2
+    before = cloud.environment()._estimator.estimate(cloud.catalogue.variants[LARGE.id], "accuracy")
+
+    def away(*_: Any) -> int:
+        raise Unavailable("table", "throttled")
+
+    monkeypatch.setattr(idle._store, "head", away)
+    judged(1, right=True, by=idle)
+    after = cloud.environment()._estimator.estimate(cloud.catalogue.variants[LARGE.id], "accuracy")
+    assert after.judged_rows >= before.judged_rows > 64
 
 
 def test_a_catalogue_that_cannot_be_published_is_published_later(
