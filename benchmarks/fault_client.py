@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from random import Random
 from typing import Any
 
@@ -60,6 +60,25 @@ class FaultyClient:
             return answer
 
         return call
+
+
+class RepeatingClient:
+    """A client whose every write of one item is carried out, not heard of, and sent again, as the SDK does."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        operation = getattr(self._client, name)
+        if name not in ("put_item", "update_item", "delete_item"):
+            return operation
+
+        def twice(**request: Any) -> Any:
+            with suppress(self._client.exceptions.ConditionalCheckFailedException):
+                operation(**request)
+            return operation(**request)
+
+        return twice
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 from registry.stores.dynamodb_table import DynamoTable
@@ -18,19 +19,26 @@ class DynamoClaims:
         self._partition = partition
 
     def claim(self, name: str, now: float, every_s: float) -> bool:
-        """Take a name, unless it was taken less than so long ago."""
+        """Take a name, unless it was taken less than so long ago.
+
+        It is ours also when the first try was carried out and its answer lost, and the SDK tried again.
+        """
+        token = {"S": secrets.token_hex(8)}
+        until = {"N": str(int(now + every_s) + 1)}
         with self._table.failures():
             client = self._table.client
             try:
                 client.put_item(
                     TableName=self._table.name,
-                    Item={**self._key(name), "at": {"N": repr(now)}, "ttl": {"N": str(int(now + every_s) + 1)}},
+                    Item={**self._key(name), "at": {"N": repr(now)}, "token": token, "ttl": until},
                     ConditionExpression="attribute_not_exists(pk) OR #at <= :before",
                     ExpressionAttributeNames={"#at": "at"},
                     ExpressionAttributeValues={":before": {"N": repr(now - every_s)}},
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )
-            except client.exceptions.ConditionalCheckFailedException:
-                return False
+            except client.exceptions.ConditionalCheckFailedException as error:
+                response: Any = error.response
+                return bool(response["Item"].get("token") == token)
         return True
 
     def release(self, name: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import boto3
 import pytest
 
-from benchmarks.fault_client import make_table
+from benchmarks.fault_client import RepeatingClient, make_table
 from registry.errors import ClaimLost, JobEnded, KeyReused, NotFound, TooManyJobs, Unavailable
 from registry.jobs import (
     ABANDONED,
@@ -532,23 +532,11 @@ def test_a_store_that_cannot_be_reached_says_so(place: Place, request: pytest.Fi
             attempt()
 
 
-class Repeating:
-    """A client whose every write is carried out, not heard of, and sent again, as the SDK does."""
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-
-    def __getattr__(self, name: str) -> Any:
-        if name != "update_item":
-            return getattr(self._client, name)
-        return lambda **request: (self._client.update_item(**request), self._client.update_item(**request))
-
-
 def test_no_step_is_lost_for_an_answer_that_was(aws: None) -> None:
     clock = Clock()
     place = Place(clock, lambda: MemoryJobs(wall=clock))
     make_table(_client("dynamodb"))
-    store = DynamoJobs(DynamoTable("facts", Repeating(_client("dynamodb"))), BucketParts("none"), wall=clock)
+    store = DynamoJobs(DynamoTable("facts", RepeatingClient(_client("dynamodb"))), BucketParts("none"), wall=clock)  # type: ignore[arg-type]
     job = claimed(store, store.submit(place.new(), b"{}"))
     assert (job.holder, job.attempts) == ("w", 1)
     assert store.move("acme", job.id, partial(extend, holder="w", lease_s=60.0)).lease_until == clock.now + 60

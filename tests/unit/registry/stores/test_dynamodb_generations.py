@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.fault_client import RepeatingClient
 from registry.errors import InvalidValue
 from registry.generations import Asked, GenerationState
 from registry.model import Recipe, Slo
@@ -66,6 +67,15 @@ def test_a_name_is_taken_once_in_a_while(table: DynamoTable) -> None:
     other.release("turn")
     assert one.claim("turn", NOW + 60.0, 60.0)
     assert DynamoGenerations(table).generations() == ()
+
+
+def test_a_name_is_taken_also_where_the_answer_to_that_was_lost(table: DynamoTable) -> None:
+    one = DynamoClaims(DynamoTable("facts", RepeatingClient(table.client)), PARTITION)  # type: ignore[arg-type]
+    assert one.claim("turn", NOW, 60.0)
+    assert not one.claim("turn", NOW + 59.9, 60.0)
+    one.release("turn")
+    assert DynamoClaims(table, PARTITION).claim("turn", NOW, 60.0)
+    assert not one.claim("turn", NOW, 60.0)
 
 
 def test_no_condition_compares_two_values(table: DynamoTable) -> None:
