@@ -184,7 +184,8 @@ async def _http(
     folder = Folder(settings.models or SAGEMAKER_MODELS, providers=settings.providers)
     metrics = Route("GET", "/metrics", lambda exchange, _: show(exchange))
     site = SameSite(settings.host, listener.getsockname()[0])
-    http = Http([*Oip(plane).routes(), *SageMaker(plane, folder).routes(), metrics], check=site.check, begin=begin)
+    sagemaker = SageMaker(plane, folder, signed=bool(settings.signing_key))
+    http = Http([*Oip(plane).routes(), *sagemaker.routes(), metrics], check=site.check, begin=begin)
     bodies_bytes = settings.bodies_bytes
     listening = Listening(
         http,

@@ -25,7 +25,7 @@ from runtime.container.quick import parameters_of
 from runtime.container.repository import Folder, Version
 from runtime.container.router import Route, query
 from runtime.container.signature import Signature
-from runtime.errors import InvalidBody, InvalidTensor, RuntimeFault, UnknownModel
+from runtime.errors import InvalidBody, InvalidTensor, RuntimeFault, UnknownModel, Unsigned
 
 if TYPE_CHECKING:
     from registry.model import TensorSpec
@@ -54,8 +54,10 @@ Later = Awaitable[None] | None
 class SageMaker:
     """The endpoints that SageMaker calls."""
 
-    def __init__(self, plane: Plane, folder: Folder) -> None:
+    def __init__(self, plane: Plane, folder: Folder, *, signed: bool = False) -> None:
+        """`signed`: only what has a signature may be loaded, as nothing in a folder has."""
         self._plane = plane
+        self._signed = signed
         self._folder = folder
         """Below which the models lie that it has loaded."""
         self._urls: dict[str, str] = {}
@@ -103,6 +105,8 @@ class SageMaker:
         name, url = (_text(document, key) for key in ("model_name", "url"))
         if len(name) > MOST_NAME:
             raise InvalidBody(f"model_name has {len(name)} characters; give at most {MOST_NAME}")
+        if self._signed:
+            raise Unsigned(f"model {name[:140]!r}: what lies in a folder has no signature, and only what has is loaded")
         versions = await asyncio.to_thread(self._versions, name, url)
         await self._plane.models.add(name, versions)
         self._urls[name] = url

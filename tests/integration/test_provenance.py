@@ -330,6 +330,24 @@ async def test_a_container_with_a_key_runs_only_what_it_signed(
     assert await asked(http, f"{artifact}:u") == (200, 1.0)
 
 
+async def test_a_container_with_a_key_loads_nothing_from_a_folder(
+    published: tuple[str, str],
+    asking: Callable[..., Awaitable[httpx.AsyncClient]],
+    key: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("runtime.server.SAGEMAKER_MODELS", tmp_path / "models")
+    model = tmp_path / "models" / "m" / "model.onnx"
+    model.parent.mkdir(parents=True)
+    model.write_bytes(adding(2.0))
+    for name in ("m", published[0]):
+        put = {"model_name": name, "url": str(model.parent)}
+        assert (await (await asking()).post("/models", json=put)).status_code == 200
+        refused = await (await asking(signing_key=key)).post("/models", json=put)
+        assert (refused.status_code, refused.json()["type"]) == (500, "Unsigned")
+
+
 def test_a_container_takes_a_key_for_artifacts_alone(tmp_path: Path) -> None:
     for place in ({"models": tmp_path}, {"home": tmp_path}, {}):
         with pytest.raises(InvalidValue, match="signing_key: only artifacts have signatures"):
