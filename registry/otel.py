@@ -9,6 +9,10 @@ from registry.tracing import OpenSpan, Span, Value
 
 try:
     from opentelemetry import context, trace
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
     from opentelemetry.trace import SpanKind, StatusCode
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 except ImportError as missing:  # the message says what to install
@@ -85,17 +89,7 @@ def _callers(traceparent: str | None) -> context.Context:
 
 @contextmanager
 def exporting(variables: Mapping[str, str], service: str) -> Iterator[OpenTelemetry]:
-    """A tracer that exports as the OTEL_… variables say until the block ends.
-
-    Raises ImportError, saying what to install, where the SDK or its exporter is not there.
-    """
-    try:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
-        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
-        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
-    except ImportError as missing:
-        raise ImportError("pip install 'modelless[otel]' to trace with OpenTelemetry") from missing
+    """A tracer that exports as the OTEL_… variables say until the block ends."""
     name = variables.get("OTEL_SERVICE_NAME", service)
     provider = TracerProvider(resource=Resource.create({"service.name": name}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))

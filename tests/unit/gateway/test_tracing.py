@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -102,8 +103,11 @@ def test_nobody_traces_unless_asked(make_world):
         assert tracer is UNTRACED
 
 
-def test_what_is_not_installed_is_done_without(monkeypatch, caplog):
-    monkeypatch.setitem(__import__("sys").modules, "registry.otel", None)
+# Others bring OpenTelemetry's API along, and not what exports.
+@pytest.mark.parametrize("missing", ["registry.otel", "opentelemetry.sdk.trace"])
+def test_what_is_not_installed_is_done_without(missing, monkeypatch, caplog):
+    monkeypatch.delitem(sys.modules, "registry.otel")
+    monkeypatch.setitem(sys.modules, missing, None)
     with caplog.at_level(logging.WARNING), tracing({ENDPOINT: "http://127.0.0.1:4318"}) as tracer:
         assert tracer is UNTRACED
     assert "nothing is traced" in caplog.text
