@@ -13,6 +13,7 @@ import click
 
 from cli.client import connect
 from cli.errors import BadInput
+from cli.inbox import ask
 from cli.options import given, json_option, server_options, slo_options
 from cli.output import dollars, ms, say, table
 
@@ -41,9 +42,9 @@ def predict(task: str, inputs: str, url: str, api_key: str | None, as_json: bool
     The JSON is an object of tensors by name, rows first, or the rows alone where the task has one input:
       modelless predict digits '[[0, 0, 5, ...]]' --latency-ms 20
     """
-    body = {"inputs": read_json(inputs, "INPUTS"), "slo": given(**hints)}
+    read = read_json(inputs, "INPUTS")
     with connect(url, api_key) as server:
-        answer = server.post(f"/v1/tasks/{quote(task, safe='')}/predict", body)
+        answer = ask(server, f"/v1/tasks/{quote(task, safe='')}/predict", read, given(**hints))
     say(answer, as_json=as_json, render=lambda console: render_answer(console, answer))
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import click
 
@@ -19,6 +22,20 @@ DOOR = "AWS said: "
 
 TIMEOUT_S = 60.0
 """Longer than any tier's timeout: the platform, not the client, decides when a request is over."""
+
+
+ABSENT = frozenset({404, 405})
+"""How a platform answers for a path that it has not."""
+
+
+@contextmanager
+def finite() -> Iterator[None]:
+    """Turn what cannot be written as JSON into a message."""
+    try:
+        yield
+    except ValueError as error:
+        # Python's reader of JSON and click's of numbers take NaN; JSON has none.
+        raise BadInput("the request holds NaN or an infinity; give finite numbers") from error
 
 
 def connect(url: str, api_key: str | None = None, *, start: str = "modelless up", named: str = "--url") -> Server:
@@ -59,6 +76,7 @@ class Server:
 
         self.url = url.rstrip("/")
         self._start, self._named, self._signs = start, named, auth is not None
+        self._transport = transport
         if api_key and not (api_key.isascii() and api_key.isprintable()):
             raise BadInput("--api-key: holds characters that no key has; give it as it was shown")
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
@@ -82,6 +100,31 @@ class Server:
     def post(self, path: str, body: Any, headers: Mapping[str, str] | None = None) -> Any:
         """The JSON answer to `body`; raises as `get` does."""
         return self._send("POST", path, json=body, headers=headers)
+
+    def post_if_there(self, path: str, body: Any) -> Any | None:
+        """The JSON answer to `body`, or None where nothing takes it; raises as `get` does."""
+        response = self._request("POST", path, json=body)
+        if response.status_code in ABSENT:
+            return None
+        if not response.is_success:
+            raise self._refusal(path, response)
+        return self._json(response)
+
+    def put(self, url: str, parts: Iterable[bytes], headers: Mapping[str, str]) -> None:
+        """Put these bytes where the platform said; by the address alone, which says who may. Raises Failed.
+
+        Neither key nor signature goes along: the address may be another host's, which takes only one of them.
+        """
+        import httpx
+
+        host = urlsplit(url).hostname
+        try:
+            with httpx.Client(timeout=TIMEOUT_S, transport=self._transport) as client:
+                response = client.put(url, content=parts, headers=headers)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise Failed(f"the inputs could not be uploaded to {host}: {type(error).__name__}: {error}") from error
+        if not response.is_success:
+            raise Failed(f"the inputs could not be uploaded to {host}: {_refused_upload(response)}")
 
     def delete(self, path: str) -> Any:
         """The JSON answer to giving up what is at `path`; raises as `get` does."""
@@ -116,7 +159,8 @@ class Server:
         import httpx
 
         try:
-            return self._http.request(method, path, **body)
+            with finite():
+                return self._http.request(method, path, **body)
         except httpx.UnsupportedProtocol as error:
             raise BadInput(f"{self._named} {self.url!r}: {error}") from error
         except httpx.ConnectError as error:
@@ -124,9 +168,6 @@ class Server:
             raise Failed(f"nothing answers at {self.url}; {mend}, or give another {self._named}") from error
         except httpx.HTTPError as error:
             raise Failed(f"{self.url}: {type(error).__name__}: {error}") from error
-        except ValueError as error:
-            # Python's reader of JSON and click's of numbers take NaN; JSON has none.
-            raise BadInput("the request holds NaN or an infinity; give finite numbers") from error
 
     def _refusal(self, path: str, response: httpx.Response) -> BadInput | Failed:
         message = _message(response)
@@ -171,3 +212,12 @@ def _message(response: httpx.Response) -> str:
     if isinstance(body, dict) and isinstance(said := body.get("message", body.get("Message")), str):
         return f"{DOOR}{said}"  # its front doors refuse in words of their own
     return f"the server said {response.text[:200]!r}"
+
+
+def _refused_upload(response: httpx.Response) -> str:
+    """What S3 says in its XML, without its address, which whoever reads it could put to; and what to do."""
+    said = re.search(r"<Message>(.*?)</Message>", response.text, re.DOTALL)
+    message = f"{said[1] if said else response.text[:200]!r} (HTTP {response.status_code})"
+    if "expired" in message.lower():
+        return f"{message}; it took longer than the address is good for: try again, from nearer or with fewer rows"
+    return f"{message}; try again, and if it goes on, send fewer rows"

@@ -12,6 +12,7 @@ import click
 from cli.ask import read_json, render_answer
 from cli.client import Server, connect
 from cli.errors import BadInput, Failed
+from cli.inbox import ask
 from cli.options import given, json_option, server_options, slo_options
 from cli.output import say, screen, table
 
@@ -42,10 +43,10 @@ def submit(
     The answer is kept for a day after it is made; `modelless jobs ID` shows it. Without --latency-ms there is no
     deadline, whatever the task's default.
     """
-    body = {"inputs": read_json(inputs, "INPUTS"), "slo": given(**hints)}
+    read = read_json(inputs, "INPUTS")
     headers = {} if key is None else {"Idempotency-Key": _sendable(key)}
     with connect(url, api_key) as server:
-        job = server.post(f"/v1/tasks/{quote(task, safe='')}/jobs", body, headers)
+        job = ask(server, f"/v1/tasks/{quote(task, safe='')}/jobs", read, given(**hints), headers)
         if wait:
             job = _ended(server, job)
     say(job, as_json=as_json, render=lambda console: _render(console, job))

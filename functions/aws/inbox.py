@@ -26,6 +26,8 @@ PREFIX = "inbox/"
 LIMIT_BYTES = 16 * 2**20
 """As for a request's body on one machine."""
 
+OVER = f"an input holds at most {LIMIT_BYTES} bytes; send fewer rows"
+
 TYPE = "application/json"
 """What may be put there: the value of a request's `inputs`."""
 
@@ -57,7 +59,7 @@ class Inbox:
         if nbytes < 1:
             raise Unprocessable("bytes: must be positive; give the length of what you will put", field="bytes")
         if nbytes > LIMIT_BYTES:
-            raise TooLarge(f"an input holds at most {LIMIT_BYTES} bytes", limit_bytes=LIMIT_BYTES)
+            raise TooLarge(OVER, limit_bytes=LIMIT_BYTES)
         reference = self._new_id()
         put = {"Bucket": self._bucket, "Key": _key(principal, reference), "ContentLength": nbytes, "ContentType": TYPE}
         with failures(f"S3 bucket {self._bucket}"):
@@ -87,7 +89,7 @@ class Inbox:
             raise UnknownTask(f"nothing was put under inputs_ref {reference}", inputs_ref=reference) from None
         with found["Body"] as body:
             if found["ContentLength"] > LIMIT_BYTES:
-                raise TooLarge(f"an input holds at most {LIMIT_BYTES} bytes", limit_bytes=LIMIT_BYTES)
+                raise TooLarge(OVER, limit_bytes=LIMIT_BYTES)
             return bytes(body.read())
 
     @property
