@@ -339,6 +339,24 @@ def test_a_queue_waits_for_its_function_and_gives_up_at_last(everything: Resourc
     assert {queue["SqsManagedSseEnabled"] for queue in queues.values()} == {True}
 
 
+def test_whoever_sends_into_the_queue_that_it_reads_is_not_taken_for_a_loop(everything: Resources) -> None:
+    """By default Lambda stops what has gone round sixteen times, and makes a dead letter of it."""
+    found = functions(everything)
+    round_and_round = set()
+    for source in of_type(everything, "AWS::Lambda::EventSourceMapping").values():
+        name = source["FunctionName"]["Ref"].removesuffix("Aliaslive")
+        role = everything[found[name]["Role"]["Fn::GetAtt"][0]]["Properties"]
+        if any(
+            "sqs:SendMessage" in statement["Action"] and statement["Resource"] == source["EventSourceArn"]
+            for policy in role["Policies"]
+            for statement in policy["PolicyDocument"]["Statement"]
+        ):
+            round_and_round.add(name)
+
+    assert round_and_round == {"FeedbackFunction", "OptimizeFunction"}
+    assert {name for name in found if found[name].get("RecursiveLoop") == "Allow"} == round_and_round
+
+
 def test_a_job_is_tried_for_as_long_as_its_function_thinks(everything: Resources) -> None:
     queue, function = of_type(everything, "AWS::SQS::Queue")["JobsQueue"], functions(everything)["JobsFunction"]
     worker = functions(everything)["Worker1769Function"]
