@@ -128,6 +128,7 @@ class GenerationResponse(Document):
     reason: str
     tier: str
     rows: int
+    passing: bool = Field(description="Whether it failed of something that passes: it is tried again when asked for.")
 
 
 class GenerationsResponse(Document):

@@ -4,6 +4,7 @@ OptimizerError
 ├── GenerationFailed     the model's: a generator cannot make a variant of it
 ├── InvalidEvaluation    the caller's: the held-out rows do not fit the task or its metric
 ├── MeasurementFailed    the backend's: a placement cannot be measured
+│   └── NoNewEnvironment nobody's: too many environments stand warm to measure a start beside them
 ├── NotConvertible       the caller's: a model cannot be turned into ONNX, or not with what is installed
 ├── ModelRefused         the model's: it is not fit to be registered (also registry's InvalidValue)
 ├── NothingRegistered    the caller's: no variant of a manifest could be made
@@ -44,6 +45,10 @@ class InvalidEvaluation(OptimizerError, ValueError):
 
 class MeasurementFailed(OptimizerError):
     """A placement cannot be measured; the message names it and why."""
+
+
+class NoNewEnvironment(MeasurementFailed):
+    """A start cannot be measured while so many environments stand warm; it can once fewer do."""
 
 
 class NotConvertible(OptimizerError, ValueError):

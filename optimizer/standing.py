@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from optimizer.backend import Backend, Standing, environment_of
 from optimizer.bench import Bench, Run
-from optimizer.errors import MeasurementFailed
+from optimizer.errors import NoNewEnvironment
 from optimizer.evaluation import Evaluation
 from registry.model import Placement, Variant
 
@@ -59,7 +59,7 @@ class StandingBench(Bench):
         self._met.clear()
 
     async def run(self, placement: Placement, variant: Variant, rows: int) -> Run:
-        """One run; raises MeasurementFailed where no new environment is to be had, and what the backend raises."""
+        """One run; raises NoNewEnvironment where no new environment is to be had, and what the backend raises."""
         if self._forgotten and placement.id not in self._met:
             run = await self._first(placement, variant, rows)
         else:
@@ -84,7 +84,7 @@ class StandingBench(Bench):
                 return run
             self._spent |= {environment}
             attempt, taught_nothing = attempt + 1, taught_nothing + (environment in known)
-        raise MeasurementFailed(
+        raise NoNewEnvironment(
             f"{self.backend.tier.name} gave no new environment in {attempt} calls, and a start cannot be measured"
             f" without one ({self._standing.at_once} calls at once, {len(self._known)} environments known);"
             " raise its concurrency, or measure while it is asked for less"

@@ -98,6 +98,8 @@ class Generation:
     """Where it is expected to do best; empty when nobody said."""
     rows: int = 1
     """The batch that it was first asked for with."""
+    passing: bool = False
+    """Whether it failed of something that passes, which says nothing of its recipe."""
 
     def check(self, following: GenerationState) -> None:
         """Raise InvalidValue unless that state may follow."""
@@ -121,7 +123,7 @@ class GenerationLog(Protocol):
     def generation(self, id_: str) -> Generation:
         """The generation of this id; raises NotFound."""
 
-    def move(self, id_: str, state: GenerationState, reason: str = "") -> Generation:
+    def move(self, id_: str, state: GenerationState, reason: str = "", *, passing: bool = False) -> Generation:
         """A generation has come to this; raises NotFound, and InvalidValue for a state that cannot follow."""
 
     def recover(self, started_before: str | None = None) -> None:

@@ -141,7 +141,7 @@ class Optimizing:
         abandoned = datetime.fromtimestamp(self._wall() - LONGEST_S, UTC)
         self._generations.recover(abandoned.isoformat(timespec="seconds"))
         possible = possible_of(catalogue, self._workshop.blobs, asked.task, HERE)
-        generation = generation_for(asked, catalogue, possible, self._generations)
+        generation = generation_for(asked, catalogue, possible, self._generations, self._wall())
         if generation is not None:
             self._generations.say(asked, generation)
         return generation

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import takewhile
 
 from gateway.backends.protocol import Backend
-from gateway.errors import BackendError
-from optimizer.errors import OptimizerError
+from gateway.errors import BackendError, NotReady, Throttled
+from optimizer.errors import NoNewEnvironment, OptimizerError
 from optimizer.generate.table import GENERATORS
 from optimizer.more import parent_of, proposal, register_more
 from optimizer.ondemand import Option, options, wanted
@@ -17,7 +19,7 @@ from optimizer.plan import FULL, Plan
 from optimizer.proposals import Generators
 from registry.blobs import Blobs
 from registry.catalogue import Catalogue
-from registry.errors import RegistryError
+from registry.errors import RegistryError, Unavailable
 from registry.generations import Asked, Generation, GenerationLog, GenerationState
 from registry.lineage import Outcome, Tried
 from registry.model import Variant
@@ -28,6 +30,15 @@ log = logging.getLogger(__name__)
 
 FAULTS = (OptimizerError, RegistryError, BackendError, RuntimeFault, OSError)
 """What may go wrong with one generation and says so by itself."""
+
+PASSING = (NoNewEnvironment, NotReady, Throttled, Unavailable)
+"""What of it says nothing of the recipe: somewhat later it may be otherwise."""
+
+PAUSE_S = 2700.0
+"""How long nothing is made for a task of which a generation failed so: another would meet with the same. Doubled each
+time in a row. In the cloud a question comes once an hour, of which a generation takes a quarter at most."""
+
+LONGEST_PAUSE_S = 32 * PAUSE_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +69,19 @@ def possible_of(catalogue: Catalogue, blobs: Blobs, task: str, generators: Gener
 
 
 def generation_for(
-    asked: Asked, catalogue: Catalogue, possible: tuple[Option, ...], generations: GenerationLog
+    asked: Asked, catalogue: Catalogue, possible: tuple[Option, ...], generations: GenerationLog, now: float
 ) -> Generation | None:
-    """The generation, queued by now, that would best answer a question; None: nothing possible is expected to."""
+    """The generation, queued by now, that would best answer a question; `now` is in seconds since the epoch.
+
+    None: nothing possible is expected to, or it has to wait for something to pass.
+    """
     if not possible:
         return None
     basis = catalogue.sources[asked.task].evaluation
-    failed = {
-        generation.recipe
-        for generation in generations.generations()
-        if (generation.task, generation.basis, generation.state) == (asked.task, basis, GenerationState.FAILED)
-    }
+    known = [each for each in generations.generations() if (each.task, each.basis) == (asked.task, basis)]
+    if _waits(known, now):
+        return None
+    failed = {each.recipe for each in known if each.state is GenerationState.FAILED and not each.passing}
     wish = wanted(asked, catalogue, [option for option in possible if option.recipe not in failed])
     if wish is None:
         return None
@@ -78,12 +91,26 @@ def generation_for(
     )
 
 
+def _waits(known: Sequence[Generation], now: float) -> bool:
+    """Whether the last that ended, newest first, failed of something that may not have passed yet."""
+    over = sorted((each for each in known if each.ended_at), key=_ended_at, reverse=True)
+    in_a_row = sum(1 for _ in takewhile(lambda each: each.passing, over))
+    if not in_a_row:
+        return False
+    return now < _ended_at(over[0]) + min(PAUSE_S * 2.0 ** (in_a_row - 1), LONGEST_PAUSE_S)
+
+
+def _ended_at(generation: Generation) -> float:
+    return datetime.fromisoformat(generation.ended_at or "").timestamp()
+
+
 async def ended(generation: Generation, workshop: Workshop, generations: GenerationLog) -> Generation:
     """A running generation as it ended: its variant published, or dropped, or the reason why it failed."""
     try:
         made = await _made(generation, workshop)
     except FAULTS as fault:
-        return generations.move(generation.id, GenerationState.FAILED, str(fault))
+        passing = isinstance(fault, PASSING)
+        return generations.move(generation.id, GenerationState.FAILED, str(fault), passing=passing)
     except Exception as fault:  # the outermost handler of a generation: the next one is not to suffer
         log.exception("generation %s", generation.id)
         return generations.move(generation.id, GenerationState.FAILED, f"{type(fault).__name__}: {fault}")

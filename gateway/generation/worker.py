@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from gateway.generation.making import Workshop, ended, generation_for, possible_of
@@ -55,7 +56,7 @@ def answer_all(store: Store, blobs: Blobs, generations: SqliteGenerations) -> No
         generations.answer(asked, None)  # a model whose planning ends this process must not end every process after it
         if task not in possible:
             possible[task] = possible_of(catalogue, blobs, task, GENERATORS)
-        generation = generation_for(asked, catalogue, possible[task], generations)
+        generation = generation_for(asked, catalogue, possible[task], generations, time.time())
         if generation is not None:
             generations.answer(asked, generation)
 

@@ -73,9 +73,9 @@ class DynamoGenerations:
             raise NotFound("generation", id_)
         return _generation(item)
 
-    def move(self, id_: str, state: GenerationState, reason: str = "") -> Generation:
+    def move(self, id_: str, state: GenerationState, reason: str = "", *, passing: bool = False) -> Generation:
         """See GenerationLog."""
-        return self._moved(self.generation(id_), state, reason=reason)
+        return self._moved(self.generation(id_), state, reason=reason, passing=passing)
 
     def recover(self, started_before: str | None = None) -> None:
         """See GenerationLog."""

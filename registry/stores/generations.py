@@ -130,10 +130,10 @@ class SqliteGenerations(Database):
             row = database.execute("SELECT job FROM job WHERE state = 'queued' ORDER BY number LIMIT 1").fetchone()
             return self._moved(database, _generation(row[0]), GenerationState.RUNNING) if row else None
 
-    def move(self, id_: str, state: GenerationState, reason: str = "") -> Generation:
+    def move(self, id_: str, state: GenerationState, reason: str = "", *, passing: bool = False) -> Generation:
         """See GenerationLog."""
         with self._writing() as database:
-            return self._moved(database, _found(database, id_), state, reason=reason)
+            return self._moved(database, _found(database, id_), state, reason=reason, passing=passing)
 
     def recover(self, started_before: str | None = None) -> None:
         """See GenerationLog."""

@@ -92,6 +92,14 @@ def test_states_follow_one_another_and_are_dated(log: GenerationLog) -> None:
     assert log.generation(made.id) == ended
 
 
+@pytest.mark.parametrize("passing", [True, False])
+def test_whether_what_it_failed_of_passes_is_kept(log: GenerationLog, other: GenerationLog, passing: bool) -> None:
+    made = queued(log, 50)
+    log.move(made.id, GenerationState.RUNNING)
+    ended = log.move(made.id, GenerationState.FAILED, "why", passing=passing)
+    assert (ended.passing, other.generations()) == (passing, (ended,))
+
+
 def test_impossible_steps_change_nothing(log: GenerationLog) -> None:
     made = queued(log, 50)
     with pytest.raises(InvalidValue, match="only running may follow"):

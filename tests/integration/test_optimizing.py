@@ -22,10 +22,12 @@ from examples.digits import data
 from functions.aws.emf import Emf
 from functions.aws.optimizing import HERE, LATER_S, LONGEST_S, TURN, Optimizing, at_once
 from functions.aws.settings import OptimizeSettings
+from functions.aws.wishing import AGAIN_S
 from optimizer.accuracy import share
 from optimizer.artifact import make_artifact
 from optimizer.backend import Standing
 from optimizer.bench import Bench
+from optimizer.errors import NoNewEnvironment
 from optimizer.evaluation import Evaluation
 from optimizer.keep import keep_sources
 from optimizer.plan import Plan
@@ -216,6 +218,31 @@ async def test_one_that_takes_too_long_has_failed_and_is_not_tried_again(stack: 
     assert stack.counted() == [(0, 1)]
     again = await stack.optimizing().once(asked, 30.0)
     assert again is None or again.recipe != done.recipe
+
+
+async def test_while_too_many_stand_warm_nothing_is_tried_and_then_the_same(
+    stack: Stack, forest: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack.publish(forest)
+
+    class Crowded(Bench):
+        async def forget(self) -> None:
+            raise NoNewEnvironment("lambda-1769 gave no new environment in 9 calls")
+
+    with monkeypatch.context() as crowded:
+        crowded.setattr("optimizer.more.bench_of", Crowded)
+        failed = await stack.optimizing().once(message(HALF), 900.0)
+    assert failed is not None
+    assert (failed.state, failed.passing) == (GenerationState.FAILED, True)
+    assert await stack.optimizing().once(message(HALF), 900.0) is None
+    assert stack.generations.generations() == (failed,)
+
+    later = stack.optimizing()
+    later._wall = lambda: time.time() + AGAIN_S
+    again = await later.once(message(HALF), 30.0)
+    assert again is not None
+    assert (again.recipe, again.id != failed.id) == (failed.recipe, True)
+    assert "longer than" in again.reason
 
 
 async def test_one_generation_is_made_at_a_time_and_what_has_to_wait_is_asked_again(

@@ -12,7 +12,7 @@ import pytest
 from gateway.virtual_time import run_virtually as virtually
 from optimizer.backend import Invocation
 from optimizer.bench import Bench
-from optimizer.errors import MeasurementFailed
+from optimizer.errors import NoNewEnvironment
 from optimizer.evaluation import Evaluation
 from optimizer.plan import QUICK, Plan
 from optimizer.profile import Candidate, profile_tier
@@ -119,7 +119,7 @@ def test_where_too_many_stand_warm_it_is_said_after_a_few_calls() -> None:
         await bench.forget()
         await bench.run(Placement("task/a", "far"), variant("a"), 1)
 
-    with pytest.raises(MeasurementFailed, match="8 calls at once"):
+    with pytest.raises(NoNewEnvironment, match="8 calls at once"):
         virtually(refused())
     assert max(backend.occupied) == 7
     assert len(backend.occupied) <= MOST_TRIES
@@ -153,7 +153,7 @@ def test_where_no_environment_can_be_added_it_is_said() -> None:
         await bench.forget()
         await bench.run(Placement("task/a", "far"), variant("a"), 1)
 
-    with pytest.raises(MeasurementFailed, match="far gave no new environment in 9 calls"):
+    with pytest.raises(NoNewEnvironment, match="far gave no new environment in 9 calls"):
         virtually(refused())
 
 
