@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 import time
 from collections.abc import Callable
@@ -24,6 +25,9 @@ KEPT = 1000
 
 KEPT_S = 30 * 86400
 """How long one is kept."""
+
+ID = re.compile(r"[0-9a-f]{17}", re.ASCII)
+"""Eleven digits of milliseconds, so that ids sort, and six that keep apart those of one millisecond."""
 
 UNDER_WAY, ANSWERS = "ACTIVE#", "ANSWERS#"
 
@@ -46,7 +50,6 @@ class DynamoGenerations:
     ) -> Generation:
         """See GenerationLog."""
         now = self._wall()
-        # Eleven digits of milliseconds, so that ids sort; the rest keeps apart those of one millisecond.
         id_, state = f"{int(now * 1000):011x}{secrets.token_hex(3)}", GenerationState.QUEUED
         new = Generation(id_, task, variant, recipe, suffix, basis, state, _iso(now), tier=tier, rows=rows)
         while (active := self._claimed(new)) is not None:
@@ -68,7 +71,8 @@ class DynamoGenerations:
 
     def generation(self, id_: str) -> Generation:
         """See GenerationLog."""
-        item = self._get(id_) if id_ else None
+        # Anything else cannot be there, and what is over 1,024 bytes no key can be: DynamoDB would refuse to look.
+        item = self._get(id_) if ID.fullmatch(id_) else None
         if item is None or "generation" not in item:
             raise NotFound("generation", id_)
         return _generation(item)

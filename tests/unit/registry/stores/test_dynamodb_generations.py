@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from benchmarks.fault_client import RepeatingClient
-from registry.errors import InvalidValue
+from registry.errors import InvalidValue, NotFound
 from registry.generations import Asked, GenerationState
 from registry.model import Recipe, Slo
 from registry.stores.dynamodb_claims import DynamoClaims
@@ -54,6 +56,21 @@ def test_items_expire(table: DynamoTable) -> None:
     DynamoGenerations(table, wall=lambda: NOW).queue("t", "v", "v", Recipe("int8", "p"), basis="b")
     assert table.client.scan(TableName="facts")["Items"]
     assert {item["ttl"]["N"] for item in table.client.scan(TableName="facts")["Items"]} == {str(int(NOW) + KEPT_S)}
+
+
+def test_what_is_no_id_is_not_looked_for(table: DynamoTable) -> None:
+    asked: list[Any] = []
+    table.client.meta.events.register(
+        "before-parameter-build.dynamodb.GetItem", lambda params, **_: asked.append(params)
+    )
+    log = DynamoGenerations(table, wall=lambda: NOW)
+    for id_ in ("x" * 2000, "é" * 600, "0" * 16, "0" * 18, "0" * 17 + "\n", "ACTIVE#"):
+        with pytest.raises(NotFound):
+            log.generation(id_)
+    assert not asked
+    made = log.queue("t", "v", "v", Recipe("int8", "p"), basis="b")
+    assert log.generation(made.id) == made
+    assert len(asked) == 1
 
 
 def test_a_name_is_taken_once_in_a_while(table: DynamoTable) -> None:
