@@ -28,8 +28,8 @@ def unproved(variables: Mapping[str, str]) -> Principal | None:
 def principal(event: Mapping[str, Any], tenant_claim: str, stranger: Principal | None = None) -> Principal:
     """The principal of a payload 2.0 event, signed with IAM or carrying a JWT that the HTTP API has verified.
 
-    A JWT's tenant is its `tenant_claim`; an IAM caller's is `account/role` or `account/user`, so that one tenant may
-    have many sessions. Without any authorizer it is `stranger`. Raises Unauthenticated when nothing was proved.
+    A JWT's tenant is its `tenant_claim`; a role's is `account/NAME`, whatever its session, and a user's
+    `account/user/NAME`, as a role may have the same name and names hold no slash. Without any authorizer it is `stranger`. Raises Unauthenticated when nothing was proved.
     """
     authorizer = (event.get("requestContext") or {}).get("authorizer") or {}
     if claims := (authorizer.get("jwt") or {}).get("claims"):
@@ -52,7 +52,8 @@ def _of_claims(claims: Mapping[str, Any], tenant_claim: str) -> Principal:
 
 
 def _of_arn(arn: str) -> Principal:
-    found = ASSUMED_ROLE.match(arn) or USER.match(arn)
-    if found is None:
-        raise Unauthenticated("the signer is neither a role nor a user")
-    return Principal(arn, f"{found[1]}/{found[2]}")
+    if role := ASSUMED_ROLE.match(arn):
+        return Principal(arn, f"{role[1]}/{role[2]}")
+    if user := USER.match(arn):
+        return Principal(arn, f"{user[1]}/user/{user[2]}")
+    raise Unauthenticated("the signer is neither a role nor a user")

@@ -40,7 +40,7 @@ TIER = "lambda-1769"
 OWNED = "numbers"
 """A task like digits, that belongs to the tenant of the recorded IAM user."""
 
-OWNER = "111122223333/ada"
+OWNER = "111122223333/user/ada"
 # In Lambda's one writable folder, by the name that the worker knows.
 WORKER_CACHE = Path("/tmp/modelless-blobs")
 

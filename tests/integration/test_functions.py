@@ -176,7 +176,7 @@ def test_a_job_goes_through_the_queue_and_comes_back_while_no_worker_answers(sto
     job = json.loads(accepted["body"])
     assert (accepted["statusCode"], job["state"]) == (202, "queued")
     (record,) = received()
-    assert record["attributes"]["MessageGroupId"] == tenant_hash("123456789012/ada")
+    assert record["attributes"]["MessageGroupId"] == tenant_hash("123456789012/user/ada")
     broken = {**record, "messageId": "broken", "body": "{"}
 
     # moto has no such worker, as a stack has none while it is deployed.

@@ -24,8 +24,8 @@ def bearing(**claims: Any) -> dict[str, Any]:
     [
         ("arn:aws:sts::123456789012:assumed-role/reader/session-1", "123456789012/reader"),
         ("arn:aws-cn:sts::123456789012:assumed-role/reader/session-2", "123456789012/reader"),
-        ("arn:aws:iam::123456789012:user/ada", "123456789012/ada"),
-        ("arn:aws:iam::123456789012:user/team/x/ada", "123456789012/ada"),
+        ("arn:aws:iam::123456789012:user/ada", "123456789012/user/ada"),
+        ("arn:aws:iam::123456789012:user/team/x/ada", "123456789012/user/ada"),
     ],
 )
 def test_an_iam_caller_is_of_its_role_or_user(arn: str, tenant: str) -> None:
@@ -35,11 +35,18 @@ def test_an_iam_caller_is_of_its_role_or_user(arn: str, tenant: str) -> None:
     assert caller.tenant == tenant
 
 
-def test_a_role_and_a_user_of_one_name_in_two_accounts_are_two_tenants() -> None:
+def test_users_of_one_name_in_two_accounts_are_two_tenants() -> None:
     one = principal(signed("arn:aws:iam::111111111111:user/ada"), "sub")
     other = principal(signed("arn:aws:iam::222222222222:user/ada"), "sub")
 
     assert one.tenant != other.tenant
+
+
+def test_a_role_and_a_user_of_one_name_in_one_account_are_two_tenants() -> None:
+    user = principal(signed("arn:aws:iam::111111111111:user/ci"), "sub")
+    role = principal(signed("arn:aws:sts::111111111111:assumed-role/ci/session"), "sub")
+
+    assert user.tenant != role.tenant
 
 
 def test_a_token_names_its_tenant_by_the_configured_claim() -> None:
@@ -61,6 +68,7 @@ def test_a_token_names_its_tenant_by_the_configured_claim() -> None:
         bearing(sub="ada", org=7),
         bearing(sub="ada", org="public"),
         bearing(sub="ada", org="123456789012/ada"),
+        bearing(sub="ada", org="123456789012/user/ada"),
         signed("arn:aws:iam::123456789012:root"),
         signed("arn:aws:sts::123456789012:federated-user/ada"),
     ],
@@ -77,7 +85,7 @@ def test_on_an_emulator_whoever_is_not_proved_is_anonymous() -> None:
     stranger = unproved(EMULATOR)
 
     assert principal({"requestContext": {}}, "sub", stranger) == ANONYMOUS
-    assert principal(signed("arn:aws:iam::123456789012:user/ada"), "sub", stranger).tenant == "123456789012/ada"
+    assert principal(signed("arn:aws:iam::123456789012:user/ada"), "sub", stranger).tenant == "123456789012/user/ada"
 
 
 @pytest.mark.parametrize(

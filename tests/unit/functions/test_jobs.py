@@ -69,7 +69,7 @@ class Cloud:
         data = self.put[Key]
         return {"Body": io.BytesIO(data), "ContentLength": len(data)}
 
-    def puts(self, data: bytes, tenant: str = "123456789012/ada") -> str:
+    def puts(self, data: bytes, tenant: str = "123456789012/user/ada") -> str:
         """Inputs into a tenant's inbox; the reference to them."""
         reference = f"{len(self.put):032x}"
         self.put[f"{PREFIX}{tenant_hash(tenant)}/{reference}"] = data
@@ -128,7 +128,7 @@ class Cloud:
         raise Died
 
     def state(self, id_: str) -> JobState:
-        return self.store.job("123456789012/ada", id_).state
+        return self.store.job("123456789012/user/ada", id_).state
 
     def fail_all(self, *faults: Exception) -> None:
         for backend in self.api.backends.values():
@@ -173,7 +173,7 @@ async def test_inputs_are_either_sent_or_in_the_callers_own_inbox(cloud: Cloud) 
 async def test_a_job_is_accepted_made_and_fetched(cloud: Cloud) -> None:
     job = await cloud.submit()
     assert JobResponse.model_validate(job).state is JobState.QUEUED
-    assert json.loads(cloud.queue[0]) == {"tenant": "123456789012/ada", "job": job["id"]}
+    assert json.loads(cloud.queue[0]) == {"tenant": "123456789012/user/ada", "job": job["id"]}
     await cloud.deliver()
     status, done = await cloud.ask("GET", f"/v1/jobs/{job['id']}")
     assert (status, done["state"], done["result"]["outputs"]) == (200, "succeeded", {"y": [3.5]})
@@ -183,7 +183,7 @@ async def test_a_job_is_accepted_made_and_fetched(cloud: Cloud) -> None:
 async def test_the_queue_is_told_whose_a_job_is_and_not_who_that_is(cloud: Cloud) -> None:
     await cloud.submit()
     await cloud.submit()
-    assert cloud.groups == [tenant_hash("123456789012/ada")] * 2
+    assert cloud.groups == [tenant_hash("123456789012/user/ada")] * 2
 
 
 @pytest.mark.parametrize("text", ['"', "\\", "é", "\x00"])
@@ -278,9 +278,9 @@ async def test_without_jobs_there_are_none(api: Any) -> None:
 async def test_a_message_that_comes_twice_makes_one_answer(cloud: Cloud) -> None:
     job = await cloud.submit()
     await cloud.deliver()
-    first = cloud.store.job("123456789012/ada", job["id"])
+    first = cloud.store.job("123456789012/user/ada", job["id"])
     await cloud.deliver()
-    assert cloud.store.job("123456789012/ada", job["id"]) == first
+    assert cloud.store.job("123456789012/user/ada", job["id"]) == first
     assert len(cloud.api.service.log) == 1
 
 
@@ -299,7 +299,7 @@ async def test_without_capacity_a_message_is_left_ever_longer_and_no_attempt_is_
         cloud.fail_all(*[Throttled("full", 0.0)] * 4)
         with pytest.raises(Left):
             await cloud.deliver(receives=receives)
-        found = cloud.store.job("123456789012/ada", job["id"])
+        found = cloud.store.job("123456789012/user/ada", job["id"])
         assert (found.state, found.attempts) == (JobState.QUEUED, 0)
         cloud.now = found.lease_until
     assert cloud.hidden == sorted(cloud.hidden)
@@ -345,7 +345,7 @@ async def test_a_crashed_run_is_made_again_once_its_lease_is_over(
         await cloud.deliver(receives=2)
     cloud.now += cloud.hidden[-1]
     await cloud.deliver(receives=3)
-    found = cloud.store.job("123456789012/ada", job["id"])
+    found = cloud.store.job("123456789012/user/ada", job["id"])
     assert (found.state, found.attempts) == (JobState.SUCCEEDED, 2)
 
 
@@ -375,19 +375,19 @@ async def test_a_job_that_ends_its_function_takes_no_other_along(cloud: Cloud, m
 async def test_what_is_to_run_alone_is_left_where_too_little_time_is(cloud: Cloud) -> None:
     job = await cloud.submit()
     begin = partial(claim, holder="dead", lease_s=1.0)
-    cloud.store.move("123456789012/ada", job["id"], begin)
+    cloud.store.move("123456789012/user/ada", job["id"], begin)
     cloud.now += 1.0
     cloud.left_s = ALONE_S - 1
     with pytest.raises(Left):
         await cloud.deliver(receives=2)
-    assert cloud.store.job("123456789012/ada", job["id"]).holder == "dead"
+    assert cloud.store.job("123456789012/user/ada", job["id"]).holder == "dead"
     cloud.left_s = ALONE_S
     await cloud.deliver(receives=3)
     assert cloud.state(job["id"]) is JobState.SUCCEEDED
 
 
 async def test_a_message_of_no_job_is_done_with(cloud: Cloud) -> None:
-    await cloud.deliver(json.dumps({"tenant": "123456789012/ada", "job": "0" * 31}))
+    await cloud.deliver(json.dumps({"tenant": "123456789012/user/ada", "job": "0" * 31}))
     assert cloud.hidden == []
 
 
