@@ -29,7 +29,8 @@ def principal(event: Mapping[str, Any], tenant_claim: str, stranger: Principal |
     """The principal of a payload 2.0 event, signed with IAM or carrying a JWT that the HTTP API has verified.
 
     A JWT's tenant is its `tenant_claim`; a role's is `account/NAME`, whatever its session, and a user's
-    `account/user/NAME`, as a role may have the same name and names hold no slash. Without any authorizer it is `stranger`. Raises Unauthenticated when nothing was proved.
+    `account/user/NAME`, as a role may have the same name and names hold no slash. Without any authorizer it is
+    `stranger`. Raises Unauthenticated when nothing was proved.
     """
     authorizer = (event.get("requestContext") or {}).get("authorizer") or {}
     if claims := (authorizer.get("jwt") or {}).get("claims"):
