@@ -46,6 +46,8 @@ SETTINGS = {
     "jobs": JobsSettings,
     "optimize": OptimizeSettings,
 }
+NEW_ACCOUNT_MB = 3008
+"""Most memory of a function in many a new account (Lambda Developer Guide, "Lambda quotas": reduced at first)."""
 SNAPSHOTS = {"none": (), "smallest": (1769,), "all": tuple(WORKERS.values())}
 
 Resources = dict[str, dict[str, Any]]
@@ -158,6 +160,20 @@ def test_a_worker_is_the_tier_that_it_starts_as(snapstart: str, snapped: tuple[i
         assert variables(found[name])["WORKERS"] == variables(found["ApiFunction"])["WORKERS"]
 
 
+def test_an_account_that_may_have_no_large_functions_can_deploy_the_smallest(deploy: Deploy) -> None:
+    """Lambda refuses more memory than an account may have, and CloudFormation then takes everything back."""
+    resources = deploy(WorkerSizes="smallest", SnapStart="all", WarmBudgetUsdPerHour="0.5")
+    found = functions(resources)
+
+    assert max(function["MemorySize"] for function in found.values()) <= NEW_ACCOUNT_MB
+    for name in ("ApiFunction", "PrewarmFunction", "EvictFunction", "JobsFunction"):
+        assert workers_of(found[name]) == {"lambda-1769-snapstart": "Worker1769Function"}
+    assert not any(str(mb) in name for name in resources for mb in WORKERS.values() if mb > NEW_ACCOUNT_MB)
+    for needs_more in ("IsolateTenants", "Optimizer"):
+        with pytest.raises(TemplateError, match="OneSizeIsNeitherIsolatedNorOptimized"):
+            deploy(WorkerSizes="smallest", **{needs_more: "on"})
+
+
 GPU = {"Gpu": "sagemaker", "GpuImageUri": "000000000000.dkr.ecr.us-east-1.amazonaws.com/modelless:cuda"}
 CHANGES = (
     {},
@@ -173,6 +189,8 @@ CHANGES = (
     {"SnapStart": "smallest"},
     {"SnapStart": "all"},
     {"WorkerConcurrency": "20"},
+    {"WorkerSizes": "smallest"},
+    {"WorkerSizes": "smallest", "SnapStart": "all", "WarmBudgetUsdPerHour": "0.5"},
     {"WarmBudgetUsdPerHour": "0.5"},
     {"WarmBudgetUsdPerHour": "0.5", "SnapStart": "smallest"},
     {"WarmBudgetUsdPerHour": "1", "LogRetentionDays": "7"},
@@ -206,6 +224,33 @@ def test_a_version_is_published_for_each_parameter_that_its_function_sees_and_no
     for name, pairs in made.items():
         assert len({settings for settings, _ in pairs}) == len(pairs), name
         assert len({version for _, version in pairs}) == len(pairs), name
+
+
+def test_a_version_can_be_described_whatever_is_set(source: dict[str, Any], deploy: Deploy) -> None:
+    """Lambda takes 256 characters."""
+    claim = source["Parameters"]["TenantClaim"]
+    longest = {
+        **GPU,
+        "Stage": "prod",
+        "Alarms": "all",
+        "MetricsBy": "service",
+        "SnapStart": "smallest",
+        "WorkerSizes": "smallest",
+    }
+    resources = deploy(
+        **longest,
+        GpuMaxCopies="10",
+        GpuInstanceType="ml.g4dn.xlarge",
+        TenantClaim="c" * claim["MaxLength"],
+        WarmBudgetUsdPerHour="1234.56789",
+        QuotaRequestsPerSecond="1234.56789",
+        SigningKeyArn=f"arn:aws-us-gov:kms:us-gov-west-1:000000000000:key/mrk-{'0' * 32}",
+    )
+
+    described = [version["Description"] for version in of_type(resources, "AWS::Lambda::Version").values()]
+    assert max(map(len, described)) <= 256
+    # None at all would name no tenant, and start no function.
+    assert claim["MinLength"] == 1
 
 
 def test_isolated_tenants_share_no_environment(deploy: Deploy) -> None:
