@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from runtime.container.settings import PREFIX, Settings
 INFRA = Path(__file__).resolve().parents[2] / "infra"
 NAMES = ("gpu.yaml", "lambda-gpu.yaml")
 IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/modelless:cuda"
+LEAST_DRIVER = {12: 525, 13: 580}
+"""By CUDA's major version (NVIDIA, CUDA Compatibility, "Minor Version Compatibility")."""
+
 Deploy = Callable[..., dict[str, dict[str, Any]]]
 WITHOUT_RESOURCE = {"ecr:GetAuthorizationToken", "cloudwatch:PutMetricData"}
 """Actions for which AWS has no resource level."""
@@ -114,6 +118,34 @@ def test_nothing_runs_before_somebody_asks(gpu: dict[str, Any], accelerated: dic
     assert variant["ManagedInstanceScaling"]["MaxInstanceCount"] == {"Ref": "MaxCopies"}
     assert variant["RoutingConfig"] == {"RoutingStrategy": "LEAST_OUTSTANDING_REQUESTS"}
     assert properties(accelerated, "WorkerGpuFunction")["FunctionScalingConfig"]["MinExecutionEnvironments"] == 0
+
+
+def documented() -> dict[str, tuple[int, tuple[int, ...]]]:
+    """Driver and CUDA version of each inference AMI with a GPU, as the service's own model has them."""
+    from botocore.loaders import create_loader
+
+    model = create_loader().load_service_model("sagemaker", "service-2")
+    told = model["shapes"]["ProductionVariant"]["members"]["InferenceAmiVersion"]["documentation"]
+    known = {}
+    for name, configuration in re.findall(r"<dt>([\w-]+)</dt>(.*?)</dd>", told):
+        if driver := re.search(r"NVIDIA driver version: (\d+)", configuration):
+            cuda = re.search(r"CUDA version: ([\d.]+)", configuration)
+            assert cuda, name
+            known[name] = (int(driver[1]), tuple(map(int, cuda[1].split("."))))
+    return known
+
+
+def test_the_hosts_driver_is_new_enough_for_the_cuda_of_the_image(gpu: dict[str, Any]) -> None:
+    (variant,) = properties(gpu, "EndpointConfig")["ProductionVariants"]
+    driver, cuda = documented()[variant["InferenceAmiVersion"]]
+    lines = (INFRA / "container" / "constraints.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if line.startswith("nvidia-"))
+    runtime = tuple(map(int, pins["nvidia-cuda-runtime"].split(".")[:2]))
+
+    assert driver >= LEAST_DRIVER[runtime[0]]
+    assert runtime <= cuda
+    assert f"nvidia-cudnn-cu{runtime[0]}" in pins
+    assert f"/nvidia/cu{runtime[0]}/lib:" in (INFRA / "container" / "Dockerfile").read_text()
 
 
 def test_two_set_the_number_of_copies_only_where_that_is_asked_for(gpu: dict[str, Any]) -> None:

@@ -133,6 +133,12 @@ def test_what_is_run_is_the_container_whatever_its_arguments(final: list[Instruc
     assert settings_of(arguments, environment(final)).host == "0.0.0.0"
 
 
+def test_nvidias_runtime_is_told_to_bring_the_driver(final: list[Instruction]) -> None:
+    variables = environment(final)
+    assert variables["NVIDIA_VISIBLE_DEVICES"] == "all"
+    assert set(variables["NVIDIA_DRIVER_CAPABILITIES"].split(",")) == {"compute", "utility"}
+
+
 def test_it_runs_as_nobody_in_particular_and_keeps_sagemaker_s_folders(final: list[Instruction]) -> None:
     user = one_of("USER", final)
     assert user.isdecimal()
@@ -179,7 +185,8 @@ def test_every_requirement_is_pinned_to_a_version_that_is_allowed() -> None:
         if name not in seen:
             seen.add(name)
             todo += requires(name) or []
-    assert set(pinned) - seen <= {"onnxruntime-gpu"}
+    unseen = set(pinned) - seen
+    assert {name for name in unseen if not name.startswith("nvidia-")} <= {"onnxruntime-gpu"}
 
 
 def test_both_devices_are_built_and_no_other_is_known(build: list[Instruction]) -> None:
