@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -65,7 +66,8 @@ def table_of(stack: str | None, table: str | None) -> str:
 
 @contextmanager
 def told_of_cloud() -> Iterator[None]:
-    """Turn what AWS refuses into a message that says what to do."""
+    """Turn what AWS refuses into a message that says what to do; raises BadInput where an endpoint is no address."""
+    _check_endpoints()
     try:
         with needs_aws():
             yield
@@ -75,6 +77,12 @@ def told_of_cloud() -> Iterator[None]:
         raise BadInput(f"{error} in {_region()}; `sam deploy` makes one, or name another, or AWS_REGION") from error
     except Unavailable as error:
         raise Failed(_explained(error)) from error
+
+
+def _check_endpoints() -> None:
+    for name, value in sorted(os.environ.items()):
+        if name.startswith("AWS_ENDPOINT_URL") and value and not value.startswith(("http://", "https://")):
+            raise BadInput(f"{name}: {value!r} is no address; give one like http://127.0.0.1:4566, or unset it")
 
 
 def _region() -> str:

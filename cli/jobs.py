@@ -88,6 +88,8 @@ def _sendable(key: str) -> str:
 
 
 def _path(job_id: str) -> str:
+    if not job_id:
+        raise BadInput("ID: is empty; give the id that `modelless submit` or `modelless jobs` shows")
     return f"/v1/jobs/{quote(job_id, safe='')}"
 
 

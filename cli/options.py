@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from cli.errors import BadInput
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 home_option = click.option(
@@ -19,9 +21,21 @@ home_option = click.option(
     help="Folder of the catalogue and its blobs.  [env: MODELLESS_HOME]",
 )
 
-stack_option = click.option("--stack", metavar="NAME", help="A deployed stack, by its CloudFormation name.")
 
-table_option = click.option("--table", metavar="NAME", help="A deployed table, where no stack tells its name.")
+def _some(_: click.Context, option: click.Parameter, name: str | None) -> str | None:
+    """A name that is not empty, as that of a variable which nobody set is."""
+    if name == "":
+        raise BadInput(f"{option.opts[0]}: is empty; give a name, or leave the option out")
+    return name
+
+
+stack_option = click.option(
+    "--stack", metavar="NAME", callback=_some, help="A deployed stack, by its CloudFormation name."
+)
+
+table_option = click.option(
+    "--table", metavar="NAME", callback=_some, help="A deployed table, where no stack tells its name."
+)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
 

@@ -38,7 +38,10 @@ def scope_of(url: str, sign: str | None) -> Scope | None:
     They are where the host is one of AWS's own, or where `sign` names a service: whose a domain of one's own is does
     not show.
     """
-    found = HOST.search(urlsplit(url).hostname or "")
+    try:
+        found = HOST.search(urlsplit(url).hostname or "")
+    except ValueError:  # who is to send there says what is wrong with it
+        return None
     if sign is None and (found is None or found["domain"] not in AWS_DOMAINS):
         return None
     service = sign or (SERVICES[found["door"]] if found else "")

@@ -152,3 +152,9 @@ def test_a_refusal_is_bad_input(invoke: Invoke) -> None:
     )
     result = invoke("cancel", "j1", obj=refused)
     assert (result.exit_code, "has succeeded" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("command", ["jobs", "cancel"])
+def test_an_empty_id_is_refused_by_its_name(command: str, invoke: Callable[..., Result]) -> None:
+    result = invoke(command, "")
+    assert (result.exit_code, "ID: is empty; give" in result.stderr) == (2, True), result.output

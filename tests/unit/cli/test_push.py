@@ -148,6 +148,22 @@ def test_what_cannot_be_is_refused(options: tuple[str, ...], said: str, invoke: 
     assert said in result.stderr
 
 
+@pytest.mark.parametrize("option", ["--stack", "--table"])
+@pytest.mark.parametrize("command", [("tasks",), ("history",), ("push",), ("unpush", "flowers")])
+def test_a_name_that_is_empty_is_none(command: tuple[str, ...], option: str, invoke: Invoke) -> None:
+    result = invoke(*command, option, "")
+    assert (result.exit_code, f"{option}: is empty; give a name" in result.stderr) == (2, True), result.output
+
+
+def test_an_endpoint_that_is_no_address_is_named(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", "localhost:4566")
+    result = invoke("tasks", "--table", "facts")
+    assert (result.exit_code, "AWS_ENDPOINT_URL_DYNAMODB: 'localhost:4566' is no address; give" in result.stderr) == (
+        2,
+        True,
+    ), result.output
+
+
 def test_a_table_that_is_not_there_is_said(invoke: Invoke, cloud: DynamoStore) -> None:
     result = invoke("history", "--table", "fact")
 

@@ -201,3 +201,8 @@ def test_the_region_of_the_address_counts_where_it_has_one() -> None:
         "lambda", "us-west-2"
     )
     assert SigV4(Scope("lambda", "us-west-2")).requires_request_body
+
+
+def test_an_address_that_cannot_be_read_is_refused_by_its_option(invoke: Invoke) -> None:
+    result = invoke("jobs", "--url", "http://[::1")
+    assert (result.exit_code, "--url 'http://[::1': " in result.stderr) == (2, True), result.output
