@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, Strict
 
 from gateway.capacity.carry_out import Result
 from registry.generations import GenerationState
@@ -12,6 +12,12 @@ from registry.jobs import JobState
 from registry.lineage import Outcome
 from registry.model import Objective, OnInfeasible
 from scheduler.frontier import Start
+
+Number = Annotated[float, Strict()]
+"""A number of JSON's; neither text that reads like one nor true, which would be 1."""
+
+Whole = Annotated[int, Strict()]
+"""A whole number, likewise."""
 
 
 class Document(BaseModel):
@@ -29,10 +35,10 @@ class Body(Document):
 class Hints(Body):
     """SLO hints; one left out keeps the task's default, null lifts the bound."""
 
-    latency_ms: float | None = Field(None, gt=0, le=900_000, description="Most milliseconds from arrival to answer.")
-    percentile: float | None = Field(None, ge=1, le=99.9, description="The percentile at which latency_ms must hold.")
-    min_accuracy: float | None = Field(None, ge=0, le=1, description="Least accuracy of the variant, as measured.")
-    max_cost_usd: float | None = Field(None, ge=0, le=1e6, description="Most dollars for this one request.")
+    latency_ms: Number | None = Field(None, gt=0, le=900_000, description="Most milliseconds from arrival to answer.")
+    percentile: Number | None = Field(None, ge=1, le=99.9, description="The percentile at which latency_ms must hold.")
+    min_accuracy: Number | None = Field(None, ge=0, le=1, description="Least accuracy of the variant, as measured.")
+    max_cost_usd: Number | None = Field(None, ge=0, le=1e6, description="Most dollars for this one request.")
     objective: Objective | None = Field(None, description="What to optimise among placements that hold every bound.")
     on_infeasible: OnInfeasible | None = Field(
         None, description="best_effort serves and flags what broke; strict refuses, and ends at the latency bound."
@@ -67,7 +73,7 @@ class ReferringRequest(Asked):
 class InboxRequest(Body):
     """Inputs to put into the tenant's inbox, as JSON."""
 
-    bytes: int = Field(ge=1, description="Their length, exactly.")
+    bytes: Whole = Field(ge=1, description="Their length, exactly.")
 
 
 class InboxResponse(Document):
@@ -84,7 +90,7 @@ class PlanRequest(Body):
     """What would be chosen for so many rows under these hints?"""
 
     slo: Hints | None = None
-    rows: int = Field(1, ge=1)
+    rows: Whole = Field(1, ge=1)
 
 
 class Attempted(Document):

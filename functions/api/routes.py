@@ -57,6 +57,11 @@ AFTER_S = 0.75
 
 OVER = "the answer is over what Lambda carries; send fewer rows"
 
+NO_JSON = BadRequest("the body is not JSON in UTF-8; send it as application/json")
+
+FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+"""What curl says of any body, if it is not told otherwise, and what the resolver would read as such."""
+
 PUBLIC = ("/healthz", "/openapi.json")
 """What anybody whom the front door lets in may ask for."""
 
@@ -141,6 +146,8 @@ class Routes:
             except GatewayError as error:
                 return _built(_refused(error))
             self.app.context["caller"] = caller
+        if _sends_a_form(event):
+            return _built(_refused(NO_JSON))
         answer = await self.app.resolve_async(dict(event), context)
         return fitted(answer) or _built(_refused(TooLarge(OVER, limit_bytes=REPLY_LIMIT)))
 
@@ -340,12 +347,19 @@ def _loads(text: str) -> Any:
     return loads(text.encode())
 
 
+def _sends_a_form(event: Mapping[str, Any]) -> bool:
+    types = [
+        str(value).lower() for name, value in (event.get("headers") or {}).items() if name.lower() == "content-type"
+    ]
+    return bool(event.get("body")) and any(each.startswith(FORMS) for each in types)
+
+
 def _refused(error: Exception) -> Answer:
     match error:
         case RequestValidationError():
             refused = _of_validation(error)
         case RequestUnsupportedContentType() | UnicodeError():
-            refused = BadRequest("the body is not JSON in UTF-8; send it as application/json")
+            refused = NO_JSON
         case _:
             refused = as_gateway_error(error)
     return _json({"error": error_document(refused)}, refused.status, refusal_headers(refused))
@@ -364,7 +378,7 @@ def _absent(error: Exception) -> Answer:
 def _of_validation(error: RequestValidationError) -> GatewayError:
     """The first fault that pydantic found, in this API's own form."""
     fault = error.errors()[0]
-    field = ".".join(str(part) for part in fault["loc"] if part != "body") or "body"
+    field = ".".join(str(part)[:80] for part in fault["loc"] if part != "body") or "body"
     return Unprocessable(f"{field}: {fault['msg']}", field=field)
 
 

@@ -119,8 +119,12 @@ PREDICT = "/v1/tasks/sum/predict"
         (("POST", PREDICT, {"inputs": [[1, 2]], "slo": {"latency_ms": -1}}), 422, "slo.latency_ms"),
         (("POST", PREDICT, {"inputs": [[1, 2]], "slo": {"latency": 1}}), 422, "slo.latency"),
         (("POST", PREDICT, {"inputs": [[1, 2]], "slo": {"percentile": None}}), 422, "percentile"),
+        (("POST", PREDICT, {"inputs": [[1, 2]], "slo": {"latency_ms": True}}), 422, "slo.latency_ms"),
+        (("POST", PREDICT, {"inputs": [[1, 2]], "slo": {"min_accuracy": "0.9"}}), 422, "slo.min_accuracy"),
         (("POST", PREDICT, {"inputs": [[1, 2]], "id": "a b"}), 422, "id"),
         (("POST", "/v1/tasks/sum/plan", {"rows": 0}), 422, "rows"),
+        (("POST", "/v1/tasks/sum/plan", {"rows": True}), 422, "rows"),
+        (("POST", "/v1/tasks/sum/plan", {"rows": 2.5}), 422, "rows"),
         (("POST", "/v1/tasks/none/predict", {"inputs": [[1, 2]]}), 404, "none"),
         (("POST", "/v1/tasks/secret/predict", {"inputs": [[1, 2]]}), 404, "secret"),
         (("GET", "/v1/tasks/none", None), 404, "none"),
@@ -136,11 +140,20 @@ async def test_bad_input_is_refused_with_the_reason(api: Any, call: tuple[Any, .
     assert refusal["error"]["code"]
 
 
+async def test_a_refusal_repeats_no_more_than_the_beginning_of_a_name(api: Any) -> None:
+    status, refusal = await api("POST", PREDICT, {"inputs": [[1, 2]], "n" * 1_000_000: 1})
+
+    assert (status, refusal["error"]["field"]) == (422, "n" * 80)
+    assert len(json.dumps(refusal)) < 1000
+
+
 @pytest.mark.parametrize(
     "change",
     [
         {"body": b64encode(b'{"inputs": [[1, "\xff"]]}').decode(), "isBase64Encoded": True},
         {"headers": {"content-type": "text/csv"}, "body": "1,2"},
+        {"headers": {"Content-Type": "application/x-www-form-urlencoded"}, "body": '{"inputs": [[1, 2]]}'},
+        {"headers": {"content-type": "multipart/form-data; boundary=x"}, "body": "--x--"},
     ],
 )
 async def test_a_body_that_is_not_json_in_utf8_is_refused(
