@@ -6,6 +6,7 @@ two events: a new execution environment tells itself the past from the log.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from functions.aws.catalogue import CatalogueWatch
 from functions.aws.emf import Emf
 from functions.aws.settings import CapacitySettings
 from functions.aws.sightings import seen_since, take_in
+from functions.aws.unmeasured import Unmeasured
 from gateway.capacity.arrivals import minute_of
 from gateway.capacity.carry_out import Part, Result
 from gateway.capacity.foresight import Foresight
@@ -55,6 +57,7 @@ class Capacity:
         self._part, self._clock, self._wall = part, clock, wall
         self._foresight = Foresight(part)
         self._emf = emf or Emf(part.value, write=None)
+        self._unmeasured = Unmeasured(settings.gpus if part is Part.SHRINK else {})
         self._snapshots = Snapshots(Catalogue.empty())
         self._backends = CloudBackends(
             settings.workers, emit=self._snapshots.emit, gpus=settings.gpus, make_client=make_lambda, clock=clock
@@ -85,6 +88,7 @@ class Capacity:
             return {"claimed": False}
         self._watch.look()
         tiers = self._backends.by_tier
+        await asyncio.to_thread(self._unmeasured.end, tiers)
         longest_s = max((backend.tier.idle_timeout_s for backend in tiers.values()), default=0.0)
         take_in(self._sightings.since(wall - longest_s, wall), tiers, began, wall)
         report = await self._keeper.once()

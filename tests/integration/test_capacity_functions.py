@@ -210,6 +210,22 @@ async def test_a_count_is_raised_by_one_and_lowered_by_the_other(cloud: Cloud) -
         assert cloud.copies() == left
 
 
+async def test_the_copy_that_a_component_is_made_with_is_given_up_before_anything_is_measured_on_it(
+    table: DynamoTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud = Cloud(table)
+    cloud.component = FakeComponents("gpu", "component", clock=lambda: cloud.now, answer=silent, copies=1)
+    monkeypatch.setattr(sagemaker_calls, "make_client", lambda service, timeout_s: cloud.component)
+    await cloud.function(Part.GROW).once()
+    assert cloud.copies() == 1
+    shrink = cloud.function(Part.SHRINK)
+    for _ in range(3):  # of which only the first has to ask
+        await shrink.once()
+        cloud.now += 60.0
+    assert cloud.copies() == 0
+    assert cloud.component.calls.count("UpdateInferenceComponentRuntimeConfig") == 1
+
+
 async def test_what_fails_is_told_and_tried_again_the_next_minute(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -110,10 +110,11 @@ def test_the_image_is_pulled_from_its_own_repository_alone(gpu: dict[str, Any]) 
         assert arn == "arn:${AWS::Partition}:ecr:eu-west-1:123456789012:repository/team/modelless"
 
 
-def test_nothing_runs_before_somebody_asks(gpu: dict[str, Any], accelerated: dict[str, Any]) -> None:
+def test_nothing_runs_for_good_before_somebody_asks(gpu: dict[str, Any], accelerated: dict[str, Any]) -> None:
     (variant,) = properties(gpu, "EndpointConfig")["ProductionVariants"]
 
-    assert properties(gpu, "Component")["RuntimeConfig"] == {"CopyCount": 0}
+    # SageMaker makes none with fewer; evict gives it up (integration/test_capacity_functions.py).
+    assert properties(gpu, "Component")["RuntimeConfig"] == {"CopyCount": 1}
     assert variant["ManagedInstanceScaling"]["MinInstanceCount"] == 0
     assert variant["ManagedInstanceScaling"]["MaxInstanceCount"] == {"Ref": "MaxCopies"}
     assert variant["RoutingConfig"] == {"RoutingStrategy": "LEAST_OUTSTANDING_REQUESTS"}
@@ -165,6 +166,11 @@ def test_a_gpu_that_is_left_on_is_noticed(gpu: dict[str, Any]) -> None:
     assert {m["MetricStat"]["Period"] for m in metrics.values() if "MetricStat" in m} == {3600}
     assert metrics["asked"]["MetricStat"]["Metric"]["MetricName"] == "Invocations"
     assert "Condition" not in gpu["Resources"]["LeftOnAlarm"]
+
+
+def test_nothing_is_collected_that_nobody_asked_for(gpu: dict[str, Any]) -> None:
+    """By default SageMaker scrapes every container, and CloudWatch bills what is ingested."""
+    assert properties(gpu, "EndpointConfig")["MetricsConfig"] == {"EnableDetailedObservability": False}
 
 
 def test_it_runs_on_instances_whose_price_is_known(gpu: dict[str, Any]) -> None:
