@@ -33,12 +33,16 @@ ALARM_METRIC_USD, COMPOSITE_USD = 0.10, 0.50
 METRIC_ALARM, COMPOSITE_ALARM = "AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm"
 
 
-@pytest.fixture(scope="session")
-def observability() -> dict[str, Any]:
+def parsed(name: str) -> dict[str, Any]:
     from samtranslator.yaml_helper import yaml_parse
 
-    parsed: dict[str, Any] = yaml_parse((ROOT / "infra" / "observability.yaml").read_text())
-    return parsed
+    found: dict[str, Any] = yaml_parse((ROOT / "infra" / name).read_text())
+    return found
+
+
+@pytest.fixture(scope="session")
+def observability() -> dict[str, Any]:
+    return parsed("observability.yaml")
 
 
 def alarms(template: dict[str, Any], *kinds: str) -> dict[str, dict[str, Any]]:
@@ -138,8 +142,9 @@ def test_no_data_is_no_alarm_and_somebody_hears_of_each(observability: dict[str,
 def test_each_alarm_has_a_runbook_and_each_runbook_an_alarm(observability: dict[str, Any]) -> None:
     runbooks = OPERATIONS.partition("\n## Runbooks\n")[2].partition("\n## ")[0]
     named = {name for heading in re.findall(r"^### (.+)$", runbooks, re.M) for name in re.findall(r"\w+", heading)}
-    assert named == set(alarms(observability))
-    for name, alarm in alarms(observability).items():
+    every = alarms(observability) | alarms(parsed("gpu.yaml"))
+    assert named == set(every)
+    for name, alarm in every.items():
         assert f"(docs/operations.md, {name})" in alarm["Properties"]["AlarmDescription"]
 
 
