@@ -123,14 +123,17 @@ def _models_of_aws_are_read_once() -> Iterator[None]:
 
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An empty account as moto plays it, whose table answers one call at a time."""
+    """An empty account as moto plays it, whose table answers one call at a time, and whose buckets many threads ask."""
     from moto import mock_aws
+    from moto.s3 import urls
 
     from benchmarks.fault_client import one_call_at_a_time
 
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    # Reloaded for each call, as it is left alone, it is not there for a moment in which another thread may want it.
+    monkeypatch.setattr("moto.s3.models.S3Backend._url_module", urls)
     with one_call_at_a_time(), mock_aws():
         yield
 

@@ -146,3 +146,12 @@ def test_racing_writers_of_one_blob_all_succeed(reopen: Callable[[], Blobs], kin
         thread.join(timeout=30)
     assert digests == [digest_of(data)] * len(stores)
     assert reopen().get(digests[0]) == data
+
+
+def test_the_account_may_be_asked_by_many_threads_at_once(aws: None) -> None:
+    from moto.s3 import urls
+
+    # Left alone, moto executes this module anew for each call, and who reads it meanwhile finds no such module.
+    known = urls.url_paths
+    boto3.client("s3").list_buckets()
+    assert urls.url_paths is known
