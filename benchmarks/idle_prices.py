@@ -28,6 +28,10 @@ CAPACITY_RUN_S = 0.5
 CAPACITY_READS, CAPACITY_WRITES = 10, 1
 """Assumed of a run of prewarm or evict that finds nothing asked for: its time, and what it reads and claims."""
 
+KEY_MINUTES = 5
+"""For which DynamoDB keeps a table's key for a connection; then it asks KMS again (KMS Developer Guide, "How Amazon
+DynamoDB uses AWS KMS")."""
+
 TABLE_GB, BUCKET_GB = 0.01, 1.0
 """Assumed: a catalogue of some hundred variants, and their artifacts."""
 
@@ -132,6 +136,16 @@ def _schedule(schedule: Mapping[str, Any], resources: Resources) -> Iterable[Ite
     yield Item("GB-s of capacity", gb_s, sheet["usd_per_gb_s"][function["Architectures"][0]], sheet["free"]["gb_s"])
     yield Item("table reads", runs * CAPACITY_READS, table["usd_per_read"])
     yield Item("table writes", runs * CAPACITY_WRITES, table["usd_per_write"])
+    if _asks_kms(resources):
+        kms = figures()["kms"]
+        asked = HOURS_PER_MONTH * 60 / max(minutes, KEY_MINUTES)
+        yield Item("key requests", asked, kms["usd_per_request"], kms["free"]["requests"])
+
+
+def _asks_kms(resources: Resources) -> bool:
+    """Whether a table's key is one of the account's, and not DynamoDB's own, of which nothing is billed."""
+    tables = [resource for resource in resources.values() if resource["Type"] == "AWS::DynamoDB::Table"]
+    return any(table["Properties"].get("SSESpecification", {}).get("SSEEnabled") for table in tables)
 
 
 def _alarm(alarm: Mapping[str, Any], _: Resources) -> Iterable[Item]:

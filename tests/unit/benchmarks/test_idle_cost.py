@@ -58,6 +58,15 @@ def test_a_warm_budget_costs_its_two_runs_a_minute(bills: dict[str, Bill]) -> No
 
     assert by_kind["schedules"] == pytest.approx(2 * 43_800 * 1e-6)
     assert by_kind["GB-s of capacity"] == pytest.approx(2 * 43_800 * 0.5 * 1769 / 1024 * 1.33334e-5)
+    # The table's key is asked for once in five minutes by each.
+    assert by_kind["key requests"] == pytest.approx(2 * 8_760 * 3e-6)
+
+
+def test_a_key_that_dynamodb_owns_costs_nothing(stacks: dict[str, Resources]) -> None:
+    table = stacks["warm"]["Table"]
+    owned = {**table, "Properties": {k: v for k, v in table["Properties"].items() if k != "SSESpecification"}}
+
+    assert "key requests" not in bill_of({**stacks["warm"], "Table": owned}).by_kind()
 
 
 def test_a_gpu_at_zero_copies_adds_its_alarm_alone(bills: dict[str, Bill]) -> None:
