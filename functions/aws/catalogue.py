@@ -71,11 +71,11 @@ class CatalogueWatch:
             if self._asked is None:
                 raise Unavailable("catalogue", "it is still being read") from None
             return  # the next event looks what came of it
-        except RegistryError as fault:
+        except Exception as fault:  # the outermost handler of a look: whatever came of it, the next one reads again
             self._looking = None
+            log.warning("the catalogue cannot be refreshed: %s", fault, exc_info=not isinstance(fault, RegistryError))
             if self._asked is None:
                 raise Unavailable("catalogue", str(fault)) from fault
-            log.warning("the catalogue cannot be refreshed: %s", fault)
             catalogue = None
         self._looking, self._asked = None, self._began
         if catalogue is not None:

@@ -25,6 +25,7 @@ class Watched:
     heads: int = 0
     down: bool = False
     damaged: bool = False
+    unforeseen: bool = False
     stuck: threading.Event | None = None
     changes: list[int] = field(default_factory=list)
 
@@ -39,6 +40,8 @@ class Watched:
                 raise Unavailable("table facts", "it does not answer")
             if self.damaged:
                 raise DigestMismatch("sha256:1", "sha256:2")
+            if self.unforeseen:
+                raise KeyError("version")
             return head()
 
         self.store.head = counted  # type: ignore[method-assign]
@@ -102,16 +105,25 @@ def test_the_last_catalogue_stands_while_the_table_is_away() -> None:
     assert watched.version == 1
 
 
-def test_the_last_catalogue_stands_while_the_newest_is_damaged(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("fault", ["damaged", "unforeseen"])
+def test_the_last_catalogue_stands_while_the_newest_is_damaged(fault: str, caplog: pytest.LogCaptureFixture) -> None:
     watched = Watched()
     watched.release()
     watched.watch.look()
 
-    watched.damaged, watched.now = True, watched.now + 10
+    setattr(watched, fault, True)
+    watched.now += 10
     watched.watch.look()
 
     assert watched.version == 1
     assert "cannot be refreshed" in caplog.text
+
+    setattr(watched, fault, False)
+    watched.release()
+    watched.now += 10
+    watched.watch.look()
+
+    assert watched.version == 2
 
 
 def test_no_request_waits_long_for_a_table_that_is_stuck() -> None:
@@ -147,14 +159,15 @@ def test_a_first_look_that_takes_too_long_is_the_next_events() -> None:
     assert watched.heads == 1
 
 
-@pytest.mark.parametrize("fault", ["down", "damaged"])
+@pytest.mark.parametrize("fault", ["down", "damaged", "unforeseen"])
 def test_without_any_catalogue_the_fault_is_told(fault: str) -> None:
-    watched = Watched(down=fault == "down", damaged=fault == "damaged")
+    watched = Watched()
+    setattr(watched, fault, True)
 
     with pytest.raises(Unavailable):
         watched.watch.look()
 
-    watched.down = watched.damaged = False
+    setattr(watched, fault, False)
     watched.release()
     watched.watch.look()
     assert watched.version == 1
