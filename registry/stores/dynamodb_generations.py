@@ -52,16 +52,17 @@ class DynamoGenerations:
         now = self._wall()
         id_, state = f"{int(now * 1000):011x}{secrets.token_hex(3)}", GenerationState.QUEUED
         new = Generation(id_, task, variant, recipe, suffix, basis, state, _iso(now), tier=tier, rows=rows)
-        while (active := self._claimed(new)) is not None:
+        while not self._began(new):
+            if (active := self._active(new)) is None:  # it has just ended
+                continue
             try:
                 found = self.generation(active)
-            except NotFound:  # whoever claimed it was cut off before it was kept
+            except NotFound:  # the claim outlived it
                 self._release(new, active)
                 continue
             if found.state in ACTIVE:
                 return found
             self._release(new, active)
-        self._put(new, after=None)
         return new
 
     def generations(self) -> tuple[Generation, ...]:
@@ -126,11 +127,32 @@ class DynamoGenerations:
             self._release(moved, moved.id)
         return moved
 
-    def _claimed(self, new: Generation) -> str | None:
-        """The id of the generation that has the task and recipe; None: the new one has."""
-        item = {**_active_key(new), "id": {"S": new.id}, "ttl": {"N": self._ttl()}}
-        active = self._table.put_first(item)
-        return None if active is item else str(active["id"]["S"])
+    def _began(self, new: Generation) -> bool:
+        """Whether the task and recipe are the new generation's, which is kept then: both are written, or neither."""
+        absent = "attribute_not_exists(pk)"
+        claim = {**_active_key(new), "id": {"S": new.id}, "ttl": {"N": self._ttl()}}
+        with self._table.failures():
+            client = self._table.client
+            try:
+                client.transact_write_items(
+                    TransactItems=[
+                        {"Put": {"TableName": self._table.name, "Item": item, "ConditionExpression": absent}}
+                        for item in (claim, self._item(new))
+                    ]
+                )
+            except client.exceptions.TransactionCanceledException as error:
+                response: Any = error.response
+                reasons = {reason.get("Code") for reason in response.get("CancellationReasons", ())}
+                if not reasons & {"ConditionalCheckFailed", "TransactionConflict"}:
+                    raise
+                return False
+        return True
+
+    def _active(self, new: Generation) -> str | None:
+        """The id of the generation that has the task and recipe."""
+        with self._table.failures():
+            found = self._table.client.get_item(TableName=self._table.name, Key=_active_key(new), ConsistentRead=True)
+        return found["Item"]["id"]["S"] if "Item" in found else None
 
     def _release(self, generation: Generation, id_: str) -> None:
         """Give the task and recipe up, unless another has them."""
@@ -147,32 +169,37 @@ class DynamoGenerations:
             except client.exceptions.ConditionalCheckFailedException:
                 return
 
-    def _put(self, generation: Generation, *, after: GenerationState | None) -> bool:
-        """Write it whole, if what is written is of the state before; None: nothing is."""
-        condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(pk)"}
-        if after is not None:
-            condition = {
-                "ConditionExpression": "#state = :state",
-                "ExpressionAttributeNames": {"#state": "state"},
-                "ExpressionAttributeValues": {":state": {"S": after.value}},
-            }
+    def _put(self, generation: Generation, *, after: GenerationState) -> bool:
+        """Write it whole, if what is written is of the state before.
+
+        It is also where the first try was carried out and its answer lost, and the SDK tried again.
+        """
+        item = self._item(generation)
         with self._table.failures():
             client = self._table.client
             try:
                 client.put_item(
                     TableName=self._table.name,
-                    Item={
-                        "pk": {"S": PARTITION},
-                        "sk": {"S": generation.id},
-                        "state": {"S": generation.state.value},
-                        "generation": {"S": json.dumps(to_document(generation))},
-                        "ttl": {"N": self._ttl()},
-                    },
-                    **condition,
+                    Item=item,
+                    ConditionExpression="#state = :state",
+                    ExpressionAttributeNames={"#state": "state"},
+                    ExpressionAttributeValues={":state": {"S": after.value}},
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )
-            except client.exceptions.ConditionalCheckFailedException:
-                return False
+            except client.exceptions.ConditionalCheckFailedException as error:
+                response: Any = error.response
+                return bool(response.get("Item", {}).get("token") == item["token"])
         return True
+
+    def _item(self, generation: Generation) -> dict[str, Any]:
+        return {
+            "pk": {"S": PARTITION},
+            "sk": {"S": generation.id},
+            "state": {"S": generation.state.value},
+            "generation": {"S": json.dumps(to_document(generation))},
+            "token": {"S": secrets.token_hex(8)},
+            "ttl": {"N": self._ttl()},
+        }
 
     def _get(self, id_: str) -> dict[str, Any] | None:
         with self._table.failures():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,12 +19,43 @@ from registry.stores.dynamodb_table import DynamoTable
 NOW = 1_790_000_000.0
 
 
-def test_a_claim_without_its_generation_is_taken_over(table: DynamoTable, monkeypatch: pytest.MonkeyPatch) -> None:
+class Late:
+    """A client that lets somebody else go first, once, before it keeps a generation."""
+
+    def __init__(self, client: Any, other: Callable[[], object]) -> None:
+        self._client, self._other = client, [other]
+
+    def __getattr__(self, name: str) -> Any:
+        operation = getattr(self._client, name)
+
+        def late(**request: Any) -> Any:
+            if '"generation"' in json.dumps(request) and self._other:
+                self._other.pop()()
+            return operation(**request)
+
+        return late if name in ("put_item", "transact_write_items") else operation
+
+
+def test_of_two_who_queue_one_recipe_at_once_both_have_one_generation(table: DynamoTable) -> None:
+    made = []
+    other = DynamoGenerations(table, wall=lambda: NOW)
+    late = Late(table.client, lambda: made.append(other.queue("t", "v", "v", Recipe("int8", "p"), basis="b")))
+    log = DynamoGenerations(DynamoTable("facts", late), wall=lambda: NOW)  # type: ignore[arg-type]
+    assert [log.queue("t", "v", "v", Recipe("int8", "p"), basis="b")] == made
+    assert log.generations() == tuple(made)
+
+
+def test_what_was_moved_and_not_heard_of_is_moved(table: DynamoTable) -> None:
+    log = DynamoGenerations(DynamoTable("facts", RepeatingClient(table.client)), wall=lambda: NOW)  # type: ignore[arg-type]
+    made = log.queue("t", "v", "v", Recipe("int8", "p"), basis="b")
+    for state in (GenerationState.RUNNING, GenerationState.PUBLISHED):
+        assert log.move(made.id, state).state is state
+
+
+def test_a_claim_without_its_generation_is_taken_over(table: DynamoTable) -> None:
     log = DynamoGenerations(table, wall=lambda: NOW)
-    with monkeypatch.context() as patched:
-        patched.setattr(log, "_put", lambda *_, **__: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            log.queue("t", "v", "v", Recipe("int8", "p"), basis="b")
+    lost = log.queue("t", "v", "v", Recipe("int8", "p"), basis="b")
+    table.client.delete_item(TableName="facts", Key={"pk": {"S": PARTITION}, "sk": {"S": lost.id}})
     assert log.generations() == ()
     made = log.queue("t", "v", "v", Recipe("int8", "p"), basis="b")
     assert log.generations() == (made,)
@@ -98,10 +131,13 @@ def test_a_name_is_taken_also_where_the_answer_to_that_was_lost(table: DynamoTab
 def test_no_condition_compares_two_values(table: DynamoTable) -> None:
     """An emulator would, where DynamoDB wants an attribute to compare."""
     conditions: list[str] = []
-    table.client.meta.events.register(
-        "before-parameter-build.dynamodb.PutItem",
-        lambda params, **_: conditions.append(params.get("ConditionExpression", "")),
-    )
+
+    def note(params: dict[str, Any], **_: Any) -> None:
+        puts = [each["Put"] for each in params.get("TransactItems", ())] or [params]
+        conditions.extend(put.get("ConditionExpression", "") for put in puts)
+
+    for operation in ("PutItem", "TransactWriteItems"):
+        table.client.meta.events.register(f"before-parameter-build.dynamodb.{operation}", note)
     log = DynamoGenerations(table, wall=lambda: NOW)
     made = log.queue("t", "v", "v", Recipe("int8", "p"), basis="b")
     log.move(made.id, GenerationState.RUNNING)
