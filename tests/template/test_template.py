@@ -476,6 +476,15 @@ def test_the_front_door_s_answers_are_the_function_s(everything: Resources) -> N
     assert timeout_ms < integration["TimeoutInMillis"]
 
 
+def test_what_the_front_door_lets_through_is_what_operators_are_told(everything: Resources) -> None:
+    """What it refuses no function and no alarm hears of."""
+    (stage,) = of_type(everything, "AWS::ApiGatewayV2::Stage").values()
+    limits = stage["DefaultRouteSettings"]
+    told = f"{limits['ThrottlingRateLimit']:,} requests a second, and {limits['ThrottlingBurstLimit']:,} at once"
+
+    assert told in (ROOT / "docs" / "operations.md").read_text()
+
+
 def test_facts_outlive_the_stack(everything: Resources) -> None:
     for name in ("Table", "Bucket"):
         assert everything[name]["DeletionPolicy"] == "RetainExceptOnCreate"
