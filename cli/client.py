@@ -220,4 +220,4 @@ def _refused_upload(response: httpx.Response) -> str:
     message = f"{said[1] if said else response.text[:200]!r} (HTTP {response.status_code})"
     if "expired" in message.lower():
         return f"{message}; it took longer than the address is good for: try again, from nearer or with fewer rows"
-    return f"{message}; try again, and if it goes on, send fewer rows"
+    return f"{message}; try again"

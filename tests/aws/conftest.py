@@ -44,6 +44,9 @@ OWNER = "111122223333/user/ada"
 # In Lambda's one writable folder, by the name that the worker knows.
 WORKER_CACHE = Path("/tmp/modelless-blobs")
 
+OWNERS_KEY = {"AWS_ACCESS_KEY_ID": "rehearsal", "AWS_SECRET_ACCESS_KEY": "rehearsal"}
+"""That functions and their callers have, and the emulator knows: it looks at what addresses are signed with."""
+
 Invoke = Callable[..., Result]
 
 
@@ -67,7 +70,7 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The endpoint of an empty account."""
-    with emulator(MINISTACK, tmp_path_factory.mktemp("account")) as running:
+    with emulator(MINISTACK, tmp_path_factory.mktemp("account"), **OWNERS_KEY) as running:
         yield running.endpoint
 
 
@@ -75,8 +78,8 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def environment(account: str) -> Iterator[pytest.MonkeyPatch]:
     """The variables of whoever works with the stack: credentials, a region, and where AWS is."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            patch.setenv(name, "rehearsal")
+        for name, value in OWNERS_KEY.items():
+            patch.setenv(name, value)
         for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
             patch.delenv(name, raising=False)
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")

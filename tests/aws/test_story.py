@@ -6,9 +6,13 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from cli import inbox
+from cli.main import main
 from infra.rehearsal.stack import Rehearsal
 
 Event = Callable[..., dict[str, Any]]
@@ -53,6 +57,49 @@ def test_a_pushed_task_is_answered_as_it_is_locally(
     assert set(answer["outputs"]) == set(local)
     for name, values in answer["outputs"].items():
         np.testing.assert_allclose(np.asarray(values), local[name], rtol=1e-5, atol=1e-6)
+
+
+class Doors(httpx.BaseTransport):
+    """To the api's function what is meant for a stack, as its front door would; to wherever it lies all else."""
+
+    def __init__(self, invoke: Invoke, event: Event) -> None:
+        self.elsewhere: list[str] = []
+        self._invoke, self._event, self._http = invoke, event, httpx.HTTPTransport()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """As httpx has it."""
+        if request.url.host != "stack":
+            self.elsewhere.append(f"{request.method} {request.url.path}")
+            return self._http.handle_request(request)
+        event = self._event("http-api-iam", request.method, request.url.path, json.loads(request.read()))
+        answer = self._invoke("ApiFunction:live", event)
+        return httpx.Response(answer["statusCode"], text=answer["body"])
+
+    def close(self) -> None:
+        """As httpx has it; the command closes it after each upload, and connections are opened again."""
+        self._http.close()
+
+
+@pytest.mark.usefixtures("pushed")
+def test_inputs_too_large_to_send_are_uploaded_by_the_command_line(
+    locally: Callable[[str], dict[str, Any]],
+    invoke: Invoke,
+    event: Event,
+    rows: list[list[float]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(inbox, "SENT", 100)
+    doors = Doors(invoke, event)
+    asked = ("predict", "digits", json.dumps(rows), "--url", "http://stack", "--json")
+    done = CliRunner().invoke(main, asked, obj=doors, catch_exceptions=False)
+
+    assert done.exit_code == 0, done.output
+    (put,) = doors.elsewhere
+    assert put.startswith("PUT ")
+    assert "/inbox/" in put
+    answer = json.loads(done.stdout)
+    for name, values in locally(answer["decision"]["variant"]).items():
+        np.testing.assert_allclose(np.asarray(answer["outputs"][name]), values, rtol=1e-5, atol=1e-6)
 
 
 def test_each_caller_sees_what_is_theirs_and_nobody_sees_nothing(
