@@ -37,7 +37,7 @@ def lived(history: list[tuple[str, float, float | None, float]]) -> tuple[Fleet,
     return fleet, now
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(outcomes, st.floats(1.0, 99.9), st.integers(1, 70))
 def test_expectations_stay_finite_ordered_and_bounded(history, percentile: float, rows: int) -> None:
     fleet, now = lived(history)
@@ -53,7 +53,7 @@ def test_expectations_stay_finite_ordered_and_bounded(history, percentile: float
         assert 0.0 <= e.cost_usd <= profiled.cost_usd * math.exp(MOST) * 1.001 + 1e-6
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(outcomes, st.floats(1.0, 99.9))
 def test_what_had_no_outcomes_for_long_is_as_profiled(history, percentile: float) -> None:
     fleet, now = lived(history)
@@ -65,7 +65,7 @@ def test_what_had_no_outcomes_for_long_is_as_profiled(history, percentile: float
         assert math.isclose(e.cost_usd, by_id[e.placement.id].cost_usd, rel_tol=1e-9)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.floats(-3.0, 3.0), min_size=1, max_size=400))
 def test_no_sequence_of_outcomes_is_late_more_often_than_a_level_allows(scores: list[float]) -> None:
     """Gibbs & Candès 2021, proposition 4.1: late at a level at most (1 - level) T + (reach + STEP) / STEP times."""
@@ -81,7 +81,7 @@ def test_no_sequence_of_outcomes_is_late_more_often_than_a_level_allows(scores: 
         assert n <= (1.0 - level) * len(scores) + highest / STEP + 1e-6
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(-1e3, 1e3), st.floats(0.0, 400.0)), max_size=80))
 def test_paces_are_bounded_and_fade(history) -> None:
     beliefs, now = TierBeliefs(), 0.0

@@ -135,7 +135,7 @@ def _check_whole(catalogue: Catalogue) -> None:
         }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(edits)
 def test_a_catalogue_stays_whole_whatever_is_edited(edits: list[Edit]) -> None:
     catalogue = _start()
@@ -153,7 +153,7 @@ def test_a_catalogue_stays_whole_whatever_is_edited(edits: list[Edit]) -> None:
     assert unpack(pack(catalogue)) == catalogue
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.one_of(edits, st.integers(-1, 6)), max_size=8))
 def test_a_store_holds_exactly_what_was_published(steps: list[list[Edit] | int]) -> None:
     """A list of edits is published as one release; a number rolls back to that version."""

@@ -19,9 +19,7 @@ from scheduler.decision import Decision
 from scheduler.fleet import Fleet
 from scheduler.requests import Request
 
-often = settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
-)
+often = settings(max_examples=100, suppress_health_check=[HealthCheck.filter_too_much])
 """A world is made when first met, which takes longer than an example should."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizer.accuracy import share
@@ -62,7 +62,6 @@ def test_nothing_changed_is_rarely_taken_for_a_change() -> None:
     assert alarms <= 9  # one in twenty is expected; more than nine of sixty comes once in 900
 
 
-@settings(deadline=None)
 @given(
     evaluated=st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))),
     rows=st.lists(st.booleans(), min_size=1, max_size=2 * WINDOW),

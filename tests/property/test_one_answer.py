@@ -108,7 +108,7 @@ def product(invocation: Invocation) -> dict[str, Any]:
     return {"y": next(iter(invocation.inputs.values()))[:, :1] * 2}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data(), arrivals)
 def test_every_request_gets_exactly_one_outcome_in_time(data: st.DataObject, sent: list[Any]) -> None:
     async def main() -> None:

@@ -275,7 +275,5 @@ class Life(RuleBasedStateMachine):
 def test_any_life_of_a_station() -> None:
     run_state_machine_as_test(
         Life,
-        settings=settings(
-            max_examples=100, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
+        settings=settings(max_examples=100, stateful_step_count=60, suppress_health_check=list(HealthCheck)),
     )

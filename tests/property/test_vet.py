@@ -75,7 +75,7 @@ def test_the_model_itself_is_read_without_complaint() -> None:
     read(MODEL)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     st.lists(st.tuples(st.integers(0, len(MODEL) - 1), st.integers(0, 255)), min_size=1, max_size=6),
     st.integers(0, len(MODEL)),
@@ -89,7 +89,7 @@ def test_changed_and_shortened_models_are_read_or_refused(changes: list[tuple[in
             read(candidate)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     with suppress(ModelRefused):

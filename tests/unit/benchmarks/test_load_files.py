@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.load_files import Plan, read_measured, write_measured
@@ -33,7 +33,6 @@ def plan(requests: list[bytes], times: list[float] | None) -> Plan:
     )
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(max_size=20), min_size=1), st.none() | st.lists(st.floats(0, 1e6)))
 def test_a_plan_is_read_as_it_was_written(
     tmp_path_factory: pytest.TempPathFactory, requests: list[bytes], times: list[float] | None

@@ -79,7 +79,7 @@ def test_what_agrees_is_pooled_and_what_contradicts_counts_alone(court: Court) -
     assert court.estimate()[1:] == (True, ENOUGH + 3)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(hits=st.lists(st.booleans(), min_size=1, max_size=60), randomness=st.randoms(use_true_random=False))
 def test_repetitions_and_another_order_change_nothing(hits: list[bool], randomness: Callable[[], float]) -> None:
     observations = [observed(n, hit) for n, hit in enumerate(hits)]

@@ -61,7 +61,7 @@ def test_it_is_text_that_fits_a_header_and_a_shell() -> None:
     assert set(signed()) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(at=st.integers(0, len(signed()) - 1), character=st.sampled_from("AZaz09-_."))
 def test_no_character_of_it_can_be_changed(at: int, character: str) -> None:
     receipt = signed()
