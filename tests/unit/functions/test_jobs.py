@@ -386,6 +386,15 @@ async def test_what_is_to_run_alone_is_left_where_too_little_time_is(cloud: Clou
     assert cloud.state(job["id"]) is JobState.SUCCEEDED
 
 
+async def test_what_is_to_run_alone_runs_at_its_last_receive_however_little_time_is(cloud: Cloud) -> None:
+    job = await cloud.submit()
+    cloud.store.move("123456789012/user/ada", job["id"], partial(claim, holder="dead", lease_s=1.0))
+    cloud.now += 1.0
+    cloud.left_s = ALONE_S - 1
+    await cloud.deliver(receives=MOST_RECEIVES)
+    assert cloud.state(job["id"]) is JobState.SUCCEEDED
+
+
 async def test_a_message_of_no_job_is_done_with(cloud: Cloud) -> None:
     await cloud.deliver(json.dumps({"tenant": "123456789012/user/ada", "job": "0" * 31}))
     assert cloud.hidden == []
