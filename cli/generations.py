@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.options import home_option, json_option
+from cli.client import connect
+from cli.options import home_or_server_options, json_option
 from cli.output import say, table
 
 if TYPE_CHECKING:
@@ -20,11 +21,11 @@ NONE = "No generations: nobody has asked for what only a new variant could do."
 
 
 @click.command()
-@home_option
+@home_or_server_options
 @json_option
-def generations(home: Path, as_json: bool) -> None:
+def generations(home: Path, url: str | None, api_key: str | None, as_json: bool) -> None:
     """List the variants that callers asked for in vain, newest first: queued, running, published, dropped or failed."""
-    listed = _listed(home)
+    listed = _listed(home) if url is None else _told(url, api_key)
 
     def render(console: Console) -> None:
         console.print(drawn(listed))
@@ -54,7 +55,7 @@ def drawn(listed: Sequence[Generation]) -> Any:
             f"{generation.task}/{generation.variant}",
             made_by,
             parameters,
-            generation.state.value,
+            "failed, tried again later" if generation.passing else generation.state.value,
             since,
             generation.reason,
         )
@@ -71,3 +72,12 @@ def _listed(home: Path) -> tuple[Generation, ...]:
         return opened.generations()
     finally:
         opened.close()
+
+
+def _told(url: str, api_key: str | None) -> tuple[Generation, ...]:
+    from registry.documents import from_document
+    from registry.generations import Generation
+
+    with connect(url, api_key) as server:
+        document = server.get("/v1/generations")
+    return tuple(from_document(Generation, each) for each in document["generations"])

@@ -85,6 +85,14 @@ def server_options(command: Command) -> Command:
     return _url_option(_key_option(_sign_option(command)))
 
 
+def home_or_server_options(command: Command) -> Command:
+    """Add --home, and --url, --api-key and --sign for asking a server in its place."""
+    url = click.option(
+        "--url", default=None, help="Ask `modelless up` or a stack at this address, in place of the home."
+    )
+    return home_option(url(_key_option(_sign_option(command))))
+
+
 def slo_options(command: Command) -> Command:
     """Add one option for each hint of an SLO; those not given are not sent."""
     options = (

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 from click.testing import Result
 
@@ -39,6 +40,32 @@ def test_generations_are_listed_with_their_states_and_reasons(
     (listed,) = json.loads(invoke("generations", "--home", str(home), "--json").stdout)["generations"]
     assert (listed["id"], listed["state"]) == (generation.id, "dropped")
     assert listed["recipe"] == {"generator": "trees", "parent": "small", "parameters": [["percent", "40"]]}
+
+
+def test_a_platform_or_a_stack_is_asked_at_its_address(invoke: Invoke, home: Path, generation: Generation) -> None:
+    told = invoke("generations", "--home", str(home), "--json").stdout
+    asked: list[httpx.Request] = []
+
+    def server(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(200, content=told)
+
+    arguments = ("generations", "--url", "http://stack.example", "--api-key", "k")
+    result = invoke(*arguments, obj=httpx.MockTransport(server))
+    assert (result.exit_code, generation.id in result.stdout) == (0, True)
+    assert invoke(*arguments, "--json", obj=httpx.MockTransport(server)).stdout == told
+    assert {(str(one.url), one.headers["authorization"]) for one in asked} == {
+        ("http://stack.example/v1/generations", "Bearer k")
+    }
+
+
+def test_what_failed_in_passing_is_told_from_a_verdict(invoke: Invoke, home: Path) -> None:
+    generations = SqliteGenerations(home / FILE)
+    made = generations.queue("flowers", "trees-40", "trees-40", Recipe("trees", "small"), basis="b")
+    generations.start_next()
+    generations.move(made.id, GenerationState.FAILED, "no environment was to be had", passing=True)
+    generations.close()
+    assert "tried again" in invoke("generations", "--home", str(home)).stdout
 
 
 def test_a_home_without_generations_has_none_and_gets_none(invoke: Invoke, home: Path) -> None:
