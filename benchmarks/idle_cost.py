@@ -50,7 +50,11 @@ SETTINGS: Mapping[str, Mapping[str, str]] = {
     "snapstart smallest": {"SnapStart": "smallest"},
     "snapstart all": {"SnapStart": "all"},
     "isolated": {"IsolateTenants": "on"},
-    "gpu": {"Gpu": "sagemaker", "GpuImageUri": "000000000000.dkr.ecr.us-east-1.amazonaws.com/modelless:cuda"},
+    "gpu": {
+        "Gpu": "sagemaker",
+        "GpuImageUri": "000000000000.dkr.ecr.us-east-1.amazonaws.com/modelless:cuda",
+        "AlarmEmail": "ops@example.org",
+    },
 }
 """Ways to deploy, as parameters; what a warm budget itself is spent on begins with requests."""
 

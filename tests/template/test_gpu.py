@@ -199,7 +199,8 @@ def test_what_it_asks_for_the_template_asks_for_in_the_same_way(gpu: dict[str, A
 
 def test_the_functions_dispatch_to_the_tier_of_its_instance_and_to_as_many_copies(deploy: Deploy) -> None:
     for instance in figures()["gpu"]["instances"]:
-        found = deploy(Gpu="sagemaker", GpuImageUri=IMAGE, GpuInstanceType=instance, GpuMaxCopies="3")
+        asked = {"Gpu": "sagemaker", "GpuImageUri": IMAGE, "AlarmEmail": "ops@example.org"}
+        found = deploy(**asked, GpuInstanceType=instance, GpuMaxCopies="3")
         text, given = found["ApiFunction"]["Properties"]["Environment"]["Variables"]["GPU"]["Fn::Sub"]
         (config,) = found["GpuStack.EndpointConfig"]["Properties"]["ProductionVariants"]
 
@@ -208,6 +209,15 @@ def test_the_functions_dispatch_to_the_tier_of_its_instance_and_to_as_many_copie
         assert components_of({"GPU": text}, "GPU") == {tier: Component("${Endpoint}", "${Component}", 3)}
         assert config["InstanceType"] == instance
         assert config["ManagedInstanceScaling"]["MaxInstanceCount"] == "3"
+
+
+def test_the_copy_that_a_deployment_starts_is_given_up_or_heard_of(deploy: Deploy) -> None:
+    asked = {"Gpu": "sagemaker", "GpuImageUri": IMAGE}
+
+    with pytest.raises(TemplateError, match="AGpuNeedsWhoEndsItOrHearsOfIt"):
+        deploy(**asked)
+    assert "EvictFunction" in deploy(**asked, WarmBudgetUsdPerHour="2")
+    assert deploy(**asked, AlarmEmail="ops@example.org")["GpuStack.LeftOnAlarm"]["Properties"]["AlarmActions"]
 
 
 def test_a_copy_that_is_woken_has_somebody_who_gives_it_up(deploy: Deploy) -> None:

@@ -180,7 +180,7 @@ def test_what_is_switched_off_is_not_allowed(deploy: Deploy, everything: Resourc
 def test_only_who_pushes_signs_and_workers_verify(deploy: Deploy) -> None:
     """Else whoever writes to bucket and table could have a model of his own signed."""
     image = "000000000000.dkr.ecr.us-east-1.amazonaws.com/modelless:cuda"
-    resources = deploy(SigningKeyArn=KEY, Gpu="sagemaker", GpuImageUri=image)
+    resources = deploy(SigningKeyArn=KEY, Gpu="sagemaker", GpuImageUri=image, AlarmEmail="ops@example.org")
     policy = resources["PublisherPolicy"]["Properties"]["PolicyDocument"]["Statement"]
     asked = [(role, s) for role, s in statements(resources) if "kms" in str(s["Action"])]
 

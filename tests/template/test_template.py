@@ -174,7 +174,11 @@ def test_an_account_that_may_have_no_large_functions_can_deploy_the_smallest(dep
             deploy(WorkerSizes="smallest", **{needs_more: "on"})
 
 
-GPU = {"Gpu": "sagemaker", "GpuImageUri": "000000000000.dkr.ecr.us-east-1.amazonaws.com/modelless:cuda"}
+GPU = {
+    "Gpu": "sagemaker",
+    "GpuImageUri": "000000000000.dkr.ecr.us-east-1.amazonaws.com/modelless:cuda",
+    "AlarmEmail": "ops@example.org",
+}
 CHANGES = (
     {},
     {"Stage": "prod", "Alarms": "all"},
