@@ -29,10 +29,13 @@ ABSENT = frozenset({404, 405})
 
 
 @contextmanager
-def finite() -> Iterator[None]:
+def writable() -> Iterator[None]:
     """Turn what cannot be written as JSON into a message."""
     try:
         yield
+    except UnicodeEncodeError as error:
+        half = ascii(error.object[error.start])
+        raise BadInput(f"the request holds {half}, half of a character; give whole ones") from error
     except ValueError as error:
         # Python's reader of JSON and click's of numbers take NaN; JSON has none.
         raise BadInput("the request holds NaN or an infinity; give finite numbers") from error
@@ -159,7 +162,7 @@ class Server:
         import httpx
 
         try:
-            with finite():
+            with writable():
                 return self._http.request(method, path, **body)
         except httpx.UnsupportedProtocol as error:
             raise BadInput(f"{self._named} {self.url!r}: {error}") from error

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cli.client import Server, finite
+from cli.client import Server, writable
 from cli.output import Step, progress, size
 
 SENT = 5_500_000
@@ -28,7 +28,7 @@ def ask(
 
     Raises BadInput for a refusal, and Failed when there is no good answer or the inputs could not be put there.
     """
-    with finite():
+    with writable():
         data = json.dumps(inputs, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
     offer = server.post_if_there(PATH, {"bytes": len(data)}) if _in_event(data) > SENT else None
     if offer is None:

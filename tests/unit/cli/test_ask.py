@@ -197,6 +197,12 @@ def test_a_server_of_another_kind_is_named(invoke: Invoke, platform: Platform) -
     assert "is it Modelless?" in result.stderr
 
 
+def test_half_a_character_is_told_from_a_number_that_is_none(invoke: Invoke) -> None:
+    result = invoke("predict", "flowers", r'["\ud800"]')
+    assert result.exit_code == 2
+    assert r"the request holds '\ud800', half of a character; give whole ones" in result.stderr
+
+
 @pytest.mark.parametrize("arguments", [("[[NaN]]",), ("[[1]]", "--latency-ms", "nan")])
 def test_what_json_cannot_carry_is_bad_input(arguments: tuple[str, ...], invoke: Invoke, platform: Platform) -> None:
     result = invoke("predict", "flowers", *arguments, obj=platform.transport)
