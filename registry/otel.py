@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from threading import Thread
 
 from registry.tracing import OpenSpan, Span, Value
 
@@ -19,6 +20,10 @@ except ImportError as missing:  # the message says what to install
     raise ImportError("pip install 'modelless[otel]' to trace with OpenTelemetry") from missing
 
 _PROPAGATOR = TraceContextTextMapPropagator()
+
+FLUSH_S = 2.0
+"""How long a server that stops waits for its last spans to be taken: a collector answers within milliseconds, and one
+that does not would be waited for as long as whoever stops the server waits (10 s each)."""
 
 
 class _Spoken:
@@ -89,11 +94,13 @@ def _callers(traceparent: str | None) -> context.Context:
 
 @contextmanager
 def exporting(variables: Mapping[str, str], service: str) -> Iterator[OpenTelemetry]:
-    """A tracer that exports as the OTEL_… variables say until the block ends."""
+    """A tracer that exports as the OTEL_… variables say until the block ends, and FLUSH_S later at most."""
     name = variables.get("OTEL_SERVICE_NAME", service)
-    provider = TracerProvider(resource=Resource.create({"service.name": name}))
+    provider = TracerProvider(resource=Resource.create({"service.name": name}), shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     try:
         yield OpenTelemetry(provider.get_tracer("modelless"))
     finally:
-        provider.shutdown()
+        flushing = Thread(target=provider.shutdown, daemon=True)
+        flushing.start()
+        flushing.join(FLUSH_S)

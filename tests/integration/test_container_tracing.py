@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -248,3 +249,20 @@ def test_the_environment_says_where_traces_go() -> None:
         assert tracer is None
     with tracing_requests({ENDPOINT: "http://127.0.0.1:9"}, "container") as tracer:
         assert isinstance(tracer, OpenTelemetry)
+
+
+def test_no_stop_waits_for_a_collector_that_does_not_answer() -> None:
+    script = """
+import os
+from registry.tracers import tracing_requests
+
+with tracing_requests(os.environ, "container") as tracer:
+    tracer.begin("request", None).end()
+"""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        own = {ENDPOINT: url, "OTEL_EXPORTER_OTLP_TIMEOUT": "600", "PYTHONPATH": str(ROOT)}
+        subprocess.run([sys.executable, "-c", script], check=True, env=os.environ | own, timeout=25)
+        silent.settimeout(PATIENCE_S)
+        with silent.accept()[0] as asked:
+            assert asked.recv(4) == b"POST"
