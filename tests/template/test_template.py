@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -487,6 +488,15 @@ def test_what_the_front_door_lets_through_is_what_operators_are_told(everything:
     told = f"{limits['ThrottlingRateLimit']:,} requests a second, and {limits['ThrottlingBurstLimit']:,} at once"
 
     assert told in (ROOT / "docs" / "operations.md").read_text()
+
+
+def test_who_deploys_is_told_of_every_service_that_is_deployed(everything: Resources) -> None:
+    nested = [parsed(path) for path in (ROOT / "infra").glob("*.yaml") if path.name != "lambda-gpu.yaml"]
+    resources = [*everything.values(), *(one for template in nested for one in template["Resources"].values())]
+    paragraph = next(
+        p for p in (ROOT / "docs/operations.md").read_text().split("\n\n") if p.startswith("Who deploys makes")
+    )
+    assert {one["Type"].split("::")[1] for one in resources} <= set(re.findall(r"\w+", paragraph))
 
 
 def test_facts_outlive_the_stack(everything: Resources) -> None:
