@@ -170,12 +170,16 @@ class Needs:
         """The grants that some request rests on."""
         return {grant for flow in self.rests_on.values() for found in flow.values() for grant in found}
 
-    def shown_by(self, grant: Grant) -> str:
-        """The quickest flow with a request that rests on this grant alone; raises LookupError where there is none."""
+    def shown_by(self, grant: Grant) -> tuple[str, ...]:
+        """The flows with a request that rests on this grant alone, the quickest first.
+
+        Not each breaks without it: a flow may make a request that it is not about, and only now and then, as the one
+        that tells others how many of a tenant's there were. Raises LookupError where there is none.
+        """
         flows = [self.flows[name] for name, requests in self.rests_on.items() if (grant,) in requests.values()]
         if not flows:
             raise LookupError(f"no flow has a request that rests on {grant} alone")
-        return min(flows, key=lambda ran: ran.seconds).name
+        return tuple(ran.name for ran in sorted(flows, key=lambda ran: ran.seconds))
 
 
 def _of(holder: str, statement: Document) -> Iterator[Grant]:
