@@ -25,21 +25,13 @@ class DynamoClaims:
         """
         token = {"S": secrets.token_hex(8)}
         until = {"N": str(int(now + every_s) + 1)}
-        with self._table.failures():
-            client = self._table.client
-            try:
-                client.put_item(
-                    TableName=self._table.name,
-                    Item={**self._key(name), "at": {"N": repr(now)}, "token": token, "ttl": until},
-                    ConditionExpression="attribute_not_exists(pk) OR #at <= :before",
-                    ExpressionAttributeNames={"#at": "at"},
-                    ExpressionAttributeValues={":before": {"N": repr(now - every_s)}},
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                )
-            except client.exceptions.ConditionalCheckFailedException as error:
-                response: Any = error.response
-                return bool(response["Item"].get("token") == token)
-        return True
+        there = self._table.put_if(
+            {**self._key(name), "at": {"N": repr(now)}, "token": token, "ttl": until},
+            "attribute_not_exists(pk) OR #at <= :before",
+            ExpressionAttributeNames={"#at": "at"},
+            ExpressionAttributeValues={":before": {"N": repr(now - every_s)}},
+        )
+        return bool(there.get("token") == token)
 
     def release(self, name: str) -> None:
         """Have the name taken by nobody."""

@@ -175,21 +175,13 @@ class DynamoGenerations:
         It is also where the first try was carried out and its answer lost, and the SDK tried again.
         """
         item = self._item(generation)
-        with self._table.failures():
-            client = self._table.client
-            try:
-                client.put_item(
-                    TableName=self._table.name,
-                    Item=item,
-                    ConditionExpression="#state = :state",
-                    ExpressionAttributeNames={"#state": "state"},
-                    ExpressionAttributeValues={":state": {"S": after.value}},
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                )
-            except client.exceptions.ConditionalCheckFailedException as error:
-                response: Any = error.response
-                return bool(response.get("Item", {}).get("token") == item["token"])
-        return True
+        there = self._table.put_if(
+            item,
+            "#state = :state",
+            ExpressionAttributeNames={"#state": "state"},
+            ExpressionAttributeValues={":state": {"S": after.value}},
+        )
+        return bool(there.get("token") == item["token"])
 
     def _item(self, generation: Generation) -> dict[str, Any]:
         return {

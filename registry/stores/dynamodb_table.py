@@ -31,9 +31,14 @@ class DynamoTable:
         return failures(f"DynamoDB table {self.name}")
 
     def put_first(self, item: dict[str, Any]) -> dict[str, Any]:
-        """Put an item unless there is one of its key; returns the one that is there afterwards. Raises Unavailable.
+        """Put an item unless there is one of its key; as `put_if`."""
+        return self.put_if(item, "attribute_not_exists(pk)")
 
-        That is an equal one also when the first try was carried out and its answer lost, and the SDK tried again.
+    def put_if(self, item: dict[str, Any], condition: str, **terms: Any) -> dict[str, Any]:
+        """Put an item where what there is under its key holds a condition, whose `terms` are boto3's parameters.
+
+        Returns what is there afterwards, empty for nothing. That is an equal item also when the first try was carried
+        out and its answer lost, and the SDK tried again. Raises Unavailable.
         """
         with self.failures():
             client = self.client
@@ -41,12 +46,13 @@ class DynamoTable:
                 client.put_item(
                     TableName=self.name,
                     Item=item,
-                    ConditionExpression="attribute_not_exists(pk)",
+                    ConditionExpression=condition,
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                    **terms,
                 )
             except client.exceptions.ConditionalCheckFailedException as error:
                 response: Any = error.response
-                found: dict[str, Any] = response["Item"]
+                found: dict[str, Any] = response.get("Item", {})
                 return found
         return item
 
