@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 import threading
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -95,19 +96,18 @@ async def _answer(job: Job, service: Service, store: JobStore, issuer: Issuer | 
     body = await asyncio.to_thread(_asked, job, store)
     # The task may have changed since, or be somebody else's by now.
     task = service.task(caller, job.task)
-    hints, id_, inputs = await asyncio.to_thread(_parsed, body, task)
+    given, inputs = await asyncio.to_thread(_parsed, body, task)
     del body
+    hints: dict[str, Any] = {**NO_LATENCY, **(hints_of(given) or {})}
     key = issuer.begin(caller, task) if issuer else None
-    answer = await service.predict(caller, task.name, inputs, NO_LATENCY | hints, id=id_ or job.id)
+    answer = await service.predict(caller, task.name, inputs, hints, id=id_of(given.get("id")) or job.id)
     answer = await issuer.signed(answer, key) if issuer else answer
     return await asyncio.to_thread(answer_body, answer)
 
 
-def _parsed(body: bytes, task: Task) -> tuple[dict[str, Any], str | None, Tensors]:
-    """The hints, the id and the tensors of a body; what else was parsed of it is let go of."""
+def _parsed(body: bytes, task: Task) -> tuple[Mapping[str, Any], Tensors]:
     with _parsing:
-        given, inputs = predict_request(body, task)
-        return {**(hints_of(given) or {})}, id_of(given.get("id")), inputs
+        return predict_request(body, task)
 
 
 def _asked(job: Job, store: JobStore) -> bytes:
