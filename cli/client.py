@@ -109,9 +109,7 @@ class Server:
         response = self._request("POST", path, json=body)
         if response.status_code in ABSENT:
             return None
-        if not response.is_success:
-            raise self._refusal(path, response)
-        return self._json(response)
+        return self._answer(path, response)
 
     def put(self, url: str, parts: Iterable[bytes], headers: Mapping[str, str]) -> None:
         """Put these bytes where the platform said; by the address alone, which says who may. Raises Failed.
@@ -153,7 +151,9 @@ class Server:
             ) from error
 
     def _send(self, method: str, path: str, **body: Any) -> Any:
-        response = self._request(method, path, **body)
+        return self._answer(path, self._request(method, path, **body))
+
+    def _answer(self, path: str, response: httpx.Response) -> Any:
         if not response.is_success:
             raise self._refusal(path, response)
         return self._json(response)
