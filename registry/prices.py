@@ -137,9 +137,9 @@ def local_tiers() -> tuple[Tier, ...]:
     return (inline, *processes, _container())
 
 
-def gpu_tier() -> Tier:
+def gpu_tier(instance: str = GPU_INSTANCE) -> Tier:
     """`container-gpu`, a container on an instance with one GPU: for a machine that has one, or knows of one by URL."""
-    sheet = figures()["gpu"]["instances"][GPU_INSTANCE]
+    sheet = figures()["gpu"]["instances"][instance]
     return Tier(
         name="container-gpu",
         kind=TierKind.GPU,
@@ -147,7 +147,7 @@ def gpu_tier() -> Tier:
         memory_mb=sheet["memory_mb"],
         concurrency=1,
         start_mode=StartMode.ALWAYS,
-        price=gpu_price(),
+        price=gpu_price(instance),
     )
 
 
@@ -159,14 +159,10 @@ pays so much for idling before giving up pays at most twice what was needed (ski
 
 def sagemaker_tier(instance: str = GPU_INSTANCE) -> Tier:
     """Our container behind a SageMaker inference component (infra/gpu.yaml), `gpu-sagemaker-g6`; there if asked for."""
-    sheet = figures()["gpu"]["instances"][instance]
     return replace(
-        gpu_tier(),
+        gpu_tier(instance),
         name=f"gpu-sagemaker-{instance.split('.')[1]}",
-        vcpus=float(sheet["vcpus"]),
-        memory_mb=sheet["memory_mb"],
         start_mode=StartMode.PROVISIONED,
-        price=gpu_price(instance),
         idle_timeout_s=GPU_IDLE_S,
         timeout_s=30.0,
     )
