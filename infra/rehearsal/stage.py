@@ -15,6 +15,8 @@ from click.testing import CliRunner
 from cli.main import main
 from infra.rehearsal.account import Account, NotDone
 from infra.rehearsal.home import TASK
+from registry.stores.dynamodb import DynamoStore
+from registry.stores.dynamodb_table import DynamoTable
 
 TIER = "lambda-1769"
 FEW, MANY = 1, 64
@@ -36,13 +38,22 @@ class Stage:
     sides: np.ndarray
     """The right answer to each."""
 
+    @property
+    def table(self) -> DynamoTable:
+        """The stack's table, for the account itself."""
+        return DynamoTable(self.account.stack.outputs["TableName"])
+
+    @property
+    def store(self) -> DynamoStore:
+        """The catalogue in it."""
+        return DynamoStore(self.table)
+
     def inputs(self, rows: int = FEW) -> dict[str, Any]:
         """A request's body."""
         return {"inputs": {"x": self.rows[:rows].tolist()}}
 
     def modelless(self, *arguments: str, user: str = "publisher") -> dict[str, Any]:
         """What a command of ours prints, run by this user."""
-
         said = CliRunner().invoke(main, [*arguments, "--json"], env=dict(self.account.users[user]))
         if said.exit_code:
             raise NotDone(f"modelless {' '.join(arguments)}: {said.output}{said.exception or ''}")

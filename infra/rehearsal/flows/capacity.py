@@ -17,10 +17,8 @@ from registry.catalogue import Catalogue
 from registry.model import Slo
 from registry.sightings import Sighting
 from registry.store import update
-from registry.stores.dynamodb import DynamoStore
 from registry.stores.dynamodb_activity import DynamoActivity
 from registry.stores.dynamodb_sightings import DynamoSightings
-from registry.stores.dynamodb_table import DynamoTable
 
 LATE_MS = 500.0
 """Sooner than a worker starts, and later than one that has started answers."""
@@ -40,14 +38,13 @@ def warm(stage: Stage) -> None:
 def unload(stage: Stage) -> None:
     """What a worker holds and nobody asks for is unloaded for what is asked for."""
     account = stage.account
-    table = DynamoTable(account.stack.outputs["TableName"])
     with another_task(stage) as other:
         ask_every_minute(stage, other)
         stage.predict(stage.inputs())
         worker = json.loads(account.stack.outputs["Workers"])[TIER]
         held = account.run(worker, {"kind": "status"})
         check(held["resident"], held)
-        DynamoSightings(table).add(
+        DynamoSightings(stage.table).add(
             [Sighting(TIER, f"{TIER}-{held['environment']}", tuple(held["resident"]), time.time())]
         )
         account.renew("EvictFunction")
@@ -60,7 +57,7 @@ def unload(stage: Stage) -> None:
 @contextmanager
 def another_task(stage: Stage) -> Iterator[str]:
     """The name of one that is like the first, when a copy of either's variant takes most of a worker's memory."""
-    store = DynamoStore(stage.account.stack.outputs["TableName"])
+    store = stage.store
 
     def made(base: Catalogue) -> Catalogue:
         (variant,), (placement,) = base.variants_of(TASK), base.placements_of(TASK)
@@ -85,7 +82,7 @@ def another_task(stage: Stage) -> Iterator[str]:
 def ask_every_minute(stage: Stage, task: str = TASK) -> None:
     """Have it that a task was asked for in each of the last minutes, and that no minute is taken care of."""
     stage.account.empty("ACTIVITY#", "CAPACITY", "SEEN#")
-    now, log = minute_of(time.time()), DynamoActivity(DynamoTable(stage.account.stack.outputs["TableName"]))
+    now, log = minute_of(time.time()), DynamoActivity(stage.table)
     for minute in range(now - 30, now):
         log.add(minute, [Usage(task, 3, 3, Slo(latency_ms=LATE_MS))])
 

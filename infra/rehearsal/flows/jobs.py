@@ -9,7 +9,6 @@ from infra.rehearsal.home import TASK
 from infra.rehearsal.stage import FEW, MANY, Stage, check
 from registry.jobs import claim
 from registry.stores.dynamodb_jobs import DynamoJobs
-from registry.stores.dynamodb_table import DynamoTable
 from registry.stores.job_parts import BucketParts
 
 HELD_S = 10.0
@@ -44,12 +43,12 @@ def cancel(stage: Stage) -> None:
 
 def take_over(stage: Stage) -> None:
     """A job that somebody held and left is made when their time is over, and not when the queue's is."""
-    outputs, path = stage.account.stack.outputs, f"/v1/tasks/{TASK}/jobs"
+    bucket, path = stage.account.stack.outputs["BucketName"], f"/v1/tasks/{TASK}/jobs"
     stage.account.renew("JobsFunction")
     stage.settled(stage.ask("POST", path, stage.inputs(), status=202))  # the function has started
     with stage.held("JobsQueue"):
         job = stage.ask("POST", path, stage.inputs(), status=202)
-        store = DynamoJobs(DynamoTable(outputs["TableName"]), BucketParts(outputs["BucketName"]))
+        store = DynamoJobs(stage.table, BucketParts(bucket))
         store.move("public", job["id"], partial(claim, holder="somebody", lease_s=HELD_S))
     check(stage.settled(job)["state"] == "succeeded", job)
     stage.account.check()

@@ -8,7 +8,6 @@ from infra.rehearsal.home import TASK
 from infra.rehearsal.stage import Stage, check
 from registry.model import Accuracy
 from registry.store import update
-from registry.stores.dynamodb import DynamoStore
 
 EVALUATED = Accuracy(1.0, 0.99, 1.0, 400, "wilson")
 
@@ -37,8 +36,7 @@ def judge(stage: Stage) -> None:
 
 def have_evaluated(stage: Stage) -> None:
     """Have it that the task's variant was evaluated, and never judged."""
-    store = DynamoStore(stage.account.stack.outputs["TableName"])
-    update(store, lambda base: base.with_variants(replace(base.variants_of(TASK)[0], accuracy=EVALUATED)))
+    update(stage.store, lambda base: base.with_variants(replace(base.variants_of(TASK)[0], accuracy=EVALUATED)))
 
 
 def give_judgement(stage: Stage) -> None:
@@ -54,6 +52,5 @@ def give_judgement(stage: Stage) -> None:
 
 def accuracy_rows(stage: Stage) -> int:
     """How many rows are behind the task's accuracy in the newest release."""
-
-    (variant,) = DynamoStore(stage.account.stack.outputs["TableName"]).load().variants_of(TASK)
+    (variant,) = stage.store.load().variants_of(TASK)
     return variant.accuracy.rows

@@ -28,7 +28,7 @@ def push(stage: Stage) -> None:
 
 def roll_back(stage: Stage) -> None:
     """The newest release is taken back by another that has the facts of the one before it."""
-    store = DynamoStore(stage.account.stack.outputs["TableName"])
+    store = stage.store
     head = store.publish(store.load()).version
     check(stage.modelless("rollback", "--stack", stage.account.stack.name)["version"] == head + 1, head)
     stage.account.check()
@@ -37,7 +37,7 @@ def roll_back(stage: Stage) -> None:
 def lose_a_race(stage: Stage) -> None:
     """Of two who publish at once one is told, and leaves nothing behind."""
     table, client = stage.account.stack.outputs["TableName"], stage.account.client("publisher", "dynamodb")
-    rival, base = DynamoStore(table), DynamoStore(table).load()
+    rival, base = stage.store, stage.store.load()
 
     def before(params: Mapping[str, Any], **_: Any) -> None:
         if params["Item"]["pk"] == {"S": "CATALOGUE"}:
